@@ -1,0 +1,23 @@
+"""Test settings: hypothesis profiles and the marker for slow tests."""
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile(
+    "default", derandomize=True, deadline=None, max_examples=40, print_blob=True
+)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile("default")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--slow"):
+        return
+    skip = pytest.mark.skip(reason="slow: run with --slow")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
