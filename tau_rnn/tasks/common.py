@@ -1,0 +1,270 @@
+"""What the tasks share: a trial's timeline, its weights, the decision read from the outputs.
+
+Every trial has the epochs
+
+    fixation | stimulus | delay (its length is drawn) | response
+
+and all trials of a batch share one array of T steps, sized by the longest delay: after its own
+response a shorter trial has input 0, target 0 and weight 0. Step t covers t dt to (t + 1) dt;
+an epoch is a half-open range of steps, [start, end).
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+
+class Epochs(NamedTuple):
+    """Steps [start, end) of each trial's epochs, each an integer array (B, 2).
+
+    ``epochs.delay[b]`` is (start, end) of the delay of trial b; times are ``dt`` times that. The
+    signal to answer begins with the response. ``cue`` is how long it lasts: briefly in
+    multi_timescale (the first 0.2 s of the response), throughout the response in
+    integrate_and_remember (where it is a go signal).
+    """
+
+    fixation: np.ndarray
+    stimulus: np.ndarray
+    delay: np.ndarray
+    cue: np.ndarray
+    response: np.ndarray
+
+
+class Trials(NamedTuple):
+    """A batch of B trials of T steps.
+
+    ``mask`` weights the squared error at each step: ``pre_weight`` (0.2) before the response, 0 in
+    the grace at its start, 1 in the rest of it, 0 after it, all divided by their sum over the
+    trial. So each trial's weights sum to 1, and :func:`tau_rnn.losses.mse`, which divides by the
+    sum of all weights, is a mean over trials in which short and long delays count the same.
+    """
+
+    u: np.ndarray  # (T, B, n_in) inputs
+    target: np.ndarray  # (T, B, n_out)
+    mask: np.ndarray  # (T, B) weights >= 0, summing to 1 over T
+    labels: Any  # one array (B,) per label: MemoryLabels or IntegrateLabels
+    epochs: Epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class DelayedReport:
+    """Base of the tasks. Durations are in seconds, each a whole multiple of ``dt``.
+
+    Parameters
+    ----------
+    dt : time step
+    fixation, stimulus : durations before and of the stimulus
+    delay_min, delay_max : the delay is drawn uniformly from the multiples of dt in this range,
+        both ends included
+    response : duration of the response
+    grace : start of the response that has weight 0, time to react
+    decision_window : end of the response over which the outputs are averaged to read a decision
+    pre_weight : weight of the target 0 before the response, relative to the response's
+    evidence_sd : sd of the white noise on the evidence after averaging over ``evidence_time``
+    evidence_time : see evidence_sd
+    noise : sigma of the private noise of the units, on in training and in tests alike. It is not
+        part of the trials: ``tau_rnn.model.private_noise`` draws it.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, or ``dt`` does not divide a duration (all that it does
+        not divide are named).
+    """
+
+    dt: float = 0.05
+    fixation: float = 0.2
+    stimulus: float = 2.0
+    delay_min: float = 1.0
+    delay_max: float = 2.0
+    response: float = 1.0
+    grace: float = 0.3
+    decision_window: float = 0.4
+    pre_weight: float = 0.2
+    evidence_sd: float = 0.5
+    evidence_time: float = 0.1
+    noise: float = 0.2
+
+    name: ClassVar[str]
+    inputs: ClassVar[tuple[str, ...]]  # names of the input channels
+    outputs: ClassVar[tuple[str, ...]]  # names of the outputs
+    criterion: ClassVar[float] = 0.9  # accuracy at which the task counts as learned
+    _durations: ClassVar[tuple[str, ...]] = (
+        "fixation", "stimulus", "delay_min", "delay_max", "response", "grace", "decision_window",
+    )
+    _may_be_zero: ClassVar[tuple[str, ...]] = (
+        "fixation", "delay_min", "delay_max", "grace", "pre_weight", "evidence_sd", "noise",
+    )
+
+    def __post_init__(self):
+        for field in fields(self):
+            self._check_number(field.name, field.type)
+        undivided = [
+            f"{name} = {getattr(self, name):g}"
+            for name in self._durations
+            if not _divides(self.dt, getattr(self, name))
+        ]
+        if undivided:
+            raise ValueError(
+                f"{self.name}: dt must divide every duration (s), but dt = {self.dt:g} does not "
+                f"divide {', '.join(undivided)}"
+            )
+        if self.delay_min > self.delay_max:
+            raise ValueError(
+                f"{self.name}: delay_min must not exceed delay_max, "
+                f"got {self.delay_min:g} > {self.delay_max:g}"
+            )
+        if self.grace >= self.response:
+            raise ValueError(
+                f"{self.name}: grace must be below response = {self.response:g}, "
+                f"got {self.grace:g}"
+            )
+        if self.decision_window > self.response:
+            raise ValueError(
+                f"{self.name}: decision_window must not exceed response = {self.response:g}, "
+                f"got {self.decision_window:g}"
+            )
+
+    def _check_number(self, name, kind):
+        value = getattr(self, name)
+        zero = name in self._may_be_zero
+        try:
+            value = operator.index(value) if kind == "int" else float(value)
+            good = math.isfinite(value) and (value > 0 or (zero and value == 0))
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            what = "an integer" if kind == "int" else "a finite number"
+            raise ValueError(
+                f"{self.name}: {name} must be {what} {'>=' if zero else '>'} 0, got {value!r}"
+            )
+        object.__setattr__(self, name, value)
+
+    @property
+    def n_in(self) -> int:
+        """Number of input channels."""
+        return len(self.inputs)
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs."""
+        return len(self.outputs)
+
+    @property
+    def n_steps(self) -> int:
+        """T, the steps of a trial with the longest delay."""
+        return self._steps(self.fixation, self.stimulus, self.delay_max, self.response)
+
+    @property
+    def noise_per_step(self) -> float:
+        """Sd of the white evidence noise at one step, evidence_sd sqrt(evidence_time / dt).
+
+        White noise has no sd of its own, only one per averaging time. Scaled like this its mean
+        over ``evidence_time`` has sd ``evidence_sd`` for every dt, and its integral over S seconds
+        has sd evidence_sd sqrt(evidence_time S): the difficulty does not depend on dt.
+        """
+        return self.evidence_sd * math.sqrt(self.evidence_time / self.dt)
+
+    def trials(self, batch_size: int, rng: np.random.Generator, *, dtype=np.float64) -> Trials:
+        """Draw a batch of independent trials.
+
+        Parameters
+        ----------
+        batch_size : B, at least 1
+        rng : the only source of randomness: the same state gives the same trials
+        dtype : of u, target and mask (the labels are computed and kept in float64)
+
+        Returns
+        -------
+        Trials
+        """
+        raise NotImplementedError
+
+    def decision(self, y, trials: Trials) -> np.ndarray:
+        """Mean output over the last ``decision_window`` of each trial's response.
+
+        Parameters
+        ----------
+        y : (T, B, n_out) outputs
+
+        Returns
+        -------
+        (B, n_out) float64 array
+        """
+        y = np.asarray(y)
+        if y.shape != trials.target.shape:
+            raise ValueError(
+                f"y: must have the shape (T, B, n_out) = {trials.target.shape} of the trials, "
+                f"got {y.shape}"
+            )
+        end = trials.epochs.response[:, 1]
+        steps = end - np.arange(1, self._steps(self.decision_window) + 1)[:, np.newaxis]
+        return y[steps, np.arange(end.size)].mean(axis=0, dtype=np.float64)
+
+    def accuracy(self, y, trials: Trials) -> float:
+        """Fraction of the trials that outputs y (T, B, n_out) answer correctly."""
+        return self.scores(y, trials)["accuracy"]
+
+    def scores(self, y, trials: Trials) -> dict[str, float]:
+        """``accuracy`` and the task's more detailed scores; nan where no trial counts."""
+        raise NotImplementedError
+
+    def _steps(self, *durations: float) -> int:
+        return sum(round(duration / self.dt) for duration in durations)
+
+    def _timeline(self, batch_size, rng, cue: float):
+        """Draw the delays; epochs, and (T, B) the step of each trial counted from its go."""
+        if not isinstance(rng, np.random.Generator):
+            raise ValueError(f"rng: must be a numpy.random.Generator, got {type(rng).__name__}")
+        try:
+            B = operator.index(batch_size)
+        except TypeError:
+            B = 0
+        if B < 1:
+            raise ValueError(f"batch_size: must be an integer >= 1, got {batch_size!r}")
+        delay = rng.integers(self._steps(self.delay_min), self._steps(self.delay_max) + 1, size=B)
+        start = np.full(B, self._steps(self.fixation))
+        end = start + self._steps(self.stimulus)
+        go = end + delay
+        epochs = Epochs(
+            fixation=np.stack([np.zeros_like(start), start], axis=1),
+            stimulus=np.stack([start, end], axis=1),
+            delay=np.stack([end, go], axis=1),
+            cue=np.stack([go, go + self._steps(cue)], axis=1),
+            response=np.stack([go, go + self._steps(self.response)], axis=1),
+        )
+        return epochs, np.arange(self.n_steps)[:, np.newaxis] - go
+
+    def _weights(self, since_go, dtype):
+        """(T, B) weights of the squared error (see `Trials`); since_go as from `_timeline`."""
+        # What weight a step has depends on its distance from the go alone: one look-up.
+        before, during = self.n_steps, self._steps(self.response)
+        weight = np.zeros(2 * self.n_steps)
+        weight[:before] = self.pre_weight
+        weight[before + self._steps(self.grace) : before + during] = 1.0
+        mask = weight[since_go + before]
+        mask /= mask.sum(axis=0)
+        return mask.astype(dtype, copy=False)
+
+    def _evidence(self, coherence, rng):
+        """(S, B) evidence over the S steps of the stimulus: constant coherence and white noise."""
+        evidence = rng.standard_normal((self._steps(self.stimulus), coherence.size))
+        evidence *= self.noise_per_step
+        evidence += coherence
+        return evidence
+
+
+def fraction(correct, among=None) -> float:
+    """Mean of a boolean array over the trials in ``among`` (nan if there are none)."""
+    chosen = correct if among is None else correct[among]
+    return float(chosen.mean()) if chosen.size else math.nan
+
+
+def _divides(dt: float, duration: float) -> bool:
+    steps = duration / dt
+    return abs(steps - round(steps)) <= 1e-9 * max(1.0, steps)

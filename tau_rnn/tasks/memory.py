@@ -1,0 +1,174 @@
+"""The multi-timescale working-memory task: a fast pattern and slow evidence, one to be reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from tau_rnn.tasks.common import DelayedReport, Trials, fraction
+
+
+class MemoryLabels(NamedTuple):
+    """What is true of each trial; every field an array (B,)."""
+
+    pattern: np.ndarray  # +-1, sign of the sum of the pulses
+    evidence: np.ndarray  # +-1, sign of the realised integral of the evidence
+    cue: np.ndarray  # which one to report: 0 pattern, 1 evidence
+    answer: np.ndarray  # +-1, the label of the cued one
+    conflict: np.ndarray  # bool: the two labels differ
+    pulse_sum: np.ndarray  # sum of the pulses' amplitudes
+    coherence: np.ndarray  # mean of the evidence before noise
+    integral: np.ndarray  # realised integral of the evidence over the stimulus (s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiTimescaleMemory(DelayedReport):
+    """Two memories on two timescales, and a brief cue that says which one to report.
+
+    ======================  ============  =====================================================
+    channel 0, pattern      stimulus      ``n_pulses`` pulses of +-``pulse_amplitude`` (signs
+                                          drawn), each at the start of its own slot
+    channel 1, evidence     stimulus      coherence +-c, c drawn from ``coherences``, plus white
+                                          noise (see `noise_per_step`)
+    channel 2 or 3, cue     cue           1 on channel 2: report the pattern, the sign of the sum
+                                          of its pulses; on channel 3: report the evidence, the
+                                          sign of its realised integral (noise included)
+    ======================  ============  =====================================================
+
+    The target is 0 before the response and the answer, +1 or -1, throughout it; a trial is
+    correct if the decision has the answer's sign (a decision of exactly 0 is none, and wrong).
+
+    Guessing scores 0.5. A network that ignores the cue and always reports the same memory scores
+    0.75, since the labels agree in half of the trials; ``conflict_accuracy``, over the trials
+    whose labels differ, is then 0.5. So the criterion is an accuracy of 0.9.
+
+    The number of pulses is odd so that their sum is never 0; a realised integral of exactly 0 (of
+    probability 0 with noise) counts as +1.
+
+    Parameters are those of `DelayedReport` and
+
+    Parameters
+    ----------
+    slot : duration of a slot, which holds one pulse at most (s)
+    pulse : duration of a pulse (s)
+    n_pulses : number of pulses, odd
+    pulse_amplitude : their size
+    coherences : the sizes of the coherence
+    cue : duration of the cue, which starts with the response (s)
+
+    Notes
+    -----
+    The epochs and what they ask for are the poster's (Higgs, Siddiqui and Langdon); the numbers
+    are this project's choice.
+    """
+
+    slot: float = 0.2
+    pulse: float = 0.1
+    n_pulses: int = 5
+    pulse_amplitude: float = 2.0
+    coherences: tuple[float, ...] = (0.2, 0.4, 0.8)
+    cue: float = 0.2
+
+    name: ClassVar[str] = "multi_timescale"
+    inputs: ClassVar[tuple[str, ...]] = ("pattern", "evidence", "cue: pattern", "cue: evidence")
+    outputs: ClassVar[tuple[str, ...]] = ("answer",)
+    _durations: ClassVar[tuple[str, ...]] = (*DelayedReport._durations, "slot", "pulse", "cue")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.pulse > self.slot:
+            raise ValueError(
+                f"{self.name}: pulse must not exceed slot = {self.slot:g}, got {self.pulse:g}"
+            )
+        if self.cue > self.response:
+            raise ValueError(
+                f"{self.name}: cue must not exceed response = {self.response:g}, got {self.cue:g}"
+            )
+        if self._steps(self.stimulus) % self._steps(self.slot):
+            raise ValueError(
+                f"{self.name}: slot must divide stimulus = {self.stimulus:g}, got {self.slot:g}"
+            )
+        if self.n_pulses % 2 == 0 or self.n_pulses > self.n_slots:
+            raise ValueError(
+                f"{self.name}: n_pulses must be odd (an even number could sum to 0) and at most "
+                f"the number of slots, {self.n_slots}; got {self.n_pulses}"
+            )
+
+    def _check_number(self, name, kind):
+        if name != "coherences":
+            super()._check_number(name, kind)
+            return
+        try:
+            values = np.asarray(self.coherences, dtype=float)
+        except (TypeError, ValueError):
+            values = np.empty(0)
+        if values.ndim != 1 or values.size == 0 or not (np.isfinite(values) & (values > 0)).all():
+            raise ValueError(
+                f"{self.name}: coherences must be finite numbers > 0, got {self.coherences!r}"
+            )
+        object.__setattr__(self, "coherences", tuple(values.tolist()))
+
+    @property
+    def n_slots(self) -> int:
+        """Number of slots in the stimulus."""
+        return self._steps(self.stimulus) // self._steps(self.slot)
+
+    def trials(self, batch_size: int, rng: np.random.Generator, *, dtype=np.float64) -> Trials:
+        """Draw a batch of trials; labels are `MemoryLabels`. See `DelayedReport.trials`."""
+        epochs, since_go = self._timeline(batch_size, rng, self.cue)
+        T, B = since_go.shape
+        start, end = epochs.stimulus[0]  # the same in every trial
+
+        # Random keys, sorted, give each trial a random order of the slots: distinct slots.
+        slots = rng.random((self.n_slots, B)).argsort(axis=0)[: self.n_pulses]
+        amplitude = self.pulse_amplitude * _random_sign(rng, (self.n_pulses, B))
+        per_slot = np.zeros((self.n_slots, B))
+        np.put_along_axis(per_slot, slots, amplitude, axis=0)
+
+        coherence = rng.choice(self.coherences, size=B) * _random_sign(rng, B)
+        evidence = self._evidence(coherence, rng)
+        cue = rng.integers(2, size=B)
+
+        u = np.zeros((T, B, self.n_in), dtype)
+        stimulus = u[start:end].reshape(self.n_slots, -1, B, self.n_in)  # (slot, step in it, ...)
+        stimulus[:, : self._steps(self.pulse), :, 0] = per_slot[:, np.newaxis]
+        u[start:end, :, 1] = evidence
+        cue_on = (since_go >= 0) & (since_go < self._steps(self.cue))
+        u[:, :, 2] = cue_on & (cue == 0)
+        u[:, :, 3] = cue_on & (cue == 1)
+
+        pulse_sum, integral = amplitude.sum(axis=0), evidence.sum(axis=0) * self.dt
+        pattern, sign = _sign(pulse_sum), _sign(integral)
+        answer = np.where(cue == 0, pattern, sign)
+        labels = MemoryLabels(
+            pattern, sign, cue, answer, pattern != sign, pulse_sum, coherence, integral
+        )
+        responding = (since_go >= 0) & (since_go < self._steps(self.response))
+        target = np.where(responding, answer, 0).astype(dtype)[:, :, np.newaxis]
+        return Trials(u, target, self._weights(since_go, dtype), labels, epochs)
+
+    def scores(self, y, trials: Trials) -> dict[str, float]:
+        """Fractions of correct trials, for outputs y (T, B, 1).
+
+        ``accuracy`` of all; ``conflict_accuracy`` of those whose labels differ;
+        ``pattern_accuracy`` and ``evidence_accuracy`` of those that ask for the one or the other;
+        nan where the batch has no such trial.
+        """
+        labels = trials.labels
+        correct = self.decision(y, trials)[:, 0] * labels.answer > 0
+        return {
+            "accuracy": fraction(correct),
+            "conflict_accuracy": fraction(correct, labels.conflict),
+            "pattern_accuracy": fraction(correct, labels.cue == 0),
+            "evidence_accuracy": fraction(correct, labels.cue == 1),
+        }
+
+
+def _random_sign(rng, size):
+    return 2 * rng.integers(2, size=size) - 1
+
+
+def _sign(value):
+    return np.where(value >= 0, 1, -1)
