@@ -1,0 +1,41 @@
+"""Checks of arguments, and the words of their error messages."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import numpy as np
+
+
+def nearest(given: object, allowed: Iterable[str]) -> str:
+    """Say which names are allowed, and which of them is nearest to the one given.
+
+    >>> nearest("tahn", ["tanh", "relu"])
+    "did you mean 'tanh'? Allowed: tanh, relu"
+    """
+    names = list(allowed)
+    close = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Allowed: {', '.join(names)}"
+
+
+def check_dt(dt) -> float:
+    """The time step as a Python float, or a ValueError if it is not a positive finite number."""
+    try:
+        value = float(dt)
+    except (TypeError, ValueError):
+        value = np.nan
+    if not (np.isfinite(value) and value > 0):
+        raise ValueError(f"dt: the time step must be a positive finite number of seconds, got {dt}")
+    return value
+
+
+def check_finite(name: str, values: np.ndarray) -> None:
+    """Raise a ValueError that names the argument if any of its values is inf or nan."""
+    # The sum is one fast pass; only where it is not finite is it worth looking closely.
+    if not np.isfinite(values.sum()) and not np.isfinite(values).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+        raise ValueError(
+            f"{name}: every value must be finite, got {values[where]} at index {where}"
+        )

@@ -1,0 +1,73 @@
+"""From continuous time to steps: how far each unit moves in one step, and its slope in tau."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from tau_rnn.checks import check_dt, nearest
+
+Array = np.ndarray
+METHODS = ("euler", "exponential")
+
+
+def alpha(tau, dt: float, method: str = "euler") -> Array:
+    r"""Fraction of the way to its input that each unit moves in one step.
+
+    .. math:: \alpha_i = dt/\tau_i \;\text{(euler)}, \qquad
+              \alpha_i = 1 - e^{-dt/\tau_i} \;\text{(exponential)}
+
+    Parameters
+    ----------
+    tau : (N,) time constants in seconds, > 0
+    dt : time step in seconds, > 0
+    method : "euler" or "exponential"
+
+    Returns
+    -------
+    (N,) array in the dtype of tau
+
+    Raises
+    ------
+    ValueError
+        If tau or dt is not positive and finite, the method is unknown, or an Euler step has
+        alpha > 2, where even an isolated unit diverges since abs(1 - alpha) > 1.
+
+    Warns
+    -----
+    RuntimeWarning
+        If an Euler step has dt > min(tau) / 2.
+    """
+    dt = check_dt(dt)
+    tau = np.asarray(tau)
+    if not np.issubdtype(tau.dtype, np.inexact):
+        tau = tau.astype(float)
+    # Comparing the real part keeps the complex step usable through tau.
+    if not (np.isfinite(tau).all() and (tau.real > 0).all()):
+        raise ValueError(
+            f"tau: every time constant must be positive and finite (seconds), got {tau}"
+        )
+    if method == "euler":
+        a = dt / tau
+        if tau.size and a.real.max() > 2:
+            raise ValueError(
+                f"dt: an Euler step of {dt:g} s is unstable for tau = {tau.real.min():g} s "
+                "(alpha = dt/tau > 2); use dt <= min(tau)/2 or method='exponential'"
+            )
+        if tau.size and a.real.max() > 0.5:
+            warnings.warn(
+                f"dt = {dt:g} s is more than half of the shortest tau = {tau.real.min():g} s: "
+                "Euler steps are inaccurate there; use a smaller dt or method='exponential'",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return a
+    if method == "exponential":
+        return -np.expm1(-dt / tau)
+    raise ValueError(f"method: unknown method {method!r}; {nearest(method, METHODS)}")
+
+
+def alpha_slope(tau, a, dt: float, method: str) -> Array:
+    """dalpha/dtau: -alpha/tau (Euler), -(1 - alpha) dt/tau^2 (exponential); (N,), per second."""
+    return -a / tau if method == "euler" else -(1 - a) * float(dt) / tau**2

@@ -1,0 +1,88 @@
+"""Losses: each returns its value and its derivative with respect to the outputs or rates."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
+    r"""Masked, weighted mean squared error.
+
+    .. math:: L = \frac{\sum_{tbk} m_{tbk}\,(y_{tbk} - y^*_{tbk})^2}{\sum_{tbk} m_{tbk}},
+              \qquad \frac{\partial L}{\partial y_{tbk}} =
+              \frac{2\, m_{tbk}\,(y_{tbk} - y^*_{tbk})}{\sum m}
+
+    Parameters
+    ----------
+    y : (T, B, n_out) outputs
+    target : (T, B, n_out) targets y*
+    mask : (T, B) or (T, B, n_out) weights >= 0, or None for equal weights. What has weight 0 does
+        not enter the loss, whatever the target is there.
+
+    Returns
+    -------
+    loss : float
+    dy : (T, B, n_out) dLoss/dy, in the dtype of y. A mask of zeros gives loss 0 and dy 0.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a weight is negative or not finite.
+    """
+    y, target = np.asarray(y), np.asarray(target)
+    if y.ndim != 3:
+        raise ValueError(f"y: must be (T, B, n_out), got shape {y.shape}")
+    if target.shape != y.shape:
+        raise ValueError(f"target: must have the shape of y, {y.shape}, got {target.shape}")
+    mask = np.ones(y.shape[:2], y.real.dtype) if mask is None else np.asarray(mask)
+    if mask.shape == y.shape[:2]:
+        mask = mask[..., np.newaxis]
+    elif mask.shape != y.shape:
+        raise ValueError(
+            f"mask: must be (T, B) = {y.shape[:2]} or (T, B, n_out) = {y.shape}, got {mask.shape}"
+        )
+    weights = np.broadcast_to(mask, y.shape)
+    total = weights.sum(dtype=np.float64)
+    if not np.isfinite(total) or (mask < 0).any():
+        raise ValueError("mask: every weight must be finite and >= 0")
+    if total == 0:
+        return 0.0, np.zeros_like(y)
+    error = np.where(weights > 0, y - target, 0)
+    dy = (weights * error).astype(y.dtype, copy=False)
+    loss = (dy * error).sum(dtype=np.result_type(y.dtype, np.float64)) / total
+    dy *= 2 / total
+    return (loss if np.iscomplexobj(loss) else float(loss)), dy
+
+
+def rate_penalty(r, weight: float = 1.0) -> tuple[float, np.ndarray]:
+    r"""Mean squared rate, ``weight * mean(r^2)``: a metabolic cost that keeps rates low.
+
+    .. math:: L_r = \frac{\lambda}{T B N} \sum_{t=1}^{T} \sum_{bi} r_i[t]^2, \qquad
+              \frac{\partial L_r}{\partial r_i[t]} = \frac{2 \lambda}{T B N}\, r_i[t]
+
+    The rates at time 0 do not count: x0 gives them, not the activity.
+
+    Parameters
+    ----------
+    r : (T+1, B, N) rates of a `Trajectory`
+    weight : lambda, >= 0
+
+    Returns
+    -------
+    loss : float
+    dr : (T+1, B, N) dLoss/dr, to be handed to ``backward(..., dr=dr)``
+
+    Raises
+    ------
+    ValueError
+        If r is not (T+1, B, N) with T >= 1, or weight is negative or not finite.
+    """
+    r = np.asarray(r)
+    if r.ndim != 3 or len(r) < 2:
+        raise ValueError(f"r: must be (T+1, B, N) with T >= 1, got shape {r.shape}")
+    if not (np.isfinite(weight) and weight >= 0):
+        raise ValueError(f"weight: must be finite and >= 0, got {weight}")
+    dr = r * (2 * float(weight) / r[1:].size)
+    dr[0] = 0
+    loss = 0.5 * (dr * r).sum(dtype=np.result_type(r.dtype, np.float64))
+    return (loss if np.iscomplexobj(loss) else float(loss)), dr

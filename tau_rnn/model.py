@@ -1,0 +1,328 @@
+r"""The network: its parameters, its differential equation, and its simulation.
+
+The state of unit i obeys (seconds everywhere)
+
+    tau_i dx_i/dt = -x_i + sum_j W_ij phi(x_j) + sum_k W_in_ik u_k + b_i,      r = phi(x)
+
+and is simulated by
+
+    x[t+1] = (1 - alpha) x[t] + alpha (W r[t] + W_in u[t] + b + noise[t])
+    y[t]   = W_out r[t+1] + b_out
+
+with alpha_i = dt / tau_i (Euler) or 1 - exp(-dt / tau_i) (exponential Euler, which holds the
+recurrent and external input constant during a step and solves the leak exactly).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tau_rnn.checks import check_finite
+from tau_rnn.discretisation import METHODS, alpha
+from tau_rnn.noise import private_noise
+from tau_rnn.nonlinearities import NONLINEARITIES, Nonlinearity, nonlinearity
+
+__all__ = [
+    "METHODS",
+    "NONLINEARITIES",
+    "Nonlinearity",
+    "Params",
+    "Trajectory",
+    "alpha",
+    "forward",
+    "init_params",
+    "nonlinearity",
+    "private_noise",
+    "velocity",
+]
+
+Array = np.ndarray
+
+
+class Params(NamedTuple):
+    """All that training may change. Gradients, moments and perturbations are Params as well.
+
+    Weights are (to, from): ``W[i, j]`` is the weight from unit j to unit i.
+
+    Attributes
+    ----------
+    W : (N, N) recurrent weights
+    W_in : (N, n_in) input weights
+    b : (N,) bias current
+    W_out : (n_out, N) readout weights
+    b_out : (n_out,) readout bias
+    x0 : (N,) state at time 0, the same for every trial
+    tau : (N,) intrinsic time constants in seconds
+    """
+
+    W: Array
+    W_in: Array
+    b: Array
+    W_out: Array
+    b_out: Array
+    x0: Array
+    tau: Array
+
+
+class Trajectory(NamedTuple):
+    """What `forward` did: the result a reader plots and the tape that `backward` needs, in one.
+
+    Attributes
+    ----------
+    x : (T+1, B, N) states; ``x[0]`` is x0, ``x[t+1]`` is the state after input ``u[t]``
+    r : (T+1, B, N) rates, phi(x)
+    y : (T, B, n_out) outputs, ``y[t] = W_out r[t+1] + b_out``
+    u, dt, phi, method, noise : as `forward` was given them
+    checkpoint_every : None, or k where only the states at the times 0, k, 2k, ... < T are kept:
+        then x and r are (ceil(T/k), B, N) and `backward` recomputes what lies between
+    """
+
+    x: Array
+    r: Array
+    y: Array
+    u: Array
+    dt: float
+    phi: Any
+    method: str
+    noise: Array | None = None
+    checkpoint_every: int | None = None
+
+
+def check_params(params: Params) -> Params:
+    """Return params as arrays, or raise a ValueError that names the field of a wrong shape."""
+    W, W_in, b, W_out, b_out, x0, tau = arrays = Params(*(np.asarray(p) for p in params))
+    if W.ndim != 2 or W.shape[0] != W.shape[1] or W.shape[0] == 0:
+        raise ValueError(f"W: must be square (N, N) with N >= 1, got shape {W.shape}")
+    N = W.shape[0]
+    if W_in.ndim != 2:
+        raise ValueError(f"W_in: must be (N, n_in) = ({N}, n_in), got shape {W_in.shape}")
+    if W_out.ndim != 2:
+        raise ValueError(f"W_out: must be (n_out, N) = (n_out, {N}), got shape {W_out.shape}")
+    n_in, n_out = W_in.shape[1], W_out.shape[0]
+    shapes = Params((N, N), (N, n_in), (N,), (n_out, N), (n_out,), (N,), (N,))
+    for name, value, shape in zip(Params._fields, arrays, shapes):
+        if value.shape != shape:
+            raise ValueError(f"{name}: must have shape {shape} for N = {N}, got {value.shape}")
+        check_finite(name, value)
+    return arrays
+
+
+def velocity(params: Params, x, u, *, phi: str | Nonlinearity = "tanh", noise=None) -> Array:
+    r"""The right-hand side of the differential equation, dx/dt.
+
+    .. math:: \dot x_i = \frac{1}{\tau_i}\Big(-x_i + \sum_j W_{ij}\,\phi(x_j)
+              + \sum_k W^{in}_{ik} u_k + b_i + \eta_i\Big)
+
+    Parameters
+    ----------
+    params : Params
+    x : (..., N) states
+    u : (..., n_in) inputs
+    phi : name of the nonlinearity, or a `Nonlinearity`
+    noise : (..., N) noise current eta, or None
+
+    Returns
+    -------
+    (..., N) velocities, per second
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit or tau is not positive.
+    """
+    W, W_in, b, _, _, _, tau = check_params(params)
+    x, u = np.asarray(x), np.asarray(u)
+    if x.ndim == 0 or x.shape[-1] != len(b):
+        raise ValueError(f"x: must be (..., N) with N = {len(b)}, got shape {x.shape}")
+    if u.ndim == 0 or u.shape[-1] != W_in.shape[1]:
+        raise ValueError(f"u: must be (..., n_in) with n_in = {W_in.shape[1]}, got {u.shape}")
+    if not (tau.real > 0).all():
+        raise ValueError(f"tau: every time constant must be positive (seconds), got {tau}")
+    current = nonlinearity(phi).function(x) @ W.T + u @ W_in.T + b - x
+    if noise is not None:
+        current = current + noise
+    return current / tau
+
+
+def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -> Params:
+    """Draw the parameters of an untrained network.
+
+    W ~ N(0, gain^2 / N), W_in ~ N(0, 1), W_out ~ N(0, 0.25 / N); b, b_out and x0 are zero. An
+    autonomous tanh network of equal tau is silent for gain < 1 and chaotic for gain > 1 when N is
+    large [1]_. The draws do not depend on tau or gain, so one seed gives paired networks.
+
+    Parameters
+    ----------
+    n_units, n_in, n_out : numbers of units N, inputs and outputs, all >= 1
+    tau : (N,) time constants in seconds, or a number for all units
+    rng : numpy.random.Generator
+    gain : spectral radius of W for large N, >= 0
+    dtype : floating dtype of every field
+
+    Returns
+    -------
+    Params
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1, gain is negative or not finite, or tau does not fit.
+
+    References
+    ----------
+    .. [1] Sompolinsky, Crisanti & Sommers, Phys. Rev. Lett. 61, 259 (1988).
+    """
+    for name, n in (("n_units", n_units), ("n_in", n_in), ("n_out", n_out)):
+        if int(n) != n or n < 1:
+            raise ValueError(f"{name}: must be a whole number >= 1, got {n}")
+    if not (np.isfinite(gain) and gain >= 0):
+        raise ValueError(f"gain: must be finite and >= 0, got {gain}")
+    tau = np.asarray(tau, dtype=float)
+    if tau.shape not in ((), (n_units,)):
+        raise ValueError(f"tau: must be a number or have shape ({n_units},), got {tau.shape}")
+    if not (np.isfinite(tau).all() and (tau > 0).all()):
+        raise ValueError(f"tau: every time constant must be positive and finite, got {tau}")
+    W = rng.standard_normal((n_units, n_units)) * (gain / np.sqrt(n_units))
+    W_in = rng.standard_normal((n_units, n_in))
+    W_out = rng.standard_normal((n_out, n_units)) * (0.5 / np.sqrt(n_units))
+    zeros, tau = np.zeros(n_units), np.broadcast_to(tau, (n_units,))
+    params = Params(W, W_in, zeros, W_out, np.zeros(n_out), zeros, tau)
+    return Params(*(np.array(p, dtype=dtype) for p in params))
+
+
+def forward(
+    params, u, dt, *, phi="tanh", method="euler", noise=None, checkpoint_every=None, out=None
+) -> Trajectory:
+    r"""Simulate the network.
+
+    .. math::
+
+        x[t+1] &= (1 - \alpha)\, x[t] + \alpha\,(W r[t] + W_{in} u[t] + b + \eta[t]) \\
+        y[t] &= W_{out}\, r[t+1] + b_{out}, \qquad r = \phi(x)
+
+    Parameters
+    ----------
+    params : Params
+    u : (T, B, n_in) inputs
+    dt : time step in seconds
+    phi : name of the nonlinearity (tanh, relu, softplus, sigmoid, linear), or a `Nonlinearity`
+    method : "euler" or "exponential", see `alpha`
+    noise : (T, B, N) noise current eta (see `private_noise`), or None
+    checkpoint_every : None, or k to keep only every k-th state, for sequences whose trajectory
+        would not fit into memory; `backward` then simulates each stretch of k steps once more
+    out : a Trajectory of an earlier call whose arrays x, r and y are to be filled again
+
+    Returns
+    -------
+    Trajectory, in the promoted dtype of params, u and noise (float32, float64 or complex128)
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a value is not finite, tau or dt is not positive, an Euler step
+        is unstable, or phi or method is unknown.
+    """
+    _, _, b, W_out, b_out, x0, tau = params = check_params(params)
+    N, n_out = len(b), len(b_out)
+    phi_of = nonlinearity(phi).function
+    u, noise = _check_drive(params, u, noise)
+    T, B = u.shape[:2]
+    a = alpha(tau, dt, method)
+    k = _check_checkpoint(checkpoint_every, T)
+    dtype = np.result_type(*params, u, np.float32, *([] if noise is None else [noise]))
+    stored = T + 1 if checkpoint_every is None else -(-T // k)
+    shapes = (stored, B, N), (stored, B, N), (T, B, n_out)
+    x, r, y = _buffers("out", None if out is None else out[:3], "xry", shapes, dtype)
+
+    # A run that keeps everything is one stretch of T steps, written straight into x and r.
+    whole = checkpoint_every is None
+    xs, rs = (x, r) if whole else np.empty((2, k + 1, B, N), dtype)
+    xs[0] = x0
+    phi_of(xs[0], out=rs[0])
+    for start in range(0, T, k):
+        n = min(k, T - start)
+        if not whole:
+            x[start // k], r[start // k] = xs[0], rs[0]
+        drive = None if noise is None else noise[start : start + n]
+        integrate(params, a, phi_of, u[start : start + n], drive, xs[: n + 1], rs[: n + 1])
+        rows = y[start : start + n].reshape(n * B, n_out)
+        np.matmul(rs[1 : n + 1].reshape(n * B, N), W_out.T, out=rows)
+        rows += b_out
+        if not whole:
+            xs[0], rs[0] = xs[n], rs[n]
+    return Trajectory(x, r, y, u, dt, phi, method, noise, checkpoint_every)
+
+
+def integrate(params, a, phi_of, u, noise, x, r) -> None:
+    """Fill x[1:] and r[1:] from x[0] and r[0]: the time loop of `forward`, without its checks.
+
+    All inputs are projected before the loop by one product, so that a step is one product with W
+    and a few passes over (B, N). Scaling the rows of W by alpha once saves a pass in every step.
+    """
+    T, B, N = len(u), *x.shape[1:]
+    # [u, 1] [alpha W_in, alpha b]^T is the drive of every step; x[t+1] starts from it.
+    weights = a[:, np.newaxis] * np.column_stack([params.W_in, params.b])
+    np.matmul(with_ones(u).reshape(T * B, -1), weights.T, out=x[1:].reshape(T * B, N))
+    aW_T = (a[:, np.newaxis] * params.W).T
+    leak = np.tile(1 - a, (B, 1))
+    current = np.empty_like(x[0])
+    xs, rs = list(x), list(r)  # views of the time slices, made once
+    for t in range(T):
+        x_next = xs[t + 1]
+        x_next += np.matmul(rs[t], aW_T, out=current)
+        x_next += np.multiply(leak, xs[t], out=current)
+        if noise is not None:
+            x_next += np.multiply(a, noise[t], out=current)
+        phi_of(x_next, out=rs[t + 1])
+
+
+def with_ones(u: Array) -> Array:
+    """Append a constant input 1 to u (T, B, n_in): the bias b is the weight of that input."""
+    out = np.empty((*u.shape[:2], u.shape[2] + 1), u.dtype)
+    out[..., :-1] = u
+    out[..., -1] = 1
+    return out
+
+
+def _check_drive(params: Params, u, noise) -> tuple[Array, Array | None]:
+    u = np.asarray(u)
+    N, n_in = params.W_in.shape
+    if u.ndim != 3 or u.shape[2] != n_in or 0 in u.shape[:2]:
+        raise ValueError(
+            f"u: must be (T, B, n_in) with T >= 1, B >= 1 and n_in = {n_in}, got shape {u.shape}"
+        )
+    check_finite("u", u)
+    if noise is not None:
+        noise = np.asarray(noise)
+        if noise.shape != (*u.shape[:2], N):
+            raise ValueError(
+                f"noise: must be (T, B, N) = {(*u.shape[:2], N)} or None, got shape {noise.shape}"
+            )
+        check_finite("noise", noise)
+    return u, noise
+
+
+def _check_checkpoint(checkpoint_every, T: int) -> int:
+    if checkpoint_every is None:
+        return T
+    if int(checkpoint_every) != checkpoint_every or checkpoint_every < 1:
+        raise ValueError(
+            f"checkpoint_every: must be a whole number of steps >= 1 or None, "
+            f"got {checkpoint_every}"
+        )
+    return int(checkpoint_every)
+
+
+def _buffers(argument: str, out, names, shapes, dtype) -> list[Array]:
+    """The arrays of out after a check of their shapes and dtype, or new ones."""
+    if out is None:
+        return [np.empty(shape, dtype) for shape in shapes]
+    for name, given, shape in zip(names, out, shapes):
+        if given.shape != shape or given.dtype != dtype or not given.flags.c_contiguous:
+            raise ValueError(
+                f"{argument}: {name} must be a contiguous {np.dtype(dtype)} array of shape "
+                f"{shape}, got {given.dtype} of shape {given.shape}"
+            )
+    return list(out)

@@ -1,0 +1,91 @@
+"""Rate functions phi, each with its derivative as a function of the rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from tau_rnn.checks import nearest
+
+Array = np.ndarray
+
+
+class Nonlinearity(NamedTuple):
+    """A rate function ``r = phi(x)`` and its derivative *as a function of r*.
+
+    Both take an ``out`` array, and both accept complex arguments, which is what the complex
+    step needs. Writing phi' in terms of r is what lets `backward` do without x.
+    """
+
+    name: str
+    function: Callable[..., Array]
+    derivative: Callable[..., Array]
+
+
+def _tanh_slope(r, out=None):
+    out = np.multiply(r, r, out=out)
+    return np.subtract(1, out, out=out)
+
+
+def _relu(x, out=None):
+    return np.maximum(x, 0, out=out)
+
+
+def _relu_slope(r, out=None):
+    return np.greater(r.real, 0, out=np.empty_like(r) if out is None else out)
+
+
+def _softplus(x, out=None):
+    # log(1 + e^x) = max(x, 0) + log(1 + e^-|x|): no overflow at either end.
+    return np.add(np.maximum(x, 0), np.log1p(np.exp(np.where(x.real < 0, x, -x))), out=out)
+
+
+def _softplus_slope(r, out=None):
+    out = np.expm1(np.negative(r, out=out), out=out)  # phi' = 1 - e^-r
+    return np.negative(out, out=out)
+
+
+def _sigmoid(x, out=None):
+    # 1 / (1 + e^-x) = (1 + tanh(x / 2)) / 2, which cannot overflow.
+    out = np.tanh(np.multiply(x, 0.5, out=out), out=out)
+    return np.multiply(np.add(out, 1, out=out), 0.5, out=out)
+
+
+def _sigmoid_slope(r, out=None):
+    return np.multiply(r, np.subtract(1, r, out=out), out=out)
+
+
+def _linear(x, out=None):
+    return np.positive(x, out=out)
+
+
+def _linear_slope(r, out=None):
+    out = np.empty_like(r) if out is None else out
+    out[...] = 1
+    return out
+
+
+NONLINEARITIES: dict[str, Nonlinearity] = {
+    "tanh": Nonlinearity("tanh", np.tanh, _tanh_slope),
+    "relu": Nonlinearity("relu", _relu, _relu_slope),
+    "softplus": Nonlinearity("softplus", _softplus, _softplus_slope),
+    "sigmoid": Nonlinearity("sigmoid", _sigmoid, _sigmoid_slope),
+    "linear": Nonlinearity("linear", _linear, _linear_slope),
+}
+
+
+def nonlinearity(phi: str | Nonlinearity) -> Nonlinearity:
+    """Look up a nonlinearity by name; a `Nonlinearity` is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown; the message gives the nearest valid one.
+    """
+    if isinstance(phi, Nonlinearity):
+        return phi
+    if isinstance(phi, str) and phi in NONLINEARITIES:
+        return NONLINEARITIES[phi]
+    raise ValueError(f"phi: unknown nonlinearity {phi!r}; {nearest(phi, NONLINEARITIES)}")
