@@ -125,7 +125,7 @@ def parse_tau(spec):
     if isinstance(spec, TauDistribution):
         return spec
     if not isinstance(spec, str):
-        if np.ndim(spec) == 0:
+        if not hasattr(spec, "__len__"):
             raise ValueError(
                 "tau: must be a name, a TauDistribution or an array of shape (n_units,), "
                 f"got {spec!r}; one tau for all units is 'constant:0.61'"
@@ -171,7 +171,7 @@ def describe(dist):
 
 
 def _parameters(name, rest, spec):
-    known = [f.name for f in fields(DISTRIBUTIONS[name])]
+    known = [f.name for f in fields(DISTRIBUTIONS[name])]  # type: ignore[arg-type]
     options = {}
     for item in rest.split(",") if rest else []:
         key, equals, text = (part.strip() for part in item.partition("="))

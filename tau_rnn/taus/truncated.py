@@ -51,7 +51,9 @@ class _Truncated(TauDistribution):
     def ppf(self, q):
         median = _parent_median(self)
         p_low, p_high = self._cdf(self.low, median), self._cdf(self.high, median)
-        return self._inverse(p_low + np.asarray(q, dtype=float) * (p_high - p_low), median)
+        tau = self._inverse(p_low + np.asarray(q, dtype=float) * (p_high - p_low), median)
+        # Within the bounds already, but for rounding where F is 0 or 1 to its last digit.
+        return np.clip(tau, self.low, self.high)
 
     def _moment(self, k: int) -> float:
         median = _parent_median(self)
@@ -69,10 +71,13 @@ class _Truncated(TauDistribution):
 @lru_cache(maxsize=256)
 def _parent_median(dist: _Truncated) -> float:
     """Median of the untruncated parent for which the truncated mean is ``dist.mean``."""
-    from scipy.optimize import brentq
 
     def excess(m):
         return dist._partial_moment(1, m) / dist._partial_moment(0, m) - dist.mean
+
+    if excess(dist.mean) == 0:  # a symmetric parent with symmetric bounds
+        return dist.mean
+    from scipy.optimize import brentq
 
     return float(brentq(excess, dist.low, dist.high, xtol=1e-15, rtol=1e-15))
 
