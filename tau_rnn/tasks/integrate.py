@@ -76,9 +76,9 @@ class IntegrateAndRemember(DelayedReport):
         r"""Accuracy of the best constant outputs, which are 0 and 0.
 
         With s = evidence_sd sqrt(evidence_time / stimulus) the sd of the noise in the mean, n ~
-        N(0, s^2) and d the tolerance (at most 1),
+        N(0, s^2) and d the tolerance,
 
-        .. math:: P(|v| \le d)\, P(|c + n| \le d), \qquad P(|v| \le d) = d, \qquad
+        .. math:: P(|v| \le d)\, P(|c + n| \le d), \qquad P(|v| \le d) = \min(d, 1), \qquad
                   P(|c + n| \le d) = \tfrac12 \int_{-1}^{1}
                   \left[\Phi\!\left(\tfrac{d - c}{s}\right) -
                         \Phi\!\left(\tfrac{-d - c}{s}\right)\right] dc,
@@ -88,15 +88,14 @@ class IntegrateAndRemember(DelayedReport):
         """
         from scipy.special import ndtr
 
-        d = min(self.tolerance, 1.0)
+        d = self.tolerance
         s = self.evidence_sd * math.sqrt(self.evidence_time / self.stimulus)
         if s == 0:
-            return d * d
+            return min(d, 1.0) ** 2
 
         def g(z):
             return z * ndtr(z / s) + s * math.exp(-((z / s) ** 2) / 2) / math.sqrt(2 * math.pi)
 
-        d = self.tolerance
         return min(d, 1.0) * (g(1 + d) - g(1 - d) - g(-1 + d) + g(-1 - d)) / 2
 
     def trials(self, batch_size: int, rng: np.random.Generator, *, dtype=np.float64) -> Trials:
