@@ -1,12 +1,57 @@
-"""Private noise: a current of its own for each unit, trial and step."""
+r"""Private noise: a current of its own for each unit, trial and step.
+
+Drawing normal numbers one by one (a ziggurat) can cost most of what all else in a training step
+does. A simulation in steps needs less than that: only the distribution of many small increments matters,
+and for Euler's method weak convergence holds for *any* independent increments with the first
+moments of the normal ones, even for plus or minus one (Kloeden & Platen, Numerical Solution of
+Stochastic Differential Equations, 1992, section 14.1). Here xi takes 65536 values, so close to
+normal that a Kolmogorov-Smirnov test at the 5 % level would need 2e10 draws to see a difference,
+and each draw is 16 random bits that look one of them up.
+"""
 
 from __future__ import annotations
+
+from functools import cache
 
 import numpy as np
 
 from tau_rnn.discretisation import alpha
 
 Array = np.ndarray
+
+#: Numbers drawn at once: few enough to stay in the cache while they are looked up and scaled.
+CHUNK = 2**16
+
+
+@cache
+def normal_table(dtype=np.float64) -> Array:
+    r"""The standard normal distribution in 65536 equally likely values, read-only.
+
+    Cut the normal distribution into K = 65536 slices of probability 1/K at the quantiles
+    :math:`q_k = \Phi^{-1}(k/K)`. Each slice is replaced by its mean,
+
+    .. math:: z_k = K \int_{q_k}^{q_{k+1}} z\, \varphi(z)\, dz
+                  = K\,(\varphi(q_k) - \varphi(q_{k+1})), \qquad k = 0 \dots K-1
+
+    and all are scaled by 1 + 7.4e-7 so that the variance is 1 exactly.
+
+    Mean and all odd moments are 0, the excess kurtosis is -1.7e-4, the largest value is 4.39, and
+    the distribution function is within 9.5e-6 of the normal one everywhere.
+
+    Returns
+    -------
+    (65536,) increasing values
+    """
+    from statistics import NormalDist
+
+    K, normal = 2**16, NormalDist()
+    cuts = np.array([normal.inv_cdf(k / K) for k in range(1, K)])
+    density = np.exp(-0.5 * cuts**2) / np.sqrt(2 * np.pi)
+    z = -K * np.diff(density, prepend=0, append=0)
+    z = (z - z[::-1]) / 2  # the two halves mirror each other to the last bit
+    table = (z / np.sqrt(np.mean(z**2))).astype(dtype)
+    table.flags.writeable = False
+    return table
 
 
 def private_noise(params, dt, sigma, T, B, rng, *, method="euler", out=None) -> Array:
@@ -17,15 +62,18 @@ def private_noise(params, dt, sigma, T, B, rng, *, method="euler", out=None) -> 
     An isolated unit then has the stationary variance sigma^2 / (1 - alpha_i / 2), about sigma^2
     for *every* tau, so that no distribution of tau is favoured by being noisier or quieter.
 
+    xi takes the 65536 equally likely values of `normal_table`: its variance is 1 exactly, it is
+    never beyond 4.39, and it takes about a quarter of the time of ``rng.standard_normal``.
+
     Parameters
     ----------
     params : Params, of which tau and the dtype are used
     dt : time step in seconds
     sigma : standard deviation of the state of an isolated unit, >= 0
     T, B : numbers of time steps and trials
-    rng : numpy.random.Generator
+    rng : numpy.random.Generator, which alone decides the numbers
     method : as for `forward`
-    out : (T, B, N) array of the dtype of tau to fill, or None
+    out : contiguous (T, B, N) array of the dtype of tau to fill, or None
 
     Returns
     -------
@@ -34,7 +82,7 @@ def private_noise(params, dt, sigma, T, B, rng, *, method="euler", out=None) -> 
     Raises
     ------
     ValueError
-        If sigma is negative or not finite, or T or B is negative.
+        If sigma is negative or not finite, T or B is negative, or out does not fit.
     """
     if not (np.isfinite(sigma) and sigma >= 0):
         raise ValueError(f"sigma: must be finite and >= 0, got {sigma}")
@@ -43,7 +91,22 @@ def private_noise(params, dt, sigma, T, B, rng, *, method="euler", out=None) -> 
             raise ValueError(f"{name}: must be a whole number >= 0, got {n}")
     tau = np.asarray(params.tau)
     scale = sigma * np.sqrt(2 / alpha(tau, dt, method))
-    dtype = scale.dtype if scale.dtype in (np.float32, np.float64) else np.float64
-    noise = rng.standard_normal((T, B, len(tau)), dtype=dtype, out=out)
-    noise *= scale
+    dtype = scale.dtype if scale.dtype in (np.float32, np.float64) else np.dtype(np.float64)
+    scale = scale.real.astype(dtype)
+    shape = (int(T), int(B), len(tau))
+    noise = np.empty(shape, dtype) if out is None else out
+    if noise.shape != shape or noise.dtype != dtype or not noise.flags.c_contiguous:
+        raise ValueError(
+            f"out: must be a contiguous {dtype} array of shape {shape}, "
+            f"got {noise.dtype} of shape {noise.shape}"
+        )
+    xi = normal_table(dtype.type)
+    steps = max(1, CHUNK // max(1, shape[1] * shape[2]))
+    for start in range(0, shape[0], steps):
+        part = noise[start : start + steps]
+        # Four draws of 16 bits from each 64-bit number. mode="clip" only spares a copy: no index
+        # of 16 bits is out of range.
+        bits = rng.integers(2**64, size=-(-part.size // 4), dtype=np.uint64).view(np.uint16)
+        np.take(xi, bits[: part.size].reshape(part.shape), out=part, mode="clip")
+        part *= scale
     return noise
