@@ -1,0 +1,28 @@
+"""One run of the experiment, many of them, and what they say.
+
+    RunConfig -> iterate(config) -> RunState, RunState, ...  -> finish -> RunResult
+    RunConfig -> run_one(config) -> RunResult                (the same without looking)
+
+A run is a pure function of its configuration: the same configuration gives the same bits. Its seed
+spawns independent streams for tau, weights, training trials, private noise, and the test set, so
+that two runs which differ in the distribution of tau alone share everything else: their quantiles
+of tau, their weights, their trials and their noise. Comparisons are paired.
+"""
+
+from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
+from tau_rnn.experiment.outcome import RunResult, finish, run_one
+from tau_rnn.experiment.running import RunState, evaluate, iterate
+from tau_rnn.experiment.store import load_run, save_run
+
+__all__ = [
+    "EXPERIMENT_VERSION",
+    "RunConfig",
+    "RunResult",
+    "RunState",
+    "evaluate",
+    "finish",
+    "iterate",
+    "load_run",
+    "run_one",
+    "save_run",
+]

@@ -1,0 +1,153 @@
+"""What a run gave: its metrics, its history, and the network before and after training."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tau_rnn.experiment.config import RunConfig
+from tau_rnn.experiment.running import (
+    RunState,
+    evaluate,
+    iterate,
+    make_test_set,
+    streams,
+)
+from tau_rnn.model import Array, Params, forward, private_noise
+
+SHUFFLES = 3  # permutations of tau over which the accuracy with shuffled tau is averaged
+ACTIVITY_TRIALS, ACTIVITY_SECONDS, ACTIVITY_BURN_IN = 40, 20.0, 5.0
+
+
+class RunResult(NamedTuple):
+    """What a run gave.
+
+    Attributes
+    ----------
+    config : RunConfig
+    metrics : name -> number, see `finish`
+    history : one dict for each evaluation: step, train_loss (mean since the one before), loss and
+        accuracy on the test set, the task's other scores, grad_norm, weight_change
+    initial, final : Params before and after training
+    units : per-unit arrays (N,), see `unit_table`
+    """
+
+    config: RunConfig
+    metrics: dict[str, Any]
+    history: list[dict[str, float]]
+    initial: Params
+    final: Params
+    units: dict[str, Array]
+
+
+def run_one(config: RunConfig) -> RunResult:
+    """Run a configuration from start to end. Same configuration, same bits (but for seconds)."""
+    for state in iterate(config):
+        last = state
+    return finish(config, last)
+
+
+def finish(config: RunConfig, state: RunState) -> RunResult:
+    """The result of a run that has made all its steps.
+
+    The metrics are
+
+    accuracy, loss, and the task's other scores
+        on the test set after the last step
+    accuracy_last5, loss_last5
+        means over the last five evaluations
+    steps_to_criterion
+        step of the first evaluation with accuracy >= the task's criterion (0.9); None if there
+        was none
+    log_area_under_loss
+        ln of the mean of the test loss over the steps (trapezoidal rule)
+    weight_change
+        ||W - W0||_F / ||W0||_F
+    accuracy_initial, loss_initial
+        before training
+    accuracy_shuffled_tau
+        accuracy after tau was permuted over the units (mean of 3 permutations): does it matter
+        which unit has which tau?
+    tau_eff_median_*, tau_eff_sd_log_*, tau_eff_correlation_*, tau_eff_unfitted_*
+        effective timescales before and after training, see `effective_timescales`: median (s),
+        sd of ln, Spearman correlation with the intrinsic tau (None where all are equal), and the
+        number of units without an estimate
+    steps, seconds
+        updates made, and the time they and the evaluations took
+    """
+    from scipy.integrate import trapezoid
+    from scipy.stats import spearmanr
+
+    training, initial, history, _, seconds = state
+    task, final = config.make_task(), Params(*(p.copy() for p in training.params))
+    first, last = history[0], history[-1]
+    steps = [row["step"] for row in history]
+    area = trapezoid([row["loss"] for row in history], steps) / (steps[-1] - steps[0])
+    reached = [row["step"] for row in history if row["accuracy"] >= task.criterion]
+    scores = {k: v for k, v in last.items() if k not in ("step", "train_loss", "grad_norm")}
+    metrics: dict[str, Any] = {
+        **scores,
+        "accuracy_last5": float(np.mean([row["accuracy"] for row in history[-5:]])),
+        "loss_last5": float(np.mean([row["loss"] for row in history[-5:]])),
+        "steps_to_criterion": reached[0] if reached else None,
+        "log_area_under_loss": float(np.log(area)),
+        "accuracy_initial": first["accuracy"],
+        "loss_initial": first["loss"],
+        "accuracy_shuffled_tau": shuffled_accuracy(config, final),
+    }
+    units = unit_table(config, initial, final)
+    for when, tau in (("before", initial.tau), ("after", final.tau)):
+        tau_eff = units[f"tau_eff_{when}"]
+        fitted = np.isfinite(tau_eff)
+        log_tau = np.log(tau_eff[fitted])
+        spread = fitted.sum() > 2 and np.ptp(tau) > 0
+        metrics |= {
+            f"tau_eff_median_{when}": float(np.exp(np.median(log_tau))) if log_tau.size else None,
+            f"tau_eff_sd_log_{when}": float(log_tau.std(ddof=1)) if log_tau.size > 1 else None,
+            f"tau_eff_correlation_{when}": (
+                float(spearmanr(tau[fitted], tau_eff[fitted]).statistic) if spread else None
+            ),
+            f"tau_eff_unfitted_{when}": int((~fitted).sum()),
+        }
+    metrics |= {"steps": training.step, "seconds": seconds}
+    return RunResult(config, metrics, list(history), initial, final, units)
+
+
+def shuffled_accuracy(config: RunConfig, params: Params) -> float:
+    """Accuracy on the test set with tau permuted over the units, a mean of 3 permutations."""
+    test, rng = make_test_set(config, params), streams(config.seed)["analysis"]
+    shuffled = [params._replace(tau=rng.permutation(params.tau)) for _ in range(SHUFFLES)]
+    return float(np.mean([evaluate(config, p, test)["accuracy"] for p in shuffled]))
+
+
+def spontaneous_rates(config: RunConfig, params: Params) -> Array:
+    """Rates (trials, time, units) of the network without input, driven by its private noise.
+
+    40 trials of 20 s, after 5 s that are dropped; the noise is the same before and after training.
+    """
+    dt, rng = config.dt, streams(config.seed)["analysis"]
+    burn_in, T = round(ACTIVITY_BURN_IN / dt), round((ACTIVITY_BURN_IN + ACTIVITY_SECONDS) / dt)
+    sigma, B = config.make_task().noise, ACTIVITY_TRIALS
+    noise = private_noise(params, dt, sigma, T, B, rng, method=config.method)
+    u = np.zeros((T, B, params.W_in.shape[1]), params.W.dtype)
+    traj = forward(params, u, dt, phi=config.phi, method=config.method, noise=noise)
+    return traj.r[1 + burn_in :].transpose(1, 0, 2)
+
+
+def unit_table(config: RunConfig, initial: Params, final: Params) -> dict[str, Array]:
+    """Per-unit arrays (N,).
+
+    tau_before, tau_after : intrinsic time constants (s)
+    tau_eff_before, tau_eff_after : effective timescales (s) of the spontaneous rates, by
+        `tau_rnn.timescales.fit_timescales`; nan where a unit could not be fitted
+    weight_change : ||dW_i||, the norm of the change of each unit's incoming recurrent weights
+    """
+    from tau_rnn.timescales import fit_timescales
+
+    table = {"weight_change": np.linalg.norm(final.W.astype(float) - initial.W, axis=1)}
+    for when, params in (("before", initial), ("after", final)):
+        rates = spontaneous_rates(config, params)
+        table[f"tau_{when}"] = np.asarray(params.tau, float)
+        table[f"tau_eff_{when}"] = fit_timescales(rates, config.dt, ci=None).tau
+    return table

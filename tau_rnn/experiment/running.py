@@ -1,0 +1,160 @@
+"""A run, step by step: its random streams, its test set, its training and its evaluations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from tau_rnn.discretisation import alpha
+from tau_rnn.experiment.config import RunConfig
+from tau_rnn.losses import mse
+from tau_rnn.model import Array, Params, forward, init_params, private_noise
+from tau_rnn.tasks import Trials
+from tau_rnn.taus import sample_tau
+from tau_rnn.training import TrainingState, start, train
+
+STREAMS = ("tau", "weights", "trials", "noise", "test_trials", "test_noise", "analysis")
+EVALUATION_BATCH = 128
+
+
+class RunState(NamedTuple):
+    """A run between two steps: enough to go on from. ``history`` has a row for each evaluation."""
+
+    training: TrainingState
+    initial: Params
+    history: list[dict[str, float]]
+    losses: list[float]  # training losses since the last evaluation
+    seconds: float
+
+
+def streams(seed: int) -> dict[str, np.random.Generator]:
+    """Independent generators by name, spawned from one seed."""
+    children = np.random.SeedSequence(seed).spawn(len(STREAMS))
+    return {k: np.random.Generator(np.random.SFC64(s)) for k, s in zip(STREAMS, children)}
+
+
+def draw_tau(config: RunConfig, rng) -> Array:
+    """The run's time constants (N,) in s, rescaled where ``match`` says so."""
+    tau = sample_tau(config.dist, config.units, rng)
+    if config.match == "harmonic":
+        tau = tau * np.mean(1 / tau)
+    return tau
+
+
+def initial_params(config: RunConfig) -> Params:
+    """The untrained network of a run."""
+    rngs, task = streams(config.seed), config.make_task()
+    tau = draw_tau(config, rngs["tau"])
+    return init_params(
+        config.units, task.n_in, task.n_out, tau, rngs["weights"],
+        gain=config.gain, dtype=np.dtype(config.dtype),
+    )  # fmt: skip
+
+
+class TestSet(NamedTuple):
+    """The held-out trials of a run with the standard normal part of their private noise."""
+
+    __test__ = False  # not a test, whatever pytest makes of its name
+
+    trials: Trials
+    noise: Array  # (T, B, N)
+
+
+def make_test_set(config: RunConfig, params: Params) -> TestSet:
+    """The run's test set: the same for every distribution of one seed, and in every evaluation."""
+    rngs, task = streams(config.seed), config.make_task()
+    trials = task.trials(config.test_trials, rngs["test_trials"], dtype=np.dtype(config.dtype))
+    T, B = trials.u.shape[:2]
+    unit_tau = params._replace(tau=np.ones_like(params.tau))
+    noise = private_noise(
+        unit_tau, task.dt, task.noise, T, B, rngs["test_noise"], method=config.method
+    )
+    return TestSet(trials, noise)
+
+
+def outputs(config: RunConfig, params: Params, test: TestSet) -> Array:
+    """Outputs (T, B, n_out) of a network on the test set, its private noise on."""
+    dt, method = config.dt, config.method
+    # The noise was drawn for tau = 1 s; its size goes with sqrt(1 / alpha), and tau may be trained.
+    size = np.sqrt(alpha(np.ones(1), dt, method) / alpha(params.tau, dt, method))
+    size = size.astype(test.noise.dtype)
+    y = np.empty((*test.trials.u.shape[:2], len(params.b_out)), params.W.dtype)
+    traj = None
+    for i in range(0, y.shape[1], EVALUATION_BATCH):
+        some = slice(i, i + EVALUATION_BATCH)
+        u, noise = np.ascontiguousarray(test.trials.u[:, some]), test.noise[:, some] * size
+        fits = traj is not None and traj.y.shape[1] == u.shape[1]
+        traj = forward(
+            params, u, dt, phi=config.phi, method=method, noise=noise, out=traj if fits else None
+        )
+        y[:, some] = traj.y
+    return y
+
+
+def evaluate(config: RunConfig, params: Params, test: TestSet, task=None) -> dict[str, float]:
+    """Loss and the task's scores of a network on the test set."""
+    task = task or config.make_task()
+    y = outputs(config, params, test)
+    loss, _ = mse(y, test.trials.target, test.trials.mask)
+    return {"loss": loss, **task.scores(y, test.trials)}
+
+
+def iterate(config: RunConfig, saved: RunState | None = None) -> Iterator[RunState]:
+    """Run step by step; hands over the state at the start and after each step.
+
+    Parameters
+    ----------
+    config : RunConfig
+    saved : a state that an earlier call handed over (`restore`); the run goes on from there, bit
+        for bit as if it had not been interrupted
+
+    Raises
+    ------
+    NonFiniteLoss
+        See `tau_rnn.training.train`.
+    """
+    task, settings = config.make_task(), config.settings()
+    began = time.perf_counter()
+    if saved is None:
+        initial, rngs = initial_params(config), streams(config.seed)
+        training = start(initial, settings, config.dt, rngs["trials"], rngs["noise"])
+        state = RunState(training, initial, [], [], 0.0)
+    else:
+        state, began = saved, began - saved.seconds
+    initial, history, losses = state.initial, state.history, state.losses
+    test = make_test_set(config, initial)
+    if not history:
+        history.append(_evaluation(config, state, test, task))
+        yield state._replace(seconds=time.perf_counter() - began)
+    if state.training.step >= config.steps:
+        return
+    for training in train(state.training, task, settings):
+        losses.append(training.loss)
+        state = RunState(training, initial, history, losses, time.perf_counter() - began)
+        if training.step % config.eval_every == 0 or training.step == config.steps:
+            history.append(_evaluation(config, state, test, task))
+            losses.clear()
+        yield state._replace(seconds=time.perf_counter() - began)
+        if training.step >= config.steps:
+            return
+
+
+def _evaluation(config, state: RunState, test: TestSet, task) -> dict[str, float]:
+    training, initial, _, losses, _ = state
+    return {
+        "step": training.step,
+        "train_loss": float(np.mean(losses)) if losses else float("nan"),
+        **evaluate(config, training.params, test, task),
+        "grad_norm": training.grad_norm,
+        "weight_change": relative_change(initial.W, training.params.W),
+    }
+
+
+def relative_change(W0, W1) -> float:
+    """||W1 - W0||_F / ||W0||_F in float64; nan where W0 is zero."""
+    W0, W1 = np.asarray(W0, float), np.asarray(W1, float)
+    size = np.linalg.norm(W0)
+    return float(np.linalg.norm(W1 - W0) / size) if size > 0 else float("nan")

@@ -1,0 +1,130 @@
+"""Files that are whole or not there: atomic writes, and reading that names what is wrong.
+
+A file is written beside its place, flushed to the disk, and renamed into it. So whoever reads it,
+and whenever the writer is killed, finds the old file or the new one, never a part. No pickle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+
+class StoreError(ValueError):
+    """A stored file is damaged, foreign, or belongs to something else. The message names it."""
+
+
+@contextlib.contextmanager
+def replacing(path) -> Iterator[IO[bytes]]:
+    """Open a file to be written; it takes the place of ``path`` when the block ends well."""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes a file for its owner alone; a result may be read like any other file.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # The new name itself must reach the disk as well. Windows cannot open folders.
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_text(path, text: str) -> None:
+    """Write a text file atomically."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path, value: Any) -> None:
+    """Write JSON atomically; nan and inf become null, since JSON has no such numbers."""
+    write_text(path, json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
+
+
+def _plain(value):
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def read_json(path) -> Any:
+    """Read JSON; a StoreError names a file that is not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise StoreError(f"{path}: not a whole JSON file ({error})") from None
+
+
+def write_arrays(path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write an .npz file atomically."""
+    with replacing(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def read_arrays(path, names=None) -> dict[str, np.ndarray]:
+    """Read an .npz file, whole; a StoreError names a file that is damaged or lacks a name."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise StoreError(f"{path}: not an .npz file")
+            arrays = {name: file[name] for name in file.files}
+    except (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
+        if isinstance(error, (StoreError, FileNotFoundError, PermissionError)):
+            raise
+        raise StoreError(f"{path}: damaged, or not an .npz file ({error})") from None
+    missing = [name for name in names or () if name not in arrays]
+    if missing:
+        raise StoreError(f"{path}: lacks {', '.join(missing)}")
+    return arrays
+
+
+def generator_state(rng: np.random.Generator) -> dict:
+    """The whole state of a generator as JSON-ready numbers."""
+    return _plain(rng.bit_generator.state)
+
+
+def generator_from(state: Mapping) -> np.random.Generator:
+    """The generator that goes on from a state of `generator_state`."""
+    kind = getattr(np.random, str(state.get("bit_generator")), None)
+    if not (isinstance(kind, type) and issubclass(kind, np.random.BitGenerator)):
+        raise StoreError(f"unknown random generator {state.get('bit_generator')!r}")
+    bits = kind()
+    restored = dict(state)
+    inner = state["state"]
+    restored["state"] = {
+        k: np.array(v, dtype=np.uint64) if isinstance(v, list) else v for k, v in inner.items()
+    }
+    bits.state = restored
+    return np.random.Generator(bits)

@@ -1,0 +1,348 @@
+r"""Training: Adam and SGD, gradient clipping, and the loop that a front end follows step by step.
+
+What is trained is one flat vector theta: the chosen fields of `Params` behind one another, with
+tau replaced by an unbounded s (see `tau_of`). A step draws trials and private noise, simulates,
+goes back through time, clips the gradient to norm 1 and updates theta.
+
+Adam (Kingma & Ba 2015), with gradient g and step k = 1, 2, ...
+
+    m <- beta1 m + (1 - beta1) g          v <- beta2 v + (1 - beta2) g^2
+    theta <- theta - lr * m / (1 - beta1^k) / (sqrt(v / (1 - beta2^k)) + eps)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tau_rnn.bptt import backward
+from tau_rnn.checks import nearest
+from tau_rnn.losses import mse, rate_penalty
+from tau_rnn.model import Array, Params, check_params, forward, private_noise
+from tau_rnn.tasks import Trials
+
+#: What is trained unless something else is asked for.
+DEFAULT_FIELDS = ("W", "W_in", "b", "W_out", "b_out")
+#: Names that stand for several fields in ``train=``.
+FIELD_GROUPS = {
+    "default": DEFAULT_FIELDS,
+    "recurrent": ("W",),
+    "readout": ("W_out", "b_out"),
+    "all": Params._fields,
+}
+TAU_MAX = 10.0  # s, upper bound of a trained time constant
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss or its gradient is not finite. ``step`` says where; ``params`` are the last good."""
+
+    def __init__(self, step: int, what: str, params: Params):
+        super().__init__(
+            f"step {step}: the {what} is not finite; the parameters of step {max(step - 2, 0)}, "
+            "the last that gave a finite one, are kept (a smaller learning rate may help)"
+        )
+        self.step, self.what, self.params = step, what, params
+
+    def __reduce__(self):
+        return NonFiniteLoss, (self.step, self.what, self.params)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train; every default is the project's choice.
+
+    Attributes
+    ----------
+    batch : trials of a step
+    optimizer : "adam" or "sgd"
+    lr : learning rate
+    beta1, beta2, eps : of Adam
+    momentum : of SGD, v <- momentum v + g, theta <- theta - lr v
+    clip : the largest norm of a gradient; a longer one is scaled to it
+    fields : the fields of Params that are trained
+    lr_scale : "none"; "tau" multiplies the learning rate of row i of W, W_in and b by
+        tau_i / (1 s), "inverse-tau" by (1 s) / tau_i
+    rate_penalty : weight of the mean squared rate in the loss
+    phi, method : as for `forward`
+    """
+
+    batch: int = 32
+    optimizer: str = "adam"
+    lr: float = 0.003
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    momentum: float = 0.9
+    clip: float = 1.0
+    fields: tuple[str, ...] = DEFAULT_FIELDS
+    lr_scale: str = "none"
+    rate_penalty: float = 0.0
+    phi: str = "tanh"
+    method: str = "exponential"
+
+    def __post_init__(self):
+        if int(self.batch) != self.batch or self.batch < 1:
+            raise ValueError(f"batch: must be a whole number >= 1, got {self.batch}")
+        for name in ("lr", "eps", "clip"):
+            _check_number(name, getattr(self, name), above=0)
+        _check_number("rate_penalty", self.rate_penalty)
+        for name in ("beta1", "beta2", "momentum"):
+            _check_number(name, getattr(self, name), below=1)
+        for name, allowed in (
+            ("optimizer", ("adam", "sgd")),
+            ("lr_scale", ("none", "tau", "inverse-tau")),
+        ):
+            if getattr(self, name) not in allowed:
+                given = getattr(self, name)
+                raise ValueError(f"{name}: unknown {given!r}; {nearest(given, allowed)}")
+        object.__setattr__(self, "fields", parse_fields(self.fields))
+
+
+def _check_number(name, value, above=None, below=np.inf):
+    good = np.isfinite(value) and (value > above if above is not None else value >= 0)
+    if not (good and value < below):
+        limit = f"> {above}" if above is not None else ">= 0"
+        upper = f" and < {below}" if np.isfinite(below) else ""
+        raise ValueError(f"{name}: must be finite, {limit}{upper}, got {value}")
+
+
+def parse_fields(train) -> tuple[str, ...]:
+    """Fields of Params that are trained, in the order of Params, from names and group names.
+
+    ``"W,b"`` is these two; ``"recurrent"``, ``"readout"``, ``"default"`` and ``"all"`` are groups;
+    a name with a plus is added to the default: ``"+tau"``.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or none is given.
+    """
+    names = train.split(",") if isinstance(train, str) else list(train)
+    chosen: set[str] = set()
+    for name in (n.strip() for n in names):
+        if name.startswith("+"):
+            chosen.update(DEFAULT_FIELDS)
+            name = name[1:]
+        if name not in FIELD_GROUPS and name not in Params._fields:
+            allowed = (*Params._fields, *FIELD_GROUPS)
+            raise ValueError(f"train: unknown parameter {name!r}; {nearest(name, allowed)}")
+        chosen.update(FIELD_GROUPS.get(name, (name,)))
+    return tuple(f for f in Params._fields if f in chosen)
+
+
+# --- tau through an unbounded variable -----------------------------------------------------------
+
+
+def tau_of(s, dt: float) -> tuple[Array, Array]:
+    r"""Time constants from their unbounded variable s, and dtau/ds.
+
+    .. math:: \log\tau = c + h \tanh(s / h), \qquad c \pm h = \log 10\,\mathrm{s},\; \log dt
+
+    so that s is log tau up to a constant where tau is well inside (dt, 10 s), and no finite s
+    reaches the bounds: dtau/ds = tau (1 - tanh^2(s / h)) never vanishes as a clamp's would.
+    """
+    centre, half = _log_range(dt)
+    z = np.tanh(s / half)
+    tau = np.exp(centre + half * z)
+    return tau, tau * (1 - z * z)
+
+
+def s_of(tau, dt: float) -> Array:
+    """The inverse of `tau_of`. ValueError unless dt < tau < 10 s for every unit."""
+    tau = np.asarray(tau)
+    if not ((tau > dt) & (tau < TAU_MAX)).all():
+        raise ValueError(
+            f"tau: to be trained, every time constant must lie between dt = {dt:g} s and "
+            f"{TAU_MAX:g} s, got {tau.min():g} .. {tau.max():g} s"
+        )
+    centre, half = _log_range(dt)
+    return half * np.arctanh((np.log(tau) - centre) / half)
+
+
+def _log_range(dt):
+    low, high = float(np.log(dt)), float(np.log(TAU_MAX))
+    return (low + high) / 2, (high - low) / 2
+
+
+# --- the flat vector -----------------------------------------------------------------------------
+
+
+def flatten(params: Params, fields) -> Array:
+    """The given fields of params behind one another, as one new vector."""
+    return np.concatenate([np.ravel(getattr(params, f)) for f in fields])
+
+
+def unflatten(vector, like: Params, fields) -> Params:
+    """Params whose given fields are views into the vector, and whose others are those of like."""
+    views, start = {}, 0
+    for f in fields:
+        shape = getattr(like, f).shape
+        stop = start + int(np.prod(shape))
+        views[f] = vector[start:stop].reshape(shape)
+        start = stop
+    return like._replace(**views)
+
+
+def learning_rates(params: Params, settings: Settings) -> Array | float:
+    """The learning rate, or one for each element of theta where it is scaled by tau."""
+    if settings.lr_scale == "none":
+        return settings.lr
+    rate = params.tau if settings.lr_scale == "tau" else 1 / params.tau
+    scale = Params(*(np.ones_like(p) for p in params))
+    scale = scale._replace(
+        W=scale.W * rate[:, np.newaxis], W_in=scale.W_in * rate[:, np.newaxis], b=scale.b * rate
+    )
+    return settings.lr * flatten(scale, settings.fields)
+
+
+class TrainingState(NamedTuple):
+    """All that the next step depends on. The arrays are updated in place: copy what you keep.
+
+    Attributes
+    ----------
+    step : number of updates made
+    params : Params after them; the trained fields but tau are views into theta
+    theta : (n,) what is trained
+    moments : (2, n) m and v of Adam; of SGD, the velocity and zeros
+    trials_rng, noise_rng : the generators of training trials and of private noise
+    loss, grad_norm : of the last step (nan before the first)
+    """
+
+    step: int
+    params: Params
+    theta: Array
+    moments: Array
+    trials_rng: np.random.Generator
+    noise_rng: np.random.Generator
+    loss: float = float("nan")
+    grad_norm: float = float("nan")
+
+
+def start(params, settings: Settings, dt: float, trials_rng, noise_rng) -> TrainingState:
+    """The state before the first step. The params given are copied."""
+    params = check_params(params)
+    theta = flatten(_with_s(params, settings, dt), settings.fields)
+    moments = np.zeros((2, theta.size), theta.dtype)
+    params = _params_of(theta, Params(*(p.copy() for p in params)), settings, dt)
+    return TrainingState(0, params, theta, moments, trials_rng, noise_rng)
+
+
+def _with_s(params: Params, settings: Settings, dt: float) -> Params:
+    if "tau" not in settings.fields:
+        return params
+    return params._replace(tau=s_of(params.tau, dt).astype(params.tau.dtype))
+
+
+def _params_of(theta, like: Params, settings: Settings, dt: float) -> Params:
+    params = unflatten(theta, like, settings.fields)
+    return params._replace(tau=tau_of(params.tau, dt)[0]) if "tau" in settings.fields else params
+
+
+def loss_and_gradient(params, trials: Trials, noise, dt, settings: Settings, *, out=None):
+    """Loss of a batch, its gradient, and the trajectory.
+
+    Parameters
+    ----------
+    params, trials : the network, and a batch of a task
+    noise : (T, B, N) private noise current, or None
+    dt : time step in seconds
+    settings : of which phi, method and rate_penalty are used
+    out : (Trajectory, Params) of an earlier call of the same shapes, to be filled again
+
+    Returns
+    -------
+    loss : float
+    gradient : Params
+    traj : Trajectory
+    """
+    how = {"phi": settings.phi, "method": settings.method}
+    traj_out, grad_out = (None, None) if out is None else out
+    traj = forward(params, trials.u, dt, **how, noise=noise, out=traj_out)
+    loss, dy = mse(traj.y, trials.target, trials.mask)
+    dr = None
+    if settings.rate_penalty:
+        penalty, dr = rate_penalty(traj.r, settings.rate_penalty)
+        loss += penalty
+    return loss, backward(params, traj, dy, dr=dr, out=grad_out), traj
+
+
+def train(state: TrainingState, task, settings: Settings) -> Iterator[TrainingState]:
+    """Train without end; the state after each step is handed to the caller.
+
+    Parameters
+    ----------
+    state : from `start`, or as an earlier call handed it over: training goes on from there, bit
+        for bit as if it had not been interrupted
+    task : of which trials(), dt and noise are used
+    settings : Settings
+
+    Yields
+    ------
+    TrainingState
+        Its arrays are updated in place by the next step.
+
+    Raises
+    ------
+    NonFiniteLoss
+        If the loss or the gradient is not finite; theta is then as it was before that step.
+
+    Examples
+    --------
+    >>> from itertools import islice
+    >>> states = train(state, task, settings)                            # doctest: +SKIP
+    >>> losses = [s.loss for s in islice(states, 100)]                   # doctest: +SKIP
+    """
+    step, params, theta, moments, trials_rng, noise_rng = state[:6]
+    fields, dt, dtype = settings.fields, task.dt, theta.dtype
+    order = fields + tuple(f for f in Params._fields if f not in fields)
+    gradients = np.zeros(sum(p.size for p in params), dtype)
+    grads = unflatten(gradients, params, order)
+    gradient = gradients[: theta.size]  # backward writes all seven fields; these are trained
+    rates = learning_rates(params, settings)
+    good, buffers = params, None
+    while True:
+        trials = task.trials(settings.batch, trials_rng, dtype=dtype)
+        T, B = trials.u.shape[:2]
+        noise = None
+        if task.noise:
+            noise = private_noise(
+                params, dt, task.noise, T, B, noise_rng, method=settings.method,
+                out=None if buffers is None else buffers.noise,
+            )  # fmt: skip
+        loss, grads, buffers = loss_and_gradient(
+            params, trials, noise, dt, settings, out=(buffers, grads)
+        )
+        if "tau" in fields:
+            grads.tau[...] *= tau_of(unflatten(theta, params, fields).tau, dt)[1]
+        norm = float(np.sqrt(gradient @ gradient))
+        for what, value in (("loss", loss), ("gradient", norm)):
+            if not np.isfinite(value):
+                raise NonFiniteLoss(step + 1, what, good)
+        good = Params(*(p.copy() for p in params))
+        if norm > settings.clip:
+            gradient *= settings.clip / norm
+        step += 1
+        update(theta, gradient, moments, step, rates, settings)
+        params = _params_of(theta, params, settings, dt)
+        yield TrainingState(step, params, theta, moments, trials_rng, noise_rng, loss, norm)
+
+
+def update(theta, gradient, moments, step: int, rates: Any, settings: Settings) -> None:
+    """One update of theta and of the moments, in place: the equations at the head of the module."""
+    m, v = moments
+    if settings.optimizer == "sgd":
+        m *= settings.momentum
+        m += gradient
+        theta -= (rates * m).astype(theta.dtype, copy=False)
+        return
+    beta1, beta2 = settings.beta1, settings.beta2
+    m *= beta1
+    m += (1 - beta1) * gradient
+    v *= beta2
+    v += (1 - beta2) * gradient * gradient
+    m_hat = m / (1 - beta1**step)
+    v_hat = v / (1 - beta2**step)
+    theta -= (rates * m_hat / (np.sqrt(v_hat) + settings.eps)).astype(theta.dtype, copy=False)
