@@ -84,7 +84,10 @@ def _parent_median(dist: _Truncated) -> float:
 
 @dataclass(frozen=True)
 class Normal(_Truncated):
-    """Normal with standard deviation ``sd`` (s) before truncation; scipy.stats.truncnorm.
+    """Normal with standard deviation ``sd`` (s) before truncation.
+
+    The same as scipy.stats.truncnorm (a test compares them), without the second that importing
+    scipy.stats takes.
 
     E[1/tau] has no closed form: it is integrated numerically (relative error below 1e-10).
     """
