@@ -1,42 +1,23 @@
-"""Effective timescales: the decay time of the autocorrelation of each unit's firing rate.
+"""The estimator: from rates of repeated trials to one timescale per unit."""
 
-`fit_timescales` fits the *expected value of what was computed* (see `expected_acf`), so that the
-subtraction of trial means, which makes plain exponential fits wrong by half at realistic trial
-lengths, costs nothing. The estimators, by what is subtracted before the autocovariance is taken:
-
-- ``center="trial"`` (E): condition mean and each trial's own mean; expected-autocovariance fit.
-  Safe under common drive, trial-to-trial offsets and conditions of different mean.
-- ``center="psth"`` (P): condition mean only; plain exponential without offset. Less variable where
-  the trial is short, but trial-to-trial offsets ruin it.
-- ``center="auto"``: P where the trial means vary no more than the fit of E predicts, else E.
-"""
+from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
 
-from . import decay_checks as checks
-from . import decay_models as dm
-from .autocovariance import (
-    autocovariance,
+from tau_rnn.checks import check_dt, nearest
+from tau_rnn.timescales import evidence, mixture
+from tau_rnn.timescales import shapes as sh
+from tau_rnn.timescales.autocovariance import (
     centred,
     check_rates,
-    expected_acf,
     group_labels,
-    linear_network_acf,
-    timescale_of_decay,
     trial_autocovariance,
 )
+from tau_rnn.timescales.cosine import cos_decay
 
-__all__ = [
-    "TimescaleResult",
-    "autocovariance",
-    "expected_acf",
-    "fit_timescales",
-    "linear_network_acf",
-    "timescale_of_decay",
-]
-
+MODELS = ("exp", "two_exp", "cos", "auto")
 MIN_SAMPLES = 10  # per trial
 MIN_TRIALS = 10  # beyond the number of conditions, for anything that needs a spread over trials
 Z_OFFSETS = 1.64  # one-sided 5 %: the intended false-alarm rate of the automatic switch
@@ -59,6 +40,10 @@ class TimescaleResult(NamedTuple):
     center_used: np.ndarray  # (units,) "trial" or "psth"
     dc_ratio: np.ndarray  # (units,) variance of trial means, found / predicted
     flag: np.ndarray  # (units,) comma-separated words, "" where all is well
+    model_used: np.ndarray  # (units,) "exp", "two_exp" or "cos"
+    tau_fast: np.ndarray  # (units,) s, the faster of two exponentials, else NaN
+    fraction_slow: np.ndarray  # (units,) share of the slower one in gamma(0), else NaN
+    frequency: np.ndarray  # (units,) Hz, of a damped cosine, else NaN
 
 
 def fit_timescales(
@@ -87,18 +72,18 @@ def fit_timescales(
     -------
     TimescaleResult
     """
-    rates = check_rates(rates, dt)
+    rates, dt = check_rates(rates), check_dt(dt)
     n_trials, n, n_units = rates.shape
     group, counts = group_labels(conditions, n_trials)
     _check_options(n_trials, center, model, window, use_lag0, ci, n_boot)
     rng = np.random.default_rng(seed)
     options = _Options(
-        float(dt),
+        dt,
         float(window),
         center,
         model,
         use_lag0,
-        n_conditions=len(counts),
+        dof=n_trials - len(counts),
         enough=n_trials - len(counts) >= MIN_TRIALS,
         resamples=_resamples(group, n_boot, rng) if ci == "bootstrap" and n_trials > 1 else None,
     )
@@ -120,21 +105,20 @@ class _Options(NamedTuple):
     center: str
     model: str
     use_lag0: object
-    n_conditions: int
+    dof: int  # trials less conditions
     enough: bool  # trials, for anything that needs a spread over trials
     resamples: np.ndarray | None
 
 
 def _check_options(n_trials, center, model, window, use_lag0, ci, n_boot):
-    choices = {
-        "center": (center, ("auto", "trial", "psth")),
-        "model": (model, ("exp",)),
-        "use_lag0": (use_lag0, ("auto", True, False)),
-        "ci": (ci, ("bootstrap", None)),
-    }
+    choices = {"center": (center, ("auto", "trial", "psth")), "model": (model, MODELS)}
     for name, (given, allowed) in choices.items():
-        if not any(given is a or (isinstance(a, str) and given == a) for a in allowed):
-            raise ValueError(f"{name} must be one of {allowed}, got {given!r}")
+        if given not in allowed:
+            raise ValueError(f"{name}: got {given!r}; {nearest(given, allowed)}")
+    if use_lag0 not in ("auto", True, False):
+        raise ValueError(f'use_lag0 must be "auto", True or False, got {use_lag0!r}')
+    if ci not in ("bootstrap", None):
+        raise ValueError(f'ci must be "bootstrap" or None, got {ci!r}')
     if center == "psth" and n_trials == 1:
         raise ValueError('center="psth" needs two trials or more, got 1; use center="trial"')
     if not (np.isfinite(window) and window > 0):
@@ -157,7 +141,7 @@ def _resamples(group, n_boot, rng):
 def _prepare(rates, group):
     """Units as rows (units, M, n), scaled to deviations of at most 1, and what cannot be used."""
     n = rates.shape[1]
-    x = np.ascontiguousarray(np.moveaxis(rates, 2, 0))
+    x = np.moveaxis(rates, 2, 0).copy()
     flag = np.full(len(x), "", dtype=object)
     finite = np.isfinite(x).all(axis=(1, 2))
     flag[~finite] = "nonfinite"
@@ -180,82 +164,124 @@ def _fit_chunk(rates, group, o):
     p, y, size, flag = _prepare(rates, group)
     out = _blank(len(flag), n)
     live = np.flatnonzero(flag == "")
-    dof = 1 - o.n_conditions / n_trials if n_trials > 1 else 1.0
     if len(live):
-        rows = checks.fit_center(trial_autocovariance(y[live], n), "trial", o)
-        out["dc_ratio"][live], z_offsets = checks.offsets(rows, p[live], dof)
-        drift = o.enough & (z_offsets > Z_OFFSETS)
-        use_psth = np.full(len(live), o.center == "psth")
-        if o.center == "auto" and o.enough:
-            use_psth = ~drift
-        _report(out, flag, rows.take(~use_psth), live[~use_psth], o)
-        if use_psth.any():
-            c_trials = trial_autocovariance(p[live[use_psth]], n)
-            _report(out, flag, checks.fit_center(c_trials, "psth", o), live[use_psth], o)
+        s = sh.Setting(n, o.dt, "trial", o.window)
+        c_trials = trial_autocovariance(y[live], n)
+        rows = evidence.fit_center(c_trials, s, o.use_lag0, o.enough)
+        ratio, z = _judge_offsets(rows, p[live], o)
+        drift = o.enough & (z > Z_OFFSETS)
+        psth = np.full(len(live), o.center == "psth")
+        if o.center == "auto" and o.enough and o.model != "cos":
+            psth = ~drift
+        if not psth.all():
+            own = rows.take(~psth)
+            _report(out, flag, own, *_decays(own, o), live[~psth], o)
+        if psth.any():
+            c_trials = trial_autocovariance(p[live[psth]], n)
+            s = s._replace(center="psth")
+            rows = evidence.fit_center(c_trials, s, o.use_lag0, o.enough)
+            _report(out, flag, rows, *_decays(rows, o), live[psth], o)
+        out["dc_ratio"][live] = ratio
         for i in live[drift]:
             flag[i] = ",".join(filter(None, [flag[i], "dc_drift"]))
-    out["amplitude"] *= size**2 / dof
+    kept = o.dof / n_trials if n_trials > 1 else 1.0  # of a variance, by subtracting means
+    out["amplitude"] *= size**2 / kept
     out["acf"] *= size[:, None] ** 2
     out["acf_fit"] *= size[:, None] ** 2
     out["flag"] = flag.astype(str)
     return out
 
 
+def _judge_offsets(rows, p, o):
+    """`evidence.offsets` under the model asked for."""
+    if o.model == "cos":
+        decay = cos_decay(rows, None)
+        predicted = sh.variance_of_mean(decay.gamma(rows.s), rows.s) + decay.nugget / rows.s.n
+        ratio, _ = evidence.compare_offsets(p, predicted, np.zeros(p.shape[:2]))
+        return ratio, np.zeros(len(p))
+    ratio, z = evidence.offsets(rows, p)
+    if o.model != "exp":
+        one = evidence.exp_decay(rows, None)
+        decay, used = mixture.replace_by_pairs(rows, one, o.dof, None, o.model == "two_exp")
+        pairs, pair_ratio, pair_z = mixture.pair_offsets(rows, decay, used, p)
+        ratio[pairs], z[pairs] = pair_ratio, pair_z
+    return ratio, z
+
+
+def _decays(rows, o):
+    """The decay of each row under the model asked for, and whether it has too few trials for it."""
+    few = np.zeros(len(rows.c_trials), dtype=bool)
+    if o.model == "cos":
+        return cos_decay(rows, o.resamples), few
+    decay = evidence.exp_decay(rows, o.resamples)
+    if o.model != "exp":
+        forced = o.model == "two_exp"
+        decay, used = mixture.replace_by_pairs(rows, decay, o.dof, o.resamples, forced)
+        few[[i for i, bins in used.items() if bins is None]] = forced
+    return decay, few
+
+
 def _blank(n_units, n):
     """Results of units that cannot be fitted, to be filled in for those that can."""
     names = ("tau", "amplitude", "tau_1e", "tau_integral", "window_used", "dc_ratio")
+    names += ("tau_fast", "fraction_slow", "frequency")
     out = {name: np.full(n_units, np.nan) for name in names}
     out |= {name: np.full((n_units, n), np.nan) for name in ("acf", "acf_fit")}
     out["tau_ci"] = np.full((n_units, 2), np.nan)
     out["center_used"] = np.full(n_units, "trial")
+    out["model_used"] = np.full(n_units, "", dtype="<U7")
     return out
 
 
-def _report(out, flag, rows, units, o):
-    """Fill in `out` and `flag` at `units` from their fitted `rows`."""
-    if len(units) == 0:
-        return
-    s, fit, n_trials = rows.s, rows.fit, rows.c_trials.shape[1]
-    trial_length = s.n * s.dt
+def _report(out, flag, rows, decay, few, units, o):
+    """Fill in `out` and `flag` at `units` from their fitted `rows` and `decay`."""
+    s, n_trials = rows.s, rows.c_trials.shape[1]
     c = rows.c_trials.mean(axis=1)
-    tau = np.exp(fit.log_tau)
-    gamma = fit.amplitude[:, None] * dm.decay(fit.log_tau, s)
-    delta = dm.expectation(np.eye(1, s.n)[0], s)
-    acf_fit = dm.expectation(gamma, s) + rows.nugget[:, None] * delta
-    gamma_hat = c - acf_fit + gamma
-    interval = np.full((len(units), 2), np.nan)
-    if o.resamples is not None:
-        interval = checks.bootstrap_exp(rows, o.resamples)
+    tau = np.exp(decay.log_tau[:, 0])
+    gamma = decay.gamma(s)
+    expected = sh.expectation(gamma, s)
+    acf_fit = expected + decay.nugget[:, None] * sh.noise_shape(s)
+    gamma_hat = c - acf_fit + gamma  # the bias of the fit taken from the data
+    amplitude = decay.amplitude.sum(axis=1)
 
-    silent = checks.signal(c, fit, s, n_trials) < checks.Z_SIGNAL
-    step = c[:, 1] + (c[:, 0] / (s.n - 1) if s.center == "trial" else 0)
-    negative = silent & (step < -checks.Z_DIP * c[:, 0] / np.sqrt(n_trials * (s.n - 1)))
-    wavy = ~silent & checks.oscillates(gamma_hat, rows.c_trials, fit, s, o.enough)
+    shape = sh.without_nugget(expected, s)
+    silent = ~(evidence.signal(c, shape, decay.k_max, s, n_trials) > evidence.Z_SIGNAL)
+    first = sh.without_nugget(c, s)[:, 1]
+    negative = silent & (first < -evidence.Z_DIP * c[:, 0] / np.sqrt(n_trials * (s.n - 1)))
+    wavy = np.zeros(len(units), dtype=bool)
+    if o.model != "cos":
+        args = gamma_hat, rows.c_trials, amplitude, decay.log_tau[:, 0], s, o.enough
+        wavy = ~silent & ~few & evidence.oscillates(*args)
+    resolved = ~silent & ~wavy & ~few
     words = {
-        "no_positive_decay": negative,
-        "unresolved": ~negative & (silent | (tau < s.dt)),
+        "too_few_samples": few,
+        "no_positive_decay": negative & ~few,
+        "unresolved": ~few & ~negative & (silent | (resolved & (tau < s.dt))),
         "oscillatory": wavy,
-        "exceeds_trial": ~silent & ~wavy & (tau > trial_length / 3),
-        "nugget": ~rows.lag0 & (rows.nugget > 0) & (o.use_lag0 == "auto"),
+        "exceeds_trial": resolved & (tau > s.n * s.dt / 3),
+        "nugget": resolved & (decay.nugget > 0) & (o.use_lag0 == "auto"),
     }
     for row, unit in enumerate(units):
         flag[unit] = ",".join(word for word, given in words.items() if given[row])
+    interval = decay.interval.copy()
     interval[words["unresolved"], 0] = 0
-    interval[silent, 1] = s.dt
+    interval[words["unresolved"] & silent, 1] = s.dt
     interval[words["exceeds_trial"], 1] = np.inf
-    interval[negative | wavy] = np.nan
-    lost = silent | wavy | (fit.bound != 0)
-    out["tau"][units] = np.where(lost, np.nan, tau)
-    out["tau_ci"][units] = interval
-    out["amplitude"][units] = np.where(lost, np.nan, fit.amplitude)
-    out["tau_1e"][units] = np.where(lost, np.nan, dm.first_crossing(gamma_hat, np.exp(-1)) * s.dt)
-    out["tau_integral"][units] = np.where(lost, np.nan, _integral(gamma_hat) * s.dt)
-    out["acf"][units], out["acf_fit"][units] = c, acf_fit
-    out["window_used"][units] = fit.k_max * s.dt
-    out["center_used"][units] = s.center
+    interval[few | negative | wavy] = np.nan
+    lost = ~resolved | (decay.bound != 0)
 
-
-def _integral(gamma):
-    """Trapezoidal sum of gamma(k)/gamma(0) up to the first zero crossing (rows,), in samples."""
-    positive = np.cumprod(gamma > 0, axis=1)
-    return np.sum(positive * gamma, axis=1) / np.where(gamma[:, 0] > 0, gamma[:, 0], np.inf) - 0.5
+    pair, wave = decay.model == "two_exp", decay.model == "cos"
+    found = {
+        "tau": tau,
+        "amplitude": amplitude,
+        "tau_1e": sh.first_crossing(gamma_hat, np.exp(-1)) * s.dt,
+        "tau_integral": sh.integral(gamma_hat) * s.dt,
+        "tau_fast": np.where(pair, np.exp(decay.log_tau[:, 1]), np.nan),
+        "fraction_slow": np.where(pair, decay.amplitude[:, 0] / amplitude, np.nan),
+        "frequency": np.where(wave, decay.frequency, np.nan),
+    }
+    for name, values in found.items():
+        out[name][units] = np.where(lost, np.nan, values)
+    out["tau_ci"][units], out["acf"][units], out["acf_fit"][units] = interval, c, acf_fit
+    out["window_used"][units] = decay.k_max * s.dt
+    out["center_used"][units], out["model_used"][units] = s.center, decay.model

@@ -2,7 +2,7 @@
 
 Subtracting a trial's own mean biases its autocovariance, and more trials do not help: at a trial
 length of five timescales a plain exponential fit is wrong by about half. The cure is to know the
-bias. `expected_acf` gives it in closed form, `tau_rnn.timescales.fit_timescales` fits with it.
+bias. `expected_acf` gives it in closed form, `fit_timescales` fits with it.
 
 References
 ----------
@@ -10,7 +10,11 @@ Marriott & Pope (1954) and Kendall (1954), Biometrika 41, for the bias of serial
 Zeraati, Engel & Levina (2022), Nature Computational Science 2:193, for its effect on timescales.
 """
 
+from __future__ import annotations
+
 import numpy as np
+
+from tau_rnn.checks import check_dt
 
 
 def timescale_of_decay(decay, dt):
@@ -40,8 +44,7 @@ def timescale_of_decay(decay, dt):
         If dt <= 0 or a factor is outside (0, 1).
     """
     decay = np.asarray(decay, dtype=float)
-    if not dt > 0:
-        raise ValueError(f"dt must be > 0 s, got {dt!r}")
+    dt = check_dt(dt)
     if not np.all((decay > 0) & (decay < 1)):
         raise ValueError(f"decay must lie strictly between 0 and 1, got {decay!r}")
     return -dt / np.log(decay)
@@ -108,7 +111,7 @@ def trial_autocovariance(y, n_lags):
     return fft.irfft(power, size, axis=-1)[..., :n_lags] / (n - np.arange(n_lags))
 
 
-def check_rates(rates, dt=1.0):
+def check_rates(rates):
     """The rates as a float array (trials, time, units), or ValueError."""
     rates = np.asarray(rates)
     if rates.ndim != 3 or 0 in rates.shape:
@@ -118,8 +121,6 @@ def check_rates(rates, dt=1.0):
         )
     if np.iscomplexobj(rates) or not np.issubdtype(rates.dtype, np.number):
         raise ValueError(f"rates must be real numbers, got dtype {rates.dtype}")
-    if not (np.ndim(dt) == 0 and np.isfinite(dt) and dt > 0):
-        raise ValueError(f"dt must be a finite number > 0 (s), got {dt!r}")
     return rates.astype(float, copy=False)
 
 

@@ -1,0 +1,20 @@
+"""Effective timescales: the decay time of the autocorrelation of each unit's firing rate."""
+
+from __future__ import annotations
+
+from tau_rnn.timescales.autocovariance import (
+    autocovariance,
+    expected_acf,
+    linear_network_acf,
+    timescale_of_decay,
+)
+from tau_rnn.timescales.fit import TimescaleResult, fit_timescales
+
+__all__ = [
+    "TimescaleResult",
+    "autocovariance",
+    "expected_acf",
+    "fit_timescales",
+    "linear_network_acf",
+    "timescale_of_decay",
+]
