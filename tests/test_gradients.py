@@ -1,0 +1,395 @@
+"""The gradient is right: independent checks over the whole space of networks.
+
+`pytest tests/test_gradients.py --hypothesis-profile=thorough` draws thousands of networks.
+"""
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from strategies import cases, make_case
+
+from tau_rnn.bptt import backward, tangent
+from tau_rnn.gradcheck import (
+    central_difference,
+    complex_step,
+    inner,
+    numerical_gradient,
+    random_direction,
+    relative_error,
+)
+from tau_rnn.losses import mse, rate_penalty
+from tau_rnn.model import Params, alpha, forward
+
+# The whole space includes coarse Euler steps, of which `alpha` warns.
+pytestmark = pytest.mark.filterwarnings("ignore:dt = :RuntimeWarning")
+
+FIELDS = Params._fields
+
+
+def size(g: Params) -> float:
+    return sum(np.abs(e).sum() for e in g)
+
+
+def distance(g: Params, h: Params) -> float:
+    """Largest difference, relative to the size of the gradient.
+
+    Relative to the whole of it: phi' = 1 - r^2 of a saturated unit is small, with an absolute
+    rounding error, so that a single field may be small and its relative error large.
+    """
+    scale = size(h)
+    worst = max(np.abs(a - b).max(initial=0) for a, b in zip(g, h))
+    return worst if scale == 0 else worst / scale
+
+
+def gradient(case, params=None):
+    params = case.params if params is None else params
+    traj = case.run(params)
+    return backward(params, traj, case.dy(traj))
+
+
+# Four independent ways to the derivative
+
+
+@given(cases())
+def test_complex_step_every_parameter(case):
+    g = gradient(case)
+    for name in FIELDS:
+        v = random_direction(case.params, case.rng(), [name])
+        assert relative_error(g, v, complex_step(case.loss, case.params, v)) < 1e-10, name
+
+
+@given(cases(max_units=3, max_steps=4, max_trials=2))
+def test_complex_step_every_number(case):
+    assert distance(gradient(case), numerical_gradient(case.loss, case.params)) < 1e-12
+
+
+@given(cases(max_units=12, max_steps=30))
+def test_dot_product_identity(case):
+    traj = case.run()
+    dy = case.rng(2).standard_normal(traj.y.shape)
+    v = random_direction(case.params, case.rng())
+    reverse, scale = inner(backward(case.params, traj, dy), v)
+    forward_mode = np.sum(dy * tangent(case.params, traj, v))
+    assert abs(reverse - forward_mode) < 1e-12 * scale
+
+
+@given(cases())
+def test_central_difference(case):
+    # A difference across the kink of relu is not a derivative.
+    assume(case.phi != "relu" or np.abs(case.run().x).min() > 1e-3)
+    v = random_direction(case.params, case.rng())
+    # 1e-6: what a central difference can reach, see the "U" of step_sweep.
+    assert relative_error(gradient(case), v, central_difference(case.loss, case.params, v)) < 1e-6
+
+
+@given(cases(max_units=4, max_steps=5, max_trials=3))
+def test_scalar_loops(case):
+    traj = case.run()
+    dy = case.dy(traj)
+    expected = reference.backward(case.params, case.u, case.dt, dy, **case.options)
+    assert distance(backward(case.params, traj, dy), expected) < 1e-12
+
+
+@given(cases())
+def test_tangent_is_the_derivative_of_the_outputs(case):
+    v = random_direction(case.params, case.rng())
+    h = 1e-20
+    z = Params(*(p + 1j * h * e for p, e in zip(case.params, v)))
+    exact = case.run(z).y.imag / h
+    got = tangent(case.params, case.run(), v)
+    assert np.abs(got - exact).max() <= 1e-12 * np.abs(exact).max()
+
+
+@given(cases())
+def test_tangent_with_a_direction_of_the_inputs(case):
+    h, du = 1e-20, case.rng().standard_normal(case.u.shape)
+    exact = forward(case.params, case.u + 1j * h * du, case.dt, **case.options).y.imag / h
+    zero = Params(*map(np.zeros_like, case.params))
+    got = tangent(case.params, case.run(), zero, du=du)
+    assert np.abs(got - exact).max() <= 1e-12 * np.abs(exact).max()
+
+
+@given(cases())
+def test_rate_penalty_and_loss_together(case):
+    def loss(p):
+        traj = case.run(p)
+        return mse(traj.y, case.target, case.mask)[0] + rate_penalty(traj.r, 0.7)[0]
+
+    traj = case.run()
+    g = backward(case.params, traj, case.dy(traj), dr=rate_penalty(traj.r, 0.7)[1])
+    for name in FIELDS:
+        v = random_direction(case.params, case.rng(), [name])
+        assert relative_error(g, v, complex_step(loss, case.params, v)) < 1e-10, name
+
+
+@given(cases())
+def test_derivative_with_respect_to_rates_at_every_time(case):
+    dr = case.rng(3).standard_normal((len(case.u) + 1, case.u.shape[1], len(case.params.b)))
+    traj = case.run()
+    g = backward(case.params, traj, np.zeros_like(traj.y), dr=dr)
+    v = random_direction(case.params, case.rng())
+    exact = complex_step(lambda p: (dr * case.run(p).r).sum(), case.params, v)
+    assert relative_error(g, v, exact) < 1e-10
+
+
+@given(cases(max_units=4, max_steps=5, phis=("tanh", "softplus", "sigmoid")))
+def test_second_derivative_is_symmetric(case):
+    # A complex step through backward is a Hessian-vector product: u.Hv = v.Hu.
+    def hessian_times(v):
+        z = Params(*(p + 1e-20j * e for p, e in zip(case.params, v)))
+        return Params(*(e.imag / 1e-20 for e in gradient(case, z)))
+
+    v, w = (random_direction(case.params, case.rng(k)) for k in (1, 2))
+    (wHv, scale), (vHw, other) = inner(hessian_times(v), w), inner(hessian_times(w), v)
+    assert abs(wHv - vHw) < 1e-11 * (scale + other)
+
+
+# What any gradient of this network must obey
+
+
+@given(cases())
+def test_linear_in_dy(case):
+    traj = case.run()
+    dy1, dy2 = case.rng().standard_normal((2, *traj.y.shape))
+    g1, g2, g = (backward(case.params, traj, dy) for dy in (dy1, dy2, 2.5 * dy1 - dy2))
+    assert distance(g, Params(*(2.5 * a - b for a, b in zip(g1, g2)))) < 1e-12
+
+
+@given(cases())
+def test_batch_is_the_sum_of_its_trials(case):
+    traj = case.run()
+    dy = case.dy(traj)
+    singles = []
+    for k in range(case.u.shape[1]):
+        one = slice(k, k + 1)
+        noise = None if case.noise is None else case.noise[:, one]
+        alone = case._replace(u=case.u[:, one], noise=noise).run()
+        singles.append(backward(case.params, alone, dy[:, one]))
+    assert distance(Params(*map(sum, zip(*singles))), backward(case.params, traj, dy)) < 1e-12
+
+
+@given(cases())
+def test_order_of_trials_does_not_matter(case):
+    order = case.rng().permutation(case.u.shape[1])
+    noise = None if case.noise is None else case.noise[:, order]
+    shuffled = case._replace(
+        u=case.u[:, order], noise=noise, target=case.target[:, order], mask=case.mask[:, order]
+    )
+    assert distance(gradient(shuffled), gradient(case)) < 1e-12
+
+
+@given(cases())
+def test_names_of_units_do_not_matter(case):
+    p = case.rng().permutation(len(case.params.b))
+
+    def rename(q):
+        return Params(q.W[p][:, p], q.W_in[p], q.b[p], q.W_out[:, p], q.b_out, q.x0[p], q.tau[p])
+
+    noise = None if case.noise is None else case.noise[..., p]
+    renamed = case._replace(params=rename(case.params), noise=noise)
+    assert distance(gradient(renamed), rename(gradient(case))) < 1e-12
+
+
+@given(cases())
+def test_equal_taus_are_the_network_of_one_tau(case):
+    tau, N = case.params.tau[0], len(case.params.b)
+    case = case._replace(params=case.params._replace(tau=np.full(N, tau)))
+    W, W_in, b, W_out, b_out, x, _ = case.params
+    noise = np.zeros((len(case.u), 1, N)) if case.noise is None else case.noise
+    f = reference.PHI[case.phi][0]
+    a = float(alpha(tau, case.dt, case.method))
+    y = []
+    for u, eta in zip(case.u, noise):
+        x = (1 - a) * x + a * (np.vectorize(f)(x) @ W.T + u @ W_in.T + b + eta)
+        y.append(np.vectorize(f)(x) @ W_out.T + b_out)
+    got = case.run().y
+    assert np.abs(got - np.array(y)).max() < 1e-12 * np.abs(got).max()
+
+    # The derivative in the one tau is the sum of those in the tau of each unit.
+    h = 1e-20 * tau
+    one = case.loss(case.params._replace(tau=np.full(N, tau + 1j * h))).imag / h
+    dtau = gradient(case).tau
+    assert abs(dtau.sum() - one) <= 1e-10 * np.abs(dtau).sum()
+
+
+@given(cases())
+def test_mask_of_zeros_gives_a_gradient_of_zeros(case):
+    g = gradient(case._replace(mask=np.zeros_like(case.mask)))
+    assert size(g) == 0
+
+
+@given(cases(), st.integers(1, 8))
+def test_what_comes_after_the_last_weighted_step_does_not_matter(case, extra):
+    T, B, n_in = case.u.shape
+    rng = case.rng()
+    u = np.concatenate([case.u, rng.standard_normal((extra, B, n_in))])
+    noise = case.noise
+    if noise is not None:
+        noise = np.concatenate([noise, rng.standard_normal((extra, *noise.shape[1:]))])
+    dy = np.zeros((T + extra, B, len(case.params.b_out)))
+    dy[:T] = rng.standard_normal(dy[:T].shape)
+    short, long = case.run(), case._replace(u=u, noise=noise).run()
+    expected = backward(case.params, short, dy[:T])
+    assert distance(backward(case.params, long, dy), expected) < 1e-12
+
+
+@given(cases(phis=("tanh", "sigmoid")), st.integers(0, 12), st.integers(0, 5))
+def test_stationary_input_leaves_only_the_lag(case, s, k):
+    """At a fixed point only the time between cause and effect counts, never the clock."""
+    # Row sums below 1 make the fixed point one that iteration reaches.
+    W = case.params.W
+    W = 0.8 * W / max(np.abs(W).sum(axis=1).max(), 1)
+    params = case.params._replace(W=W)
+    T, current = s + k + 3, case.u[:1, :1]
+    x = params.x0
+    f = {"tanh": np.tanh, "sigmoid": lambda z: (1 + np.tanh(z / 2)) / 2}[case.phi]
+    for _ in range(300):
+        x = W @ f(x) + params.W_in @ current[0, 0] + params.b
+    params = params._replace(x0=x)
+    u = np.repeat(current, T, axis=0)
+    traj = forward(params, u, case.dt, phi=case.phi, method=case.method)
+    q = case.rng().standard_normal(len(params.b_out))
+
+    # A pulse of input k steps later moves the outputs in the same way, k steps later.
+    du, zero = np.zeros((2, *u.shape)), Params(*map(np.zeros_like, params))
+    du[0, 0], du[1, k] = 1, 1
+    now, later = (tangent(params, traj, zero, du=pulse) for pulse in du)
+    assert np.abs(later[k:] - now[: T - k]).max() <= 1e-12 * max(np.abs(now).max(), 1e-300)
+
+    # The gradient of one output is a geometric series of the Jacobian J over the lags,
+    # db = alpha * sum_l (J^T)^l (phi' W_out^T q), wherever the run ends.
+    dy = np.zeros_like(traj.y)
+    dy[s, 0] = q
+    a = alpha(params.tau, case.dt, case.method)
+    slope = reference.PHI[case.phi][1]
+    slope = np.array([slope(z) for z in x])
+    J = np.diag(1 - a) + a[:, None] * W * slope
+    term, total = slope * (params.W_out.T @ q), np.zeros(len(x))
+    for _ in range(s + 1):
+        total += term
+        term = J.T @ term
+    g = backward(params, traj, dy)
+    scale = 1e-12 * np.abs(slope * (params.W_out.T @ q)).sum() * (s + 1)
+    assert np.abs(g.b - a * total).max() <= scale
+    assert np.abs(g.x0 - term).max() <= scale
+
+
+@given(cases(phis=("tanh", "softplus", "sigmoid", "linear")))
+def test_single_precision(case):
+    def single(a):
+        return None if a is None else np.asarray(a, np.float32)
+
+    small = case._replace(
+        params=Params(*map(single, case.params)), u=single(case.u), noise=single(case.noise)
+    )
+    g = gradient(small)
+    assert {e.dtype for e in g} == {np.dtype(np.float32)}
+    # 1e-4: float32 resolves 6e-8, and a gradient sums some hundred products of rounded numbers.
+    assert distance(g, gradient(case)) < 1e-4
+
+
+@given(cases(max_steps=25), st.integers(1, 30))
+def test_checkpoints_give_the_same_gradient(case, every):
+    traj = case.run()
+    dy = case.dy(traj)
+    few = forward(case.params, case.u, case.dt, **case.options, checkpoint_every=every)
+    assert few.x.shape == traj.x[:-1:every].shape
+    assert np.abs(few.x - traj.x[:-1:every]).max() <= 1e-12 * np.abs(traj.x).max()
+    assert np.abs(few.y - traj.y).max() <= 1e-12 * np.abs(traj.y).max()
+    assert distance(backward(case.params, few, dy), backward(case.params, traj, dy)) < 1e-12
+
+
+@pytest.mark.parametrize("phi", reference.PHI)
+@pytest.mark.parametrize("method", ["euler", "exponential"])
+def test_long_run_in_many_chunks(phi, method):
+    # 700 steps of 3 trials exceed one chunk of the sums over time, and leave a shorter last one.
+    case = make_case(5, N=7, T=700, gain=0.8, phi=phi, method=method)
+    g = gradient(case)
+    for name in FIELDS:
+        v = random_direction(case.params, case.rng(), [name])
+        assert relative_error(g, v, complex_step(case.loss, case.params, v)) < 1e-10, name
+
+
+def test_network_without_inputs():
+    case = make_case(3, n_in=0)
+    g = gradient(case)
+    assert g.W_in.shape == (4, 0)
+    v = random_direction(case.params, case.rng())
+    assert relative_error(g, v, complex_step(case.loss, case.params, v)) < 1e-10
+
+
+def test_gradient_does_not_change_its_arguments():
+    case = make_case(4)
+    traj = case.run()
+    dy = case.dy(traj)
+    before = [np.copy(a) for a in (*case.params, traj.x, traj.r, traj.y, traj.u, traj.noise, dy)]
+    backward(case.params, traj, dy)
+    tangent(case.params, traj, random_direction(case.params, case.rng()))
+    after = (*case.params, traj.x, traj.r, traj.y, traj.u, traj.noise, dy)
+    assert all(map(np.array_equal, before, after))
+
+
+def test_out_is_filled_and_returned():
+    case, other = make_case(6), make_case(7)
+    expected = gradient(case)
+    out = gradient(other)
+    traj = case.run()
+    again = backward(case.params, traj, case.dy(traj), out=out)
+    assert all(a is b for a, b in zip(again, out))
+    assert all(map(np.array_equal, again, expected))
+
+
+# Wrong input
+
+
+CASE = make_case(8)
+TRAJ = CASE.run()
+DY = CASE.dy(TRAJ)
+
+
+@pytest.mark.parametrize(
+    ("message", "call"),
+    [
+        (r"dy: must have shape \(6, 3, 2\)", lambda: backward(CASE.params, TRAJ, DY[:-1])),
+        (r"dy: .* finite, got nan at index \(2, 1, 0\)", lambda: backward(CASE.params, TRAJ, BAD)),
+        (
+            r"dr: must have shape \(7, 3, 4\)",
+            lambda: backward(CASE.params, TRAJ, DY, dr=TRAJ.r[1:]),
+        ),
+        (
+            "traj: .* give the params that forward was called with",
+            lambda: backward(make_case(8, N=5).params, TRAJ, DY),
+        ),
+        (
+            r"W: must be square",
+            lambda: backward(CASE.params._replace(W=np.zeros((4, 3))), TRAJ, DY),
+        ),
+        (
+            r"dparams.tau: must have the shape of tau, \(4,\)",
+            lambda: tangent(CASE.params, TRAJ, CASE.params._replace(tau=np.ones(3))),
+        ),
+        (
+            "traj: tangent needs every state",
+            lambda: tangent(
+                CASE.params,
+                forward(CASE.params, CASE.u, CASE.dt, checkpoint_every=2),
+                CASE.params,
+            ),
+        ),
+        (
+            "out: W must be a contiguous float64 array",
+            lambda: backward(
+                CASE.params, TRAJ, DY, out=Params(*(np.zeros(1) for _ in CASE.params))
+            ),
+        ),
+    ],
+)
+def test_wrong_input(message, call):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+BAD = DY.copy()
+BAD[2, 1, 0] = np.nan
