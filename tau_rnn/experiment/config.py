@@ -14,7 +14,7 @@ from tau_rnn.checks import check_dt, nearest
 from tau_rnn.discretisation import METHODS
 from tau_rnn.model import nonlinearity
 from tau_rnn.tasks import make_task
-from tau_rnn.taus import parse_tau
+from tau_rnn.taus import Fixed, parse_tau
 from tau_rnn.training import DEFAULT_FIELDS, Settings, parse_fields
 
 #: Changes whenever the same configuration would give other numbers; part of every stored key.
@@ -90,7 +90,9 @@ class RunConfig:
                 given = getattr(self, name)
                 raise ValueError(f"{name}: unknown {given!r}; {nearest(given, allowed)}")
         put("dt", check_dt(self.dt))
-        put("dist", str(parse_tau(self.dist)))
+        dist = parse_tau(self.dist)
+        # The values of a file, not its path: the file may change, the run may not.
+        put("dist", str(replace(dist, source="") if isinstance(dist, Fixed) else dist))
         put("train", parse_fields(self.train))
         put("phi", nonlinearity(self.phi).name)
         self.settings()
@@ -120,6 +122,13 @@ class RunConfig:
             if name not in known:
                 raise ValueError(f"config: unknown field {name!r}; {nearest(name, known)}")
         return cls(**values)
+
+    @property
+    def dist_label(self) -> str:
+        """The distribution as titles and tables name it: given values by their number."""
+        if self.dist.startswith("values:"):
+            return f"{self.dist.count(',') + 1} given values"
+        return self.dist
 
     @property
     def key(self) -> str:

@@ -18,6 +18,7 @@ from tau_rnn.model import Array, Params, forward, private_noise
 
 SHUFFLES = 3  # permutations of tau over which the accuracy with shuffled tau is averaged
 ACTIVITY_TRIALS, ACTIVITY_SECONDS, ACTIVITY_BURN_IN = 40, 20.0, 5.0
+LONGEST_TIMESCALE = ACTIVITY_SECONDS / 3  # s; a longer one cannot be told from trials this long
 
 
 class RunResult(NamedTuple):
@@ -69,10 +70,12 @@ def finish(config: RunConfig, state: RunState) -> RunResult:
     accuracy_shuffled_tau
         accuracy after tau was permuted over the units (mean of 3 permutations): does it matter
         which unit has which tau?
-    tau_eff_median_*, tau_eff_sd_log_*, tau_eff_correlation_*, tau_eff_unfitted_*
-        effective timescales before and after training, see `effective_timescales`: median (s),
-        sd of ln, Spearman correlation with the intrinsic tau (None where all are equal), and the
-        number of units without an estimate
+    tau_eff_median_*, tau_eff_sd_log_*, tau_eff_correlation_*
+        effective timescales before and after training (`unit_table`): median (s), sd of ln, and
+        Spearman correlation with the intrinsic tau (None where all are equal). A timescale too
+        long for the trials counts as `LONGEST_TIMESCALE`, 6.7 s
+    tau_eff_too_long_*, tau_eff_unfitted_*
+        how many units these are, and how many have no estimate at all
     steps, seconds
         updates made, and the time they and the evaluations took
     """
@@ -98,16 +101,17 @@ def finish(config: RunConfig, state: RunState) -> RunResult:
     }
     units = unit_table(config, initial, final)
     for when, tau in (("before", initial.tau), ("after", final.tau)):
-        tau_eff = units[f"tau_eff_{when}"]
+        tau_eff, too_long = measurable(units[f"tau_eff_{when}"], units[f"tau_eff_flag_{when}"])
         fitted = np.isfinite(tau_eff)
-        log_tau = np.log(tau_eff[fitted])
-        spread = fitted.sum() > 2 and np.ptp(tau) > 0
+        log_tau, several = np.log(tau_eff[fitted]), fitted.sum() > 2
+        ranked = several and np.ptp(tau[fitted]) > 0 and np.ptp(log_tau) > 0
         metrics |= {
-            f"tau_eff_median_{when}": float(np.exp(np.median(log_tau))) if log_tau.size else None,
-            f"tau_eff_sd_log_{when}": float(log_tau.std(ddof=1)) if log_tau.size > 1 else None,
+            f"tau_eff_median_{when}": float(np.exp(np.median(log_tau))) if several else None,
+            f"tau_eff_sd_log_{when}": float(log_tau.std(ddof=1)) if several else None,
             f"tau_eff_correlation_{when}": (
-                float(spearmanr(tau[fitted], tau_eff[fitted]).statistic) if spread else None
+                float(spearmanr(tau[fitted], log_tau).statistic) if ranked else None
             ),
+            f"tau_eff_too_long_{when}": int(too_long.sum()),
             f"tau_eff_unfitted_{when}": int((~fitted).sum()),
         }
     metrics |= {"steps": training.step, "seconds": seconds}
@@ -135,19 +139,31 @@ def spontaneous_rates(config: RunConfig, params: Params) -> Array:
     return traj.r[1 + burn_in :].transpose(1, 0, 2)
 
 
+def measurable(tau_eff, flag) -> tuple[Array, Array]:
+    """Timescales (N,) in s, too long ones set to `LONGEST_TIMESCALE`; and which these were."""
+    exceeds = np.char.find(np.asarray(flag, str), "exceeds_trial") >= 0
+    too_long = exceeds | (np.nan_to_num(tau_eff) > LONGEST_TIMESCALE)
+    return np.where(too_long, LONGEST_TIMESCALE, tau_eff), too_long
+
+
 def unit_table(config: RunConfig, initial: Params, final: Params) -> dict[str, Array]:
     """Per-unit arrays (N,).
 
     tau_before, tau_after : intrinsic time constants (s)
-    tau_eff_before, tau_eff_after : effective timescales (s) of the spontaneous rates, by
-        `tau_rnn.timescales.fit_timescales`; nan where a unit could not be fitted
+    tau_eff_before, tau_eff_after : effective timescales (s) of the spontaneous rates
+    tau_eff_flag_before, tau_eff_flag_after : what is to be said of them, "" where all is well
     weight_change : ||dW_i||, the norm of the change of each unit's incoming recurrent weights
+
+    The effective timescales are those of `tau_rnn.timescales.fit_timescales` with
+    ``center="trial"`` for every unit and network: a trained network may settle in another state in
+    each trial, and its timescale shall be that of its fluctuations there.
     """
     from tau_rnn.timescales import fit_timescales
 
     table = {"weight_change": np.linalg.norm(final.W.astype(float) - initial.W, axis=1)}
     for when, params in (("before", initial), ("after", final)):
-        rates = spontaneous_rates(config, params)
+        fit = fit_timescales(spontaneous_rates(config, params), config.dt, center="trial", ci=None)
         table[f"tau_{when}"] = np.asarray(params.tau, float)
-        table[f"tau_eff_{when}"] = fit_timescales(rates, config.dt, ci=None).tau
+        table[f"tau_eff_{when}"] = fit.tau
+        table[f"tau_eff_flag_{when}"] = np.asarray(fit.flag, str)
     return table

@@ -1,0 +1,64 @@
+"""Progress of a run on the screen."""
+
+from __future__ import annotations
+
+import sys
+import time
+from importlib.util import find_spec
+
+LINES_EVERY = 25  # steps between two lines where the output is not a terminal
+
+
+class Progress:
+    """Shows a run while it goes: one line on a terminal, a line every 25 steps elsewhere.
+
+    With tqdm installed (the extra ``progress``) a terminal gets its bar.
+    """
+
+    def __init__(self, steps: int, *, quiet: bool = False):
+        self.steps, self.quiet = steps, quiet
+        self.terminal = sys.stdout.isatty()
+        self.began, self.first, self.width, self.bar = time.monotonic(), None, 0, None
+        if self.terminal and not quiet and find_spec("tqdm"):
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=steps, unit="step")
+
+    def show(self, state) -> None:
+        """Show the state after a step."""
+        if self.quiet:
+            return
+        step = state.training.step
+        if self.first is None:
+            self.first = step
+        if self.bar is not None:
+            self.bar.set_postfix_str(self._numbers(state))
+            self.bar.update(step - self.bar.n)
+        elif self.terminal:
+            line = self._line(state)
+            print("\r" + line.ljust(self.width), end="", flush=True)
+            self.width = len(line)
+        elif step % LINES_EVERY == 0 or step == self.steps:
+            print(self._line(state), flush=True)
+
+    def close(self) -> None:
+        """Leave the line."""
+        if self.bar is not None:
+            self.bar.close()
+        elif self.terminal and not self.quiet:
+            print()
+
+    def _numbers(self, state) -> str:
+        loss = state.training.loss
+        if loss != loss:  # before the first step there is no training loss
+            loss = state.history[-1]["loss"]
+        return f"loss {loss:.4f}  accuracy {state.history[-1]['accuracy']:.3f}"
+
+    def _line(self, state) -> str:
+        step = state.training.step
+        elapsed, done = time.monotonic() - self.began, step - self.first
+        text = f"step {step:>{len(str(self.steps))}}/{self.steps}  {self._numbers(state)}"
+        if done and elapsed > 0:
+            rate = done / elapsed
+            text += f"  {rate:.0f} steps/s  {(self.steps - step) / rate:.0f} s left"
+        return text
