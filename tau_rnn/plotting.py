@@ -149,6 +149,10 @@ def _plot_trial(pair, task, trials, traj, k, color):
             name, (0, lift), xytext=(-4, 0), textcoords="offset points", ha="right", va="center",
             color=_INPUT_COLORS[channel], fontsize=8,
         )  # fmt: skip
+    # What the heights mean: a bar of two input units, in the empty end of the panel.
+    right = len(trials.u) * task.dt
+    top.plot([right, right], [1.5, 3.5], color="black", lw=2, clip_on=False)
+    top.annotate("2", (right, 2.5), xytext=(4, 0), textcoords="offset points", va="center")
     top.set_yticks([])
     top.spines["left"].set_visible(False)
     top.tick_params(labelbottom=False)
@@ -169,7 +173,7 @@ def _plot_trial(pair, task, trials, traj, k, color):
     bottom.set_title("its output (shaded: stimulus, response)")
     bottom.set_xlabel("time (s)")
     bottom.set_ylabel("output")
-    bottom.legend(loc="upper left", ncols=3)
+    bottom.legend(loc="lower left", labelspacing=0.2)
 
 
 def _plot_learning(top, bottom, result, color):

@@ -1,0 +1,35 @@
+# Short names for what is done often. Everything runs in .venv.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: venv test slow thorough lint validate tutorials run ci
+
+venv:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -e ".[dev]"
+
+test:
+	$(BIN)/python -m pytest
+
+slow:
+	$(BIN)/python -m pytest --slow
+
+thorough:
+	$(BIN)/python -m pytest --hypothesis-profile=thorough tests/test_gradients.py
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+validate:
+	$(BIN)/python validation/run_all.py
+
+tutorials:
+	$(BIN)/python tutorials/run.py
+
+run:
+	$(BIN)/python -m tau_rnn.run --dist normal
+
+ci:
+	.ci/run
