@@ -1,0 +1,90 @@
+"""What training changed, and which units carry it.
+
+How far and along how many directions the weights moved (`weights`), whether representations and
+the tangent kernel were rebuilt (`alignment`), where the network rests (`dynamics`), what it loses
+without its slow or fast units (`lesions`), what they hold over time (`decoding`), and whether the
+activity's time constants follow the intrinsic ones (`effective_tau`). `measure_run` measures all
+of it for one training run, and `summarise` makes a row of numbers of that.
+"""
+
+from tau_rnn.measures.alignment import (
+    kernel_alignment,
+    output_gradients,
+    representation_alignment,
+)
+from tau_rnn.measures.decoding import DecodingByTau, aligned, decode, decode_by_tau
+from tau_rnn.measures.dynamics import FixedPoints, fixed_points, jacobian
+from tau_rnn.measures.effective_tau import (
+    Estimate,
+    TauSpread,
+    effective_tau,
+    spontaneous_rates,
+    spread_change,
+    tau_spread,
+)
+from tau_rnn.measures.lesions import LesionCurve, accuracy_on, lesion, lesion_by_tau
+from tau_rnn.measures.summary import summarise
+from tau_rnn.measures.training_measures import (
+    PARTS,
+    REMEMBERED,
+    Decoding,
+    EffectiveTau,
+    TrainingMeasures,
+    measure_run,
+)
+from tau_rnn.measures.weights import (
+    ChangeSpectrum,
+    InputOutputOverlap,
+    OutlierEigenvalues,
+    RankCurve,
+    WeightChange,
+    accuracy_by_rank,
+    input_output_overlap,
+    outlier_eigenvalues,
+    spectrum_of_change,
+    weight_change,
+    weight_change_by_group,
+    with_change_of_rank,
+)
+
+__all__ = [
+    "PARTS",
+    "REMEMBERED",
+    "ChangeSpectrum",
+    "Decoding",
+    "DecodingByTau",
+    "EffectiveTau",
+    "Estimate",
+    "FixedPoints",
+    "InputOutputOverlap",
+    "LesionCurve",
+    "OutlierEigenvalues",
+    "RankCurve",
+    "TauSpread",
+    "TrainingMeasures",
+    "WeightChange",
+    "accuracy_by_rank",
+    "accuracy_on",
+    "aligned",
+    "decode",
+    "decode_by_tau",
+    "effective_tau",
+    "fixed_points",
+    "input_output_overlap",
+    "jacobian",
+    "kernel_alignment",
+    "lesion",
+    "lesion_by_tau",
+    "measure_run",
+    "outlier_eigenvalues",
+    "output_gradients",
+    "representation_alignment",
+    "spectrum_of_change",
+    "spontaneous_rates",
+    "spread_change",
+    "summarise",
+    "tau_spread",
+    "weight_change",
+    "weight_change_by_group",
+    "with_change_of_rank",
+]

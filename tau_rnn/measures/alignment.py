@@ -1,0 +1,206 @@
+r"""Did training rebuild what the network represents, or only read it out anew?
+
+Both measures compare a symmetric matrix of the network before training with the same one after it,
+
+.. math:: A(K_0, K_1) = \frac{\langle K_0, K_1\rangle_F}{\|K_0\|_F\, \|K_1\|_F} \in [0, 1]
+
+since K is positive semidefinite. 1 says that nothing but its scale changed ("lazy"), a small value
+that training rebuilt it ("rich") [1]_.
+
+**Tangent kernel** [2]_. K_ab = <df_a/dW, df_b/dW> over all recurrent weights, where an output a is
+one (time, trial, output). As in `tau_rnn.bptt`, with dx the adjoint of that one output,
+
+    df_a/dW = sum_s (alpha dx_a[s+1]) r[s]^T                       (N, N): a sum of outer products
+
+**The cheapest exact way.** A outputs make A^2/2 entries of K. Each is an inner product of two
+gradients, and costs N^2 products if the gradients are formed; left as sums of T outer products
+they would cost about T^2 N (all inner products of the adjoints, and of the rates). So gradients
+are formed wherever N < T^2, and that costs 4 A T N^2: less than the A^2 N^2 of K by the factor
+4 T/A. Neither J (A, N^2) nor K (A, A) is held in memory: outputs are taken in blocks, a block's
+gradients are computed again for each pair of blocks that it is in, and of K only the three inner
+products are kept.
+
+References
+----------
+.. [1] Liu, Y. H., Baratin, A., Cornford, J., Mihalas, S., Shea-Brown, E. & Lajoie, G. (2024). How
+   connectivity structure shapes rich and lazy learning in neural circuits. ICLR.
+.. [2] Jacot, A., Gabriel, F. & Hongler, C. (2018). Neural tangent kernel: convergence and
+   generalization in neural networks. NeurIPS 31.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tau_rnn.discretisation import alpha
+from tau_rnn.measures.checking import Array, real_array, real_params, real_params_pair
+from tau_rnn.model import forward
+from tau_rnn.nonlinearities import nonlinearity
+
+BLOCK_BYTES = 2**27  # what the gradients of one block may take, and the adjoints they are made of
+
+
+def representation_alignment(H0, H1) -> float:
+    r"""Alignment of the representations before and after training (Liu et al. 2024).
+
+    .. math:: \frac{\langle R_0, R_1\rangle_F}{\|R_0\|_F\,\|R_1\|_F}, \qquad R = H H^\top
+
+    R_ab says how similar the trials a and b look to a linear readout. A rotation of the units or a
+    scaling of H changes nothing. H is taken as it is, not centred: the mean rate counts.
+
+    Parameters
+    ----------
+    H0, H1 : (trials, units) rates at the decision time; the numbers of units may differ
+
+    Returns
+    -------
+    float in [0, 1]; nan where H0 or H1 is constant over the trials: every trial then looks like
+    every other, and nothing is represented
+
+    Raises
+    ------
+    ValueError
+        If the numbers of trials differ, or a value is not finite or not real.
+    """
+    H0, H1 = real_array("H0", H0, ndim=2), real_array("H1", H1, ndim=2)
+    if len(H0) != len(H1):
+        raise ValueError(f"H1: must have as many trials as H0, {len(H0)}, got {len(H1)}")
+    if (H0 == H0[0]).all() or (H1 == H1[0]).all():
+        return np.nan
+
+    def product(A, B):
+        return np.square(A.T @ B).sum()  # <A A^T, B B^T> without a (trials, trials) matrix
+
+    return float(product(H0, H1) / np.sqrt(product(H0, H0) * product(H1, H1)))
+
+
+def kernel_alignment(
+    params0, params1, u, dt, *, phi="tanh", method="euler", noise=None, times=None
+) -> float:
+    r"""Alignment of the tangent kernels of the recurrent weights before and after training.
+
+    .. math:: \frac{\langle K_0, K_1\rangle_F}{\|K_0\|_F\,\|K_1\|_F}, \qquad
+              K_{ab} = \Big\langle \frac{\partial f_a}{\partial W},
+              \frac{\partial f_b}{\partial W}\Big\rangle
+
+    over all pairs of outputs a, b, each one (time, trial, output). Exact, and without holding K or
+    the Jacobian (the head of this module says how and why).
+
+    Parameters
+    ----------
+    params0, params1 : Params before and after training
+    u : (T, B, n_in) inputs
+    dt : time step in seconds
+    phi, method, noise : as for `tau_rnn.model.forward`, the same for both networks
+    times : None for all steps; or the steps t whose outputs y[t] count, whole numbers from 0 to
+        T - 1: (n,) for all trials, or (n, B) with a column for each trial (say, its decision)
+
+    Returns
+    -------
+    float in [0, 1]; nan where a kernel is zero: no output depends on W (W_out = 0, say)
+
+    Raises
+    ------
+    ValueError
+        If the networks have different sizes, times is out of its range, or `forward` refuses.
+
+    Notes
+    -----
+    With A = n B n_out outputs, the kernels take 2 A^2 N^2 operations and the gradients 8 A T N^2.
+    """
+    pair = real_params_pair("params0", params0, "params1", params1)
+    trajs = [forward(p, u, dt, phi=phi, method=method, noise=noise) for p in pair]
+    outputs = _outputs(times, *trajs[0].y.shape)
+    T, N = len(trajs[0].y), len(pair[0].b)
+    size = max(1, BLOCK_BYTES // (8 * N * max(N, T)))
+    blocks = [outputs[start : start + size] for start in range(0, len(outputs), size)]
+
+    def gradients(block):
+        return [
+            output_gradients(p, traj, block).reshape(-1, N * N) for p, traj in zip(pair, trajs)
+        ]
+
+    across = norm0 = norm1 = 0.0  # <K0, K1>, <K0, K0>, <K1, K1>
+    for i, block in enumerate(blocks):
+        G_i = gradients(block)
+        for j in range(i + 1):
+            G_j = G_i if j == i else gradients(blocks[j])
+            K0, K1 = ((a @ b.T).ravel() for a, b in zip(G_i, G_j))
+            weight = 1 if j == i else 2  # K is symmetric: the block (j, i) is never computed
+            across += weight * (K0 @ K1)
+            norm0 += weight * (K0 @ K0)
+            norm1 += weight * (K1 @ K1)
+    if norm0 == 0 or norm1 == 0:
+        return np.nan
+    return float(across / np.sqrt(norm0 * norm1))
+
+
+def output_gradients(params, traj, outputs) -> Array:
+    r"""Gradients of single outputs with respect to the recurrent weights: rows of the Jacobian.
+
+    .. math:: \frac{\partial y_k[t]}{\partial W} = \sum_{s \le t} (\alpha\, dx[s+1])\, r[s]^\top
+
+    with dx the adjoint of y_k[t] alone. All adjoints are carried back together, one matrix product
+    a step; the sum over s is one product for each trial.
+
+    Parameters
+    ----------
+    params : Params that `forward` was given
+    traj : Trajectory that `forward` returned, with all states kept
+    outputs : (A, 3) whole numbers, a row (trial, t, k) for each output y[t, trial, k]
+
+    Returns
+    -------
+    (A, N, N) gradients
+
+    Raises
+    ------
+    ValueError
+        If an index is out of its range or the trajectory keeps only checkpoints.
+    """
+    W, _, b, W_out, _, _, tau = real_params("params", params)
+    T, B, n_out = traj.y.shape
+    N = len(b)
+    if traj.x.shape != (T + 1, B, N):
+        raise ValueError(f"traj: must keep all states, x of shape {(T + 1, B, N)}")
+    outputs = np.asarray(outputs)
+    limits = (B, T, n_out)
+    if outputs.ndim != 2 or outputs.shape[1] != 3 or outputs.dtype.kind not in "iu":
+        raise ValueError(f"outputs: must be (A, 3) whole numbers, got shape {outputs.shape}")
+    if (outputs < 0).any() or (outputs >= limits).any():
+        raise ValueError(f"outputs: (trial, t, k) must be >= 0 and below {limits}")
+    trial, time, k = outputs.T
+    a = alpha(tau, traj.dt, traj.method)
+    slope = nonlinearity(traj.phi).derivative(traj.r)
+    last = time.max(initial=-1) + 1
+    p = np.empty((last, len(outputs), N))  # p[s] = alpha dx[s+1]
+    dx = np.zeros((len(outputs), N))
+    for s in reversed(range(last)):
+        starts = time == s
+        dx[starts] = slope[s + 1, trial[starts]] * W_out[k[starts]]
+        np.multiply(a, dx, out=p[s])
+        dx = (1 - a) * dx + slope[s, trial] * (p[s] @ W)
+    gradients = np.empty((len(outputs), N, N))
+    for m in np.unique(trial):
+        of_trial = np.flatnonzero(trial == m)
+        gradients[of_trial] = np.tensordot(p[:, of_trial], traj.r[:last, m], axes=(0, 0))
+    return gradients
+
+
+def _outputs(times, T: int, B: int, n_out: int) -> Array:
+    """(A, 3) rows (trial, t, k), sorted, of the outputs that `times` selects."""
+    times = np.arange(T) if times is None else np.asarray(times)
+    if times.ndim == 1:
+        times = np.repeat(times[:, np.newaxis], B, axis=1)
+    if times.ndim != 2 or times.shape[1] != B or times.size == 0 or times.dtype.kind not in "iu":
+        raise ValueError(
+            f"times: must be whole numbers, (n,) or (n, B) with B = {B} and n >= 1, "
+            f"got {times.dtype} of shape {times.shape}"
+        )
+    if times.min() < 0 or times.max() >= T:
+        raise ValueError(
+            f"times: must be steps from 0 to T - 1 = {T - 1}, got {times.min()} to {times.max()}"
+        )
+    n = len(times)
+    trial = np.repeat(np.arange(B), n * n_out)
+    return np.stack([trial, np.repeat(times.T.ravel(), n_out), np.tile(range(n_out), n * B)], 1)

@@ -1,0 +1,236 @@
+"""Effective against intrinsic time constants: does the network's activity mirror its tau?
+
+The intrinsic tau of a unit is a parameter; its effective one is the decay time of the
+autocorrelation of its rate in the noise-driven network, which the recurrence changes. Intervals
+here are over the units of *one* network (percentile bootstrap), not over networks.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tau_rnn.checks import check_dt
+from tau_rnn.measures.checking import Array, ratio, real_params, whole
+from tau_rnn.model import forward
+from tau_rnn.noise import private_noise
+
+
+class Estimate(NamedTuple):
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class TauSpread(NamedTuple):
+    """How effective time constants spread, and whether they follow the intrinsic ones.
+
+    Attributes
+    ----------
+    rank_correlation : Spearman's, of effective with intrinsic tau; nan where one is constant
+    cv : standard deviation of the effective tau over their mean
+    sd_log : standard deviation of ln effective tau, which single very slow units move less
+    quantile_range : from the 10 % to the 90 % quantile, in seconds
+    n_units : units that count; the others have no estimate (nan)
+    n_left_out : how many those are
+    """
+
+    rank_correlation: Estimate
+    cv: Estimate
+    sd_log: Estimate
+    quantile_range: Estimate
+    n_units: int
+    n_left_out: int
+
+
+def spontaneous_rates(
+    params,
+    dt,
+    rng,
+    *,
+    sigma=0.2,
+    n_trials=100,
+    duration=5.0,
+    burn_in=None,
+    phi="tanh",
+    method="euler",
+) -> Array:
+    """Rates of the network driven by private noise alone, without input.
+
+    Parameters
+    ----------
+    params : Params
+    dt : time step in seconds
+    rng : numpy.random.Generator of the noise
+    sigma : size of the noise, see `tau_rnn.noise.private_noise`
+    n_trials : number of independent runs
+    duration : of what is returned, in seconds
+    burn_in : what is simulated before that and dropped, in seconds; None for 5 times the longest
+        tau
+    phi, method : as for `tau_rnn.model.forward`
+
+    Returns
+    -------
+    (n_trials, time, N) rates, as `tau_rnn.timescales.fit_timescales` takes them
+
+    Raises
+    ------
+    ValueError
+        If a size or duration is out of range.
+    """
+    params = real_params("params", params)
+    dt = check_dt(dt)
+    burn_in = 5 * float(params.tau.max()) if burn_in is None else burn_in
+    for name, value, lowest in (("duration", duration, dt), ("burn_in", burn_in, 0)):
+        if not (np.isfinite(value) and value >= lowest):
+            raise ValueError(f"{name}: must be finite and >= {lowest:g} s, got {value}")
+    n_trials = whole("n_trials", n_trials, 1)
+    n, n_burn = round(duration / dt), round(burn_in / dt)
+    noise = private_noise(params, dt, sigma, n_burn + n, n_trials, rng, method=method)
+    u = np.zeros((n_burn + n, n_trials, params.W_in.shape[1]))
+    traj = forward(params, u, dt, phi=phi, method=method, noise=noise)
+    return np.ascontiguousarray(np.swapaxes(traj.r[n_burn + 1 :], 0, 1))
+
+
+def effective_tau(params, dt, rng, *, ci=None, **options):
+    """`tau_rnn.timescales.fit_timescales` of `spontaneous_rates`.
+
+    Parameters
+    ----------
+    params, dt, rng : see `spontaneous_rates`
+    ci : "bootstrap" for an interval of each unit as well, or None
+    options : further options of `spontaneous_rates`
+
+    Returns
+    -------
+    TimescaleResult
+    """
+    from tau_rnn.timescales import fit_timescales
+
+    return fit_timescales(spontaneous_rates(params, dt, rng, **options), dt, ci=ci)
+
+
+def tau_spread(intrinsic, effective, rng, *, n_boot=1000) -> TauSpread:
+    """Spread of the effective time constants and their rank correlation with the intrinsic ones.
+
+    Parameters
+    ----------
+    intrinsic : (N,) tau in seconds, positive
+    effective : (N,) effective tau in seconds, positive; nan where a unit has none: it is left out
+    rng : numpy.random.Generator of the bootstrap
+    n_boot : number of bootstrap samples of the units
+
+    Returns
+    -------
+    TauSpread. With fewer than 3 units everything is nan; the rank correlation is nan where all
+    units have the same tau.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or a time constant is not positive.
+    """
+    intrinsic, effective = _taus("intrinsic", intrinsic), _taus("effective", effective)
+    if intrinsic.shape != effective.shape:
+        raise ValueError(
+            f"effective: must have the shape of intrinsic, {intrinsic.shape}, "
+            f"got {effective.shape}"
+        )
+    n_boot = whole("n_boot", n_boot, 1)
+    known = np.isfinite(intrinsic) & np.isfinite(effective)
+    a, b = intrinsic[known], effective[known]
+    draws = rng.integers(max(len(b), 1), size=(n_boot, len(b)))
+    return TauSpread(
+        _bootstrap(_rank_correlation, draws, a, b),
+        _bootstrap(_cv, draws, b),
+        _bootstrap(_sd_log, draws, b),
+        _bootstrap(_quantile_range, draws, b),
+        int(known.sum()),
+        int((~known).sum()),
+    )
+
+
+def spread_change(before, after, rng, *, n_boot=1000) -> Estimate:
+    r"""Did training spread the effective time constants?
+
+    .. math:: \ln \frac{\mathrm{sd}(\ln \tau^{after})}{\mathrm{sd}(\ln \tau^{before})}
+
+    Parameters
+    ----------
+    before, after : (N,) effective tau of the same units in seconds, positive; a unit with nan in
+        either is left out of both
+    rng : numpy.random.Generator of the bootstrap, which keeps a unit's before with its after
+    n_boot : number of bootstrap samples of the units
+
+    Returns
+    -------
+    Estimate, positive where the spread grew; nan with fewer than 3 units or equal tau
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or a time constant is not positive.
+    """
+    before, after = _taus("before", before), _taus("after", after)
+    if before.shape != after.shape:
+        raise ValueError(
+            f"after: must have the shape of before, {before.shape}, got {after.shape}"
+        )
+    n_boot = whole("n_boot", n_boot, 1)
+    known = np.isfinite(before) & np.isfinite(after)
+    a, b = before[known], after[known]
+    draws = rng.integers(max(len(b), 1), size=(n_boot, len(b)))
+    return _bootstrap(_log_sd_ratio, draws, a, b)
+
+
+def _bootstrap(statistic, draws, *samples) -> Estimate:
+    """The statistic of the samples and the 2.5 and 97.5 % quantiles of it in the draws of units."""
+    if len(samples[0]) < 3:
+        return Estimate(np.nan, np.nan, np.nan)
+    value = float(statistic(*samples))
+    resampled = statistic(*(sample[draws] for sample in samples))
+    resampled = resampled[np.isfinite(resampled)]  # a draw of equal units has no correlation
+    if not np.isfinite(value) or len(resampled) == 0:
+        return Estimate(np.nan, np.nan, np.nan)
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return Estimate(value, float(low), float(high))
+
+
+# Each statistic is taken along the last axis, so that all draws are done at once.
+
+
+def _rank_correlation(a, b):
+    from scipy.stats import rankdata
+
+    a, b = rankdata(a, axis=-1), rankdata(b, axis=-1)
+    a, b = a - a.mean(axis=-1, keepdims=True), b - b.mean(axis=-1, keepdims=True)
+    return ratio((a * b).sum(axis=-1), np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1)))
+
+
+def _cv(tau):
+    return tau.std(axis=-1, ddof=1) / tau.mean(axis=-1)
+
+
+def _sd_log(tau):
+    return np.log(tau).std(axis=-1, ddof=1)
+
+
+def _quantile_range(tau):
+    return np.quantile(tau, 0.9, axis=-1) - np.quantile(tau, 0.1, axis=-1)
+
+
+def _log_sd_ratio(before, after):
+    sd = ratio(_sd_log(after), _sd_log(before))
+    return np.log(sd, out=np.full(sd.shape, np.nan), where=sd > 0)
+
+
+def _taus(name: str, tau) -> Array:
+    tau = np.asarray(tau, dtype=float)
+    if tau.ndim != 1:
+        raise ValueError(f"{name}: must be (N,), got shape {tau.shape}")
+    if (tau <= 0).any() or np.isinf(tau).any():
+        raise ValueError(f"{name}: must be positive and finite (seconds), or nan, got {tau}")
+    return tau

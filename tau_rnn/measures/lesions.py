@@ -1,0 +1,156 @@
+"""Which units carry the task: accuracy after units fall silent, the slow, the fast or any.
+
+Kurikawa (2025) predicts a division of labour: slow units encode weakly and hold, fast units
+encode strongly and briefly.  `lesion_by_tau` asks how much the task needs each, against random
+sets of the same size; what each holds over time is asked by `tau_rnn.measures.decode_by_tau`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from tau_rnn.measures.checking import Array, fast_to_slow, real_array, whole
+from tau_rnn.model import Params, check_params, forward
+
+
+class LesionCurve(NamedTuple):
+    """Accuracy after silencing a fraction of the units.
+
+    Attributes
+    ----------
+    fractions : (F,) fractions asked for
+    n_silenced : (F,) units silenced at each
+    slowest, fastest : (F,) accuracy without the slowest and without the fastest units, the mean
+        over orders where units share a tau; nan where all have the same tau
+    random : (n_random, F) accuracy without as many units drawn at random
+    """
+
+    fractions: Array
+    n_silenced: Array
+    slowest: Array
+    fastest: Array
+    random: Array
+
+
+def accuracy_on(task, trials, *, noise=None, phi="tanh", method="euler"):
+    """Function of Params: the accuracy of that network on fixed trials with fixed noise.
+
+    Parameters
+    ----------
+    task : a task of `tau_rnn.tasks`
+    trials : that it drew
+    noise : (T, B, N) noise current, or None
+    phi, method : as for `tau_rnn.model.forward`
+
+    Returns
+    -------
+    function from Params to a float in [0, 1]. A call simulates the trials once (`tau_rnn.forward`)
+    """
+
+    def accuracy(params: Params) -> float:
+        traj = forward(params, trials.u, task.dt, phi=phi, method=method, noise=noise)
+        return task.accuracy(traj.y, trials)
+
+    return accuracy
+
+
+def lesion(params, units) -> Params:
+    """Silence units: no unit and no output hears them any more.
+
+    Their outgoing weights, columns of W and of W_out, are set to 0, which is the network in which
+    their rate is 0 for every phi. Their own state still moves, unheard.
+
+    Parameters
+    ----------
+    params : Params
+    units : whole numbers from 0 to N - 1, or a boolean (N,) mask
+
+    Returns
+    -------
+    Params
+
+    Raises
+    ------
+    ValueError
+        If a unit does not exist.
+    """
+    params = check_params(params)
+    N = len(params.b)
+    units = np.asarray(units)
+    if units.size == 0 and units.dtype != bool:
+        units = units.astype(int)
+    if units.ndim != 1 or units.dtype.kind not in "iub" or (
+        units.dtype == bool and len(units) != N
+    ):
+        raise ValueError(
+            f"units: must be whole numbers or a boolean ({N},) mask, "
+            f"got {units.dtype} of shape {units.shape}"
+        )
+    if units.dtype != bool and units.size and (units.min() < 0 or units.max() >= N):
+        raise ValueError(f"units: must be from 0 to N - 1 = {N - 1}, got {units}")
+    W, W_out = params.W.copy(), params.W_out.copy()
+    W[:, units] = 0
+    W_out[:, units] = 0
+    return params._replace(W=W, W_out=W_out)
+
+
+def lesion_by_tau(
+    params,
+    score: Callable[[Params], float],
+    rng,
+    *,
+    fractions=(0.1, 0.2, 0.3, 0.5),
+    n_random=10,
+    tau=None,
+) -> LesionCurve:
+    """Accuracy without the slowest, the fastest or any units.
+
+    Parameters
+    ----------
+    params : Params of the trained network
+    score : function of Params, see `accuracy_on`
+    rng : numpy.random.Generator, for the random sets and the order of units that share a tau
+    fractions : of the units to silence, each from 0 to 1; rounded to whole units
+    n_random : number of random sets of each size, and of orders where units share a tau
+    tau : (N,) what slow and fast mean, in seconds; params.tau if None
+
+    Returns
+    -------
+    LesionCurve
+
+    Raises
+    ------
+    ValueError
+        If a fraction is out of range or n_random below 1.
+
+    Notes
+    -----
+    The cost is (n_random + 2) simulations for each fraction, and 3 n_random where units share a
+    tau. A larger random set contains the smaller ones.
+    """
+    params = check_params(params)
+    N = len(params.b)
+    tau = real_array("tau", params.tau if tau is None else tau, ndim=1)
+    if len(tau) != N:
+        raise ValueError(f"tau: must be (N,) = ({N},), got shape {tau.shape}")
+    fractions = real_array("fractions", fractions, ndim=1)
+    if (fractions < 0).any() or (fractions > 1).any():
+        raise ValueError(f"fractions: must be from 0 to 1, got {fractions}")
+    n_random = whole("n_random", n_random, 1)
+    n_silenced = np.rint(fractions * N).astype(int)
+
+    def curve(order):
+        return [score(lesion(params, order[:n])) for n in n_silenced]
+
+    distinct = len(np.unique(tau))
+    if distinct == 1:
+        slowest = fastest = np.full(len(fractions), np.nan)
+    else:
+        orders = [fast_to_slow(tau, rng) for _ in range(1 if distinct == N else n_random)]
+        fastest = np.mean([curve(order) for order in orders], axis=0)
+        slowest = np.mean([curve(order[::-1]) for order in orders], axis=0)
+    random = np.array([curve(rng.permutation(N)) for _ in range(n_random)])
+    return LesionCurve(fractions, n_silenced, slowest, fastest, random)

@@ -1,0 +1,270 @@
+"""All measures of one training run: from the network before and after it to numbers and arrays."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tau_rnn.checks import nearest
+from tau_rnn.measures.alignment import kernel_alignment, representation_alignment
+from tau_rnn.measures.checking import Array, real_params_pair, whole
+from tau_rnn.measures.decoding import DecodingByTau, aligned, decode_by_tau
+from tau_rnn.measures.dynamics import FixedPoints, fixed_points
+from tau_rnn.measures.effective_tau import (
+    Estimate,
+    TauSpread,
+    effective_tau,
+    spread_change,
+    tau_spread,
+)
+from tau_rnn.measures.lesions import LesionCurve, accuracy_on, lesion_by_tau
+from tau_rnn.measures.weights import (
+    ChangeSpectrum,
+    InputOutputOverlap,
+    OutlierEigenvalues,
+    RankCurve,
+    WeightChange,
+    accuracy_by_rank,
+    input_output_overlap,
+    outlier_eigenvalues,
+    spectrum_of_change,
+    weight_change_by_group,
+)
+from tau_rnn.model import forward
+from tau_rnn.noise import private_noise
+
+#: What `measure_run` can measure.
+PARTS = ("weights", "alignment", "rank", "lesions", "decoding", "effective", "fixed_points")
+
+#: The graded quantities that each task asks to be remembered: names of its labels.
+REMEMBERED = {
+    "multi_timescale": ("pulse_sum", "integral"),
+    "integrate_and_remember": ("evidence", "value"),
+}
+
+
+class Decoding(NamedTuple):
+    """Cross-validated R^2 of the remembered quantities over time, before and after training.
+
+    Attributes
+    ----------
+    quantities : (Q,) names
+    stimulus : duration of the stimulus in seconds: later times are memory
+    time : (n,) seconds from the start of the stimulus to the end of the shortest delay
+    before, after : on that time axis
+    go_time : (m,) seconds from the go to the end of the response
+    go_before, go_after : on that time axis, each trial aligned to its own go
+    """
+
+    quantities: tuple[str, ...]
+    stimulus: float
+    time: Array
+    before: DecodingByTau
+    after: DecodingByTau
+    go_time: Array
+    go_before: DecodingByTau
+    go_after: DecodingByTau
+
+
+class EffectiveTau(NamedTuple):
+    """Effective time constants of the units (N,), in seconds; nan where there is no estimate."""
+
+    before: Array
+    after: Array
+    spread_before: TauSpread
+    spread_after: TauSpread
+    change: Estimate  # of the sd of ln tau, see `spread_change`
+
+
+class TrainingMeasures(NamedTuple):
+    """What training changed, as `measure_run` returns it; None for what was not asked for.
+
+    Attributes
+    ----------
+    tau_before, tau_after : (N,) intrinsic time constants in seconds
+    weights : the change of each field of Params, by name
+    spectrum, overlap, outliers : of the recurrent change
+    representation_alignment, kernel_alignment : numbers from 0 to 1
+    rank, lesions, decoding, effective : see their types
+    fixed_points_before, fixed_points_after : of the delay
+    """
+
+    tau_before: Array
+    tau_after: Array
+    weights: dict[str, WeightChange] | None = None
+    spectrum: ChangeSpectrum | None = None
+    overlap: InputOutputOverlap | None = None
+    outliers: OutlierEigenvalues | None = None
+    representation_alignment: float | None = None
+    kernel_alignment: float | None = None
+    rank: RankCurve | None = None
+    lesions: LesionCurve | None = None
+    decoding: Decoding | None = None
+    effective: EffectiveTau | None = None
+    fixed_points_before: FixedPoints | None = None
+    fixed_points_after: FixedPoints | None = None
+
+
+def measure_run(
+    initial,
+    final,
+    task,
+    *,
+    rng,
+    phi="tanh",
+    method="euler",
+    n_trials=64,
+    n_test=256,
+    n_times=8,
+    parts=PARTS,
+) -> TrainingMeasures:
+    """Measure what training changed.
+
+    Both networks see the same trials and the same noise. Alignments and fixed points are those of
+    the deterministic network (inputs as drawn, no private noise), all else is with the task's
+    noise on, as in training. Each part draws from a stream of its own: leaving one out does not
+    change the others.
+
+    - *alignment*: the representation is the mean rate over the decision window, which is what the
+      decision reads; the tangent kernel is over ``n_times`` steps of each trial, evenly spaced
+      from the start of the stimulus to the last step of the response, that one included.
+    - *overlap*: of the leading directions of dW with W_in before and W_out after training.
+    - *decoding*: of the `REMEMBERED` quantities, from half of the units each.
+    - *fixed_points*: under zero input from the states of up to 32 trials at the end of the delay;
+      modes slower than the longest delay are called slow.
+
+    Parameters
+    ----------
+    initial, final : Params before and after training
+    task : a task of `tau_rnn.tasks`
+    rng : numpy.random.Generator, or a seed for one
+    phi, method : as the network was trained
+    n_trials : trials of the alignments, >= 1
+    n_test : trials of accuracies and decoding, >= 20
+    n_times : steps of each trial in the tangent kernel
+    parts : which of `PARTS` to measure
+
+    Returns
+    -------
+    TrainingMeasures
+
+    Raises
+    ------
+    ValueError
+        If the networks have different sizes, do not fit the task, or a part is unknown.
+    """
+    initial, final = real_params_pair("initial", initial, "final", final)
+    if initial.W_in.shape[1] != task.n_in or len(initial.b_out) != task.n_out:
+        raise ValueError(
+            f"initial: {initial.W_in.shape[1]} inputs and {len(initial.b_out)} outputs do not fit "
+            f"the task {task.name}, which has {task.n_in} and {task.n_out}"
+        )
+    parts = (parts,) if isinstance(parts, str) else tuple(parts)
+    for part in parts:
+        if part not in PARTS:
+            raise ValueError(f"parts: unknown part {part!r}; {nearest(part, PARTS)}")
+    n_trials, n_test = whole("n_trials", n_trials, 1), whole("n_test", n_test, 20)
+    n_times = whole("n_times", n_times, 1)
+    rng = np.random.default_rng(rng)
+    names = (*PARTS, "probe", "test", "noise")
+    seeds = dict(zip(names, rng.integers(2**63, size=len(names)).tolist()))
+    stream = {name: np.random.default_rng(seed) for name, seed in seeds.items()}
+    run = {"phi": phi, "method": method}
+
+    probe = task.trials(n_trials, stream["probe"])
+    test = task.trials(n_test, stream["test"])
+
+    def noise_of(params):  # the same draws for each network, scaled to its tau
+        T, B = test.u.shape[:2]
+        draws = np.random.default_rng(seeds["noise"])
+        return private_noise(params, task.dt, task.noise, T, B, draws, method=method)
+
+    score = accuracy_on(task, test, noise=noise_of(final), **run)
+    found: dict[str, Any] = {}
+    if "weights" in parts:
+        found["weights"] = weight_change_by_group(initial, final)
+        found["spectrum"] = spectrum = spectrum_of_change(initial.W, final.W)
+        k = min(5, len(final.b))
+        found["overlap"] = input_output_overlap(spectrum, initial.W_in, final.W_out, k=k)
+        found["outliers"] = outlier_eigenvalues(initial.W, final.W)
+    if "alignment" in parts:
+        H = [_decision_rates(p, task, probe, run) for p in (initial, final)]
+        found["representation_alignment"] = representation_alignment(*H)
+        found["kernel_alignment"] = kernel_alignment(
+            initial, final, probe.u, task.dt, times=_kernel_times(probe, n_times), **run
+        )
+    if "rank" in parts:
+        found["rank"] = accuracy_by_rank(initial, final, score)
+    if "lesions" in parts:
+        found["lesions"] = lesion_by_tau(final, score, stream["lesions"])
+    if "decoding" in parts:
+        found["decoding"] = _decoding(initial, final, task, test, noise_of, stream["decoding"], run)
+    if "effective" in parts:
+        found["effective"] = _effective(initial, final, task, stream["effective"], run)
+    if "fixed_points" in parts:
+        for name, params in (("before", initial), ("after", final)):
+            found[f"fixed_points_{name}"] = _delay_points(params, task, probe, run)
+    return TrainingMeasures(initial.tau, final.tau, **found)
+
+
+def _decision_rates(params, task, trials, run) -> Array:
+    r = forward(params, trials.u, task.dt, **run).r[1:]
+    steps = round(task.decision_window / task.dt)
+    return aligned(r, trials.epochs.response[:, 1] - steps, steps).mean(axis=0)
+
+
+def _kernel_times(trials, n_times) -> Array:
+    """(n, B) steps, evenly spaced and distinct; the last is the last of the response."""
+    start, last = trials.epochs.stimulus[:, 0], trials.epochs.response[:, 1] - 1
+    n = min(n_times, int((last - start).min()) + 1)
+    steps_back = np.arange(n)[::-1, np.newaxis] * ((last - start) / max(n - 1, 1))
+    return last - np.rint(steps_back).astype(int)
+
+
+def _decoding(initial, final, task, trials, noise_of, rng, run) -> Decoding:
+    if task.name not in REMEMBERED:
+        raise ValueError(
+            f"task: what {task.name!r} remembers is not known; {nearest(task.name, REMEMBERED)}"
+        )
+    quantities = REMEMBERED[task.name]
+    targets = np.stack([getattr(trials.labels, name) for name in quantities], axis=1)
+    stride = max(1, round(0.1 / task.dt))
+    epochs = trials.epochs
+    starts = epochs.stimulus[:, 0], epochs.response[:, 0]
+    lengths = (
+        int((epochs.delay[:, 1] - starts[0]).min()),
+        int((epochs.response[:, 1] - starts[1]).min()),
+    )
+    seed = int(rng.integers(2**63))
+    found = {}
+    for name, params in (("before", initial), ("after", final)):
+        r = forward(params, trials.u, task.dt, noise=noise_of(params), **run).r[1:]
+        for prefix, start, length in zip(("", "go_"), starts, lengths):
+            rates = aligned(r, start, length)[stride - 1 :: stride]
+            found[prefix + name] = decode_by_tau(
+                rates, targets, params.tau, np.random.default_rng(seed)
+            )
+    # r[1:][t] is the rate at the end of step t, hence at (t + 1) dt.
+    times = [np.arange(stride, length + 1, stride) * task.dt for length in lengths]
+    return Decoding(quantities, task.stimulus, time=times[0], go_time=times[1], **found)
+
+
+def _effective(initial, final, task, rng, run) -> EffectiveTau:
+    seeds = rng.integers(2**63, size=2)
+    before, after = (
+        effective_tau(p, task.dt, np.random.default_rng(seeds[0]), sigma=task.noise, **run).tau
+        for p in (initial, final)
+    )
+    spreads = (
+        tau_spread(p.tau, tau, np.random.default_rng(seeds[1]))
+        for p, tau in ((initial, before), (final, after))
+    )
+    change = spread_change(before, after, np.random.default_rng(seeds[1]))
+    return EffectiveTau(before, after, *spreads, change)
+
+
+def _delay_points(params, task, trials, run) -> FixedPoints:
+    x = forward(params, trials.u, task.dt, **run).x
+    starts = aligned(x, trials.epochs.delay[:, 1], 1)[0][:32]
+    return fixed_points(params, np.zeros(task.n_in), starts, phi=run["phi"], slow=task.delay_max)

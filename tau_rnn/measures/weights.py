@@ -1,0 +1,332 @@
+r"""How far training moved the weights, and along how many directions.
+
+With :math:`\Delta W = W_1 - W_0` and its singular values :math:`s_1 \ge s_2 \ge \dots`,
+
+.. math::
+
+    \Delta W = \sum_k s_k\, u_k v_k^\top, \qquad
+    \text{effective rank} = \frac{(\sum_k s_k^2)^2}{\sum_k s_k^4}
+
+Through a term of rank one the network reads its rates along v_k and writes into its state along
+u_k. Where the effective rank is small, what was learned lives in few directions, although training
+may change every weight [1]_; how many of them the task needs is what `accuracy_by_rank` asks.
+
+References
+----------
+.. [1] Schuessler, F., Mastrogiuseppe, F., Dubreuil, A., Ostojic, S. & Barak, O. (2020). The
+   interplay between randomness and structure during learning in RNNs. NeurIPS 33.
+.. [2] Mastrogiuseppe, F. & Ostojic, S. (2018). Linking connectivity, dynamics, and computations
+   in low-rank recurrent neural networks. Neuron 99, 609-623.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from tau_rnn.measures.checking import (
+    Array,
+    fraction_of,
+    ratio,
+    real_array,
+    real_pair,
+    real_params_pair,
+)
+from tau_rnn.model import Params
+
+
+class WeightChange(NamedTuple):
+    """What `weight_change` returns; a row of W holds what one unit receives.
+
+    Attributes
+    ----------
+    absolute : norm of the change, ||W1 - W0||_F
+    relative : the same over ||W0||_F; nan where W0 is zero (as b and b_out are at the start)
+    absolute_per_row : (rows,) norm of the change of each row
+    relative_per_row : (rows,) the same over the row's norm in W0; nan where that is zero
+    """
+
+    absolute: float
+    relative: float
+    absolute_per_row: Array
+    relative_per_row: Array
+
+
+class ChangeSpectrum(NamedTuple):
+    """Singular value decomposition of a change of weights, dW = left diag(singular_values) right.
+
+    Attributes
+    ----------
+    singular_values : (K,) descending, K = min(dW.shape)
+    effective_rank : (sum s^2)^2 / sum s^4, between 1 and K; nan where dW is zero
+    left : (rows, K) u_k as columns, nan where dW is zero
+    right : (K, columns) v_k as rows, nan where dW is zero
+    """
+
+    singular_values: Array
+    effective_rank: float
+    left: Array
+    right: Array
+
+
+class InputOutputOverlap(NamedTuple):
+    """Fraction of the squared length of u_k and v_k inside the input and the output space.
+
+    Attributes
+    ----------
+    left_in, right_in : (k,) of u_k and of v_k in the span of the columns of W_in
+    left_out, right_out : (k,) of u_k and of v_k in the span of the rows of W_out
+    chance_in, chance_out : expectation for a random direction, rank(W_in)/N and rank(W_out)/N
+    """
+
+    left_in: Array
+    left_out: Array
+    right_in: Array
+    right_out: Array
+    chance_in: float
+    chance_out: float
+
+
+class OutlierEigenvalues(NamedTuple):
+    """Eigenvalues of W outside the disc of the circular law.
+
+    Attributes
+    ----------
+    radius : beyond which an eigenvalue is an outlier, (1 + margin) ||W0||_F / sqrt(N)
+    before, after : complex outliers of W0 and W1, the largest modulus first
+    """
+
+    radius: float
+    before: Array
+    after: Array
+
+
+class RankCurve(NamedTuple):
+    """Accuracy of the trained network with the change of W cut to rank k.
+
+    Attributes
+    ----------
+    ranks : (n,) tested k, from 0 (W as it was) to N (W as trained)
+    accuracy : (n,)
+    needed : smallest tested k from which on every accuracy is at least ``fraction`` of the last
+        one; nan where the last one is nan
+    """
+
+    ranks: Array
+    accuracy: Array
+    needed: float
+
+
+def weight_change(W0, W1) -> WeightChange:
+    r"""Size of the change from W0 to W1.
+
+    .. math:: \|W_1 - W_0\|_F, \qquad \|W_1 - W_0\|_F / \|W_0\|_F
+
+    Parameters
+    ----------
+    W0, W1 : (rows, ...) arrays of the same shape, before and after training
+
+    Returns
+    -------
+    WeightChange
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, an array is empty or a value is not finite or not real.
+    """
+    W0, W1 = real_pair("W0", W0, "W1", W1)
+    rows = W0.reshape(len(W0), -1)
+    change = (W1 - W0).reshape(len(W0), -1)
+    absolute, per_row = np.linalg.norm(change), np.linalg.norm(change, axis=1)
+    return WeightChange(
+        float(absolute),
+        float(ratio(absolute, np.linalg.norm(rows))),
+        per_row,
+        ratio(per_row, np.linalg.norm(rows, axis=1)),
+    )
+
+
+def weight_change_by_group(params0, params1) -> dict[str, WeightChange]:
+    """`weight_change` of each of the seven fields of Params, by name.
+
+    Row i of every field belongs to unit i (of W_out and b_out: to output i).
+
+    Raises
+    ------
+    ValueError
+        If the networks have different sizes.
+    """
+    params0, params1 = real_params_pair("params0", params0, "params1", params1)
+    return {
+        name: weight_change(p0, p1) for name, p0, p1 in zip(Params._fields, params0, params1)
+    }
+
+
+def spectrum_of_change(W0, W1) -> ChangeSpectrum:
+    """Singular values, singular vectors and effective rank of W1 - W0 (see this module's head).
+
+    Parameters
+    ----------
+    W0, W1 : (rows, columns) matrices of the same shape
+
+    Returns
+    -------
+    ChangeSpectrum. Where W1 = W0 there is no direction of change: the effective rank and all
+    singular vectors are nan.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or a value is not finite or not real.
+    """
+    W0, W1 = real_pair("W0", W0, "W1", W1, ndim=2)
+    left, s, right = np.linalg.svd(W1 - W0, full_matrices=False)
+    if s[0] == 0:
+        return ChangeSpectrum(s, np.nan, np.full_like(left, np.nan), np.full_like(right, np.nan))
+    power = (s / s[0]) ** 2  # scaled, so that no fourth power overflows or vanishes
+    return ChangeSpectrum(s, float(power.sum() ** 2 / (power**2).sum()), left, right)
+
+
+def input_output_overlap(spectrum: ChangeSpectrum, W_in, W_out, *, k=5) -> InputOutputOverlap:
+    r"""Do the leading directions of the change lie along the inputs and the readout?
+
+    .. math:: \|Q^\top u_k\|^2, \qquad Q \text{ an orthonormal basis of the columns of } W_{in}
+              \text{ (or of the rows of } W_{out})
+
+    Parameters
+    ----------
+    spectrum : of the recurrent weights, as `spectrum_of_change` returned it
+    W_in : (N, n_in) input weights
+    W_out : (n_out, N) readout weights
+    k : number of leading directions
+
+    Returns
+    -------
+    InputOutputOverlap, nan where the change is zero
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit or k is not between 1 and N.
+    """
+    from scipy.linalg import orth
+
+    W_in, W_out = real_array("W_in", W_in, ndim=2), real_array("W_out", W_out, ndim=2)
+    N = len(spectrum.left)
+    if spectrum.left.shape != (N, N) or len(W_in) != N or W_out.shape[1] != N:
+        raise ValueError(
+            f"W_in, W_out: must be (N, n_in) and (n_out, N) for a change of (N, N) weights, "
+            f"got {W_in.shape} and {W_out.shape} for {spectrum.left.shape}"
+        )
+    if int(k) != k or not 1 <= k <= N:
+        raise ValueError(f"k: must be a whole number from 1 to N = {N}, got {k}")
+    basis_in, basis_out = orth(W_in), orth(W_out.T)
+    u, v = spectrum.left[:, :k], spectrum.right[:k].T
+    (left_in, right_in), (left_out, right_out) = (
+        [((basis.T @ vectors) ** 2).sum(axis=0) for vectors in (u, v)]
+        for basis in (basis_in, basis_out)
+    )
+    return InputOutputOverlap(
+        left_in, left_out, right_in, right_out, basis_in.shape[1] / N, basis_out.shape[1] / N
+    )
+
+
+def outlier_eigenvalues(W0, W1, *, margin=0.15) -> OutlierEigenvalues:
+    r"""Eigenvalues of W0 and W1 outside the disc that a random matrix fills.
+
+    Independent entries of variance g^2/N have their eigenvalues in the disc of radius g (circular
+    law); :math:`\|W_0\|_F/\sqrt N` estimates g. A low-rank change adds single eigenvalues outside
+    it [2]_. At N = 100 the disc is not sharp: 6 % of random matrices have an eigenvalue beyond
+    1.15 g, the default, and 24 % one beyond 1.1 g.
+
+    Parameters
+    ----------
+    W0, W1 : (N, N) recurrent weights before and after training
+    margin : how far beyond the estimated g, as a fraction of it, an outlier begins
+
+    Returns
+    -------
+    OutlierEigenvalues
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or are not square, or margin is negative or not finite.
+    """
+    W0, W1 = real_pair("W0", W0, "W1", W1, ndim=2)
+    N = len(W0)
+    if W0.shape != (N, N):
+        raise ValueError(f"W0: must be square, got shape {W0.shape}")
+    if not (np.isfinite(margin) and margin >= 0):
+        raise ValueError(f"margin: must be finite and >= 0, got {margin}")
+    radius = (1 + margin) * np.linalg.norm(W0) / np.sqrt(N)
+    outside = []
+    for W in (W0, W1):
+        values = np.linalg.eigvals(W).astype(complex)
+        values = values[np.abs(values) > radius]
+        outside.append(values[np.argsort(-np.abs(values), kind="stable")])
+    return OutlierEigenvalues(float(radius), *outside)
+
+
+def with_change_of_rank(W0, W1, rank) -> Array:
+    """W0 plus the best approximation of W1 - W0 of that rank (its leading singular terms).
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or rank is not a whole number from 0 to min(W0.shape).
+    """
+    W0, W1 = real_pair("W0", W0, "W1", W1, ndim=2)
+    if int(rank) != rank or not 0 <= rank <= min(W0.shape):
+        raise ValueError(f"rank: must be a whole number from 0 to {min(W0.shape)}, got {rank}")
+    left, s, right = np.linalg.svd(W1 - W0, full_matrices=False)
+    return W0 + (left[:, :rank] * s[:rank]) @ right[:rank]
+
+
+def accuracy_by_rank(
+    params0, params1, score: Callable[[Params], float], *, ranks=None, fraction=0.95
+) -> RankCurve:
+    """How many directions of the recurrent change does the task need?
+
+    The trained network is scored with its recurrent weights set to W0 plus the rank-k part of the
+    change; all its other parameters are as trained.
+
+    Parameters
+    ----------
+    params0, params1 : Params before and after training
+    score : function of Params, see `tau_rnn.measures.accuracy_on`
+    ranks : whole numbers from 0 to N, or None for 0-10, 12, 15, 20, 30, 50, ...; N is added
+    fraction : of the accuracy at full rank that counts as doing the task, in (0, 1]
+
+    Returns
+    -------
+    RankCurve
+
+    Raises
+    ------
+    ValueError
+        If the networks have different sizes or a rank or fraction is out of its range.
+
+    Notes
+    -----
+    The cost is one simulation for each rank.
+    """
+    params0, params1 = real_params_pair("params0", params0, "params1", params1)
+    fraction = fraction_of("fraction", fraction)
+    N = len(params0.b)
+    if ranks is None:
+        coarse = (m * 10**e for e in range(1, 9) for m in (1.2, 1.5, 2, 3, 5, 7, 10))
+        ranks = [*range(11), *(int(k) for k in coarse)]
+        ranks = [k for k in ranks if k < N]
+    ranks = np.unique(np.append(np.asarray(ranks), N))
+    if ranks.dtype.kind not in "iu" or ranks[0] < 0 or ranks[-1] > N:
+        raise ValueError(f"ranks: must be whole numbers from 0 to N = {N}, got {ranks}")
+    W = (with_change_of_rank(params0.W, params1.W, k) for k in ranks)
+    accuracy = np.array([score(params1._replace(W=W_k)) for W_k in W], dtype=float)
+    enough = accuracy >= fraction * accuracy[-1]
+    # From the end backwards: the length of the unbroken run of ranks that suffice.
+    run = np.argmin(np.append(enough[::-1], False))
+    return RankCurve(ranks, accuracy, float(ranks[-run]) if run else np.nan)
