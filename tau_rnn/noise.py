@@ -1,10 +1,10 @@
 r"""Private noise: a current of its own for each unit, trial and step.
 
 Drawing normal numbers one by one (a ziggurat) can cost most of what all else in a training step
-does. A simulation in steps needs less than that: only the distribution of many small increments matters,
-and for Euler's method weak convergence holds for *any* independent increments with the first
-moments of the normal ones, even for plus or minus one (Kloeden & Platen, Numerical Solution of
-Stochastic Differential Equations, 1992, section 14.1). Here xi takes 65536 values, so close to
+does. A simulation in steps needs less than that: only the distribution of many small increments
+matters, and for Euler's method weak convergence holds for *any* independent increments with the
+first moments of the normal ones, even for plus or minus one (Kloeden & Platen, Numerical Solution
+of Stochastic Differential Equations, 1992, section 14.1). Here xi takes 65536 values, so close to
 normal that a Kolmogorov-Smirnov test at the 5 % level would need 2e10 draws to see a difference,
 and each draw is 16 random bits that look one of them up.
 """
