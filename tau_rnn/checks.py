@@ -16,6 +16,7 @@ def nearest(given: object, allowed: Iterable[str]) -> str:
     """
     names = list(allowed)
     close = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
+    close = close or [name for name in names if given and name.startswith(str(given))]
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}Allowed: {', '.join(names)}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ COLORS = {
     "gamma": "#8C6D1F",
 }
 OTHER_COLOR = "#444444"
-STYLE = {
+STYLE: dict[str, Any] = {
     "figure.dpi": 100,
     "savefig.dpi": 110,
     "font.size": 9,
@@ -64,7 +65,8 @@ def new_figure(*args, **kwargs):
         matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    plt.rcParams.update(STYLE)
+    for name, value in STYLE.items():
+        plt.rcParams[name] = value
     return plt.subplots(*args, **kwargs)
 
 

@@ -192,11 +192,11 @@ def main(argv=None) -> int:
                 parser.error("--workers, --scheduler: a single run has nothing to share out")
             return single(bases[0], args)
         return several(bases, dists, tasks, seeds, args)
-    except (ValueError, FileExistsError, NotADirectoryError, PermissionError) as error:
+    except ValueError as error:
         parser.error(str(error))
     except OSError as error:
         print(f"tau_rnn.run: {error}; what was done before is kept", file=sys.stderr)
-        return 1
+    return 1
 
 
 def several(bases, dists, tasks, seeds, args) -> int:
@@ -280,7 +280,10 @@ def compute(config, folder: Path, saved, args) -> int:
         if args.resume:
             at = saved.training.step if saved else "0: there is no checkpoint yet"
             print(f"Going on from step {at}.")
-    store.begin(folder, config)
+    try:
+        store.begin(folder, config)
+    except OSError as error:
+        raise ValueError(f"--out: cannot write to {folder} ({error.strerror})") from None
     state = saved
     progress = Progress(config.steps, quiet=args.quiet)
     written = time.monotonic()

@@ -104,9 +104,9 @@ class Settings:
 def _check_number(name, value, above=None, below=np.inf):
     good = np.isfinite(value) and (value > above if above is not None else value >= 0)
     if not (good and value < below):
-        limit = f"> {above}" if above is not None else ">= 0"
+        limit = f"and > {above}" if above is not None else "and >= 0"
         upper = f" and < {below}" if np.isfinite(below) else ""
-        raise ValueError(f"{name}: must be finite, {limit}{upper}, got {value}")
+        raise ValueError(f"{name}: must be finite {limit}{upper}, got {value}")
 
 
 def parse_fields(train) -> tuple[str, ...]:

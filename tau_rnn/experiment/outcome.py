@@ -11,7 +11,7 @@ from tau_rnn.experiment.running import (
     RunState,
     evaluate,
     iterate,
-    make_test_set,
+    make_held_out,
     streams,
 )
 from tau_rnn.model import Array, Params, forward, private_noise
@@ -120,7 +120,7 @@ def finish(config: RunConfig, state: RunState) -> RunResult:
 
 def shuffled_accuracy(config: RunConfig, params: Params) -> float:
     """Accuracy on the test set with tau permuted over the units, a mean of 3 permutations."""
-    test, rng = make_test_set(config, params), streams(config.seed)["analysis"]
+    test, rng = make_held_out(config, params), streams(config.seed)["analysis"]
     shuffled = [params._replace(tau=rng.permutation(params.tau)) for _ in range(SHUFFLES)]
     return float(np.mean([evaluate(config, p, test)["accuracy"] for p in shuffled]))
 

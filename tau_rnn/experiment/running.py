@@ -54,16 +54,14 @@ def initial_params(config: RunConfig) -> Params:
     )  # fmt: skip
 
 
-class TestSet(NamedTuple):
+class HeldOut(NamedTuple):
     """The held-out trials of a run with the standard normal part of their private noise."""
-
-    __test__ = False  # not a test, whatever pytest makes of its name
 
     trials: Trials
     noise: Array  # (T, B, N)
 
 
-def make_test_set(config: RunConfig, params: Params) -> TestSet:
+def make_held_out(config: RunConfig, params: Params) -> HeldOut:
     """The run's test set: the same for every distribution of one seed, and in every evaluation."""
     rngs, task = streams(config.seed), config.make_task()
     trials = task.trials(config.test_trials, rngs["test_trials"], dtype=np.dtype(config.dtype))
@@ -72,10 +70,10 @@ def make_test_set(config: RunConfig, params: Params) -> TestSet:
     noise = private_noise(
         unit_tau, task.dt, task.noise, T, B, rngs["test_noise"], method=config.method
     )
-    return TestSet(trials, noise)
+    return HeldOut(trials, noise)
 
 
-def outputs(config: RunConfig, params: Params, test: TestSet) -> Array:
+def outputs(config: RunConfig, params: Params, test: HeldOut) -> Array:
     """Outputs (T, B, n_out) of a network on the test set, its private noise on."""
     dt, method = config.dt, config.method
     # The noise was drawn for tau = 1 s; its size goes with sqrt(1 / alpha), and tau may be trained.
@@ -94,7 +92,7 @@ def outputs(config: RunConfig, params: Params, test: TestSet) -> Array:
     return y
 
 
-def evaluate(config: RunConfig, params: Params, test: TestSet, task=None) -> dict[str, float]:
+def evaluate(config: RunConfig, params: Params, test: HeldOut, task=None) -> dict[str, float]:
     """Loss and the task's scores of a network on the test set."""
     task = task or config.make_task()
     y = outputs(config, params, test)
@@ -125,7 +123,7 @@ def iterate(config: RunConfig, saved: RunState | None = None) -> Iterator[RunSta
     else:
         state, began = saved, began - saved.seconds
     initial, history, losses = state.initial, state.history, state.losses
-    test = make_test_set(config, initial)
+    test = make_held_out(config, initial)
     if not history:
         history.append(_evaluation(config, state, test, task))
         yield state._replace(seconds=time.perf_counter() - began)
@@ -142,7 +140,7 @@ def iterate(config: RunConfig, saved: RunState | None = None) -> Iterator[RunSta
             return
 
 
-def _evaluation(config, state: RunState, test: TestSet, task) -> dict[str, float]:
+def _evaluation(config, state: RunState, test: HeldOut, task) -> dict[str, float]:
     training, initial, _, losses, _ = state
     return {
         "step": training.step,
