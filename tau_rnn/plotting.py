@@ -25,7 +25,7 @@ COLORS = {
     "gamma": "#8C6D1F",
 }
 OTHER_COLOR = "#444444"
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "figure.dpi": 100,
     "savefig.dpi": 110,
     "font.size": 9,
@@ -65,8 +65,7 @@ def new_figure(*args, **kwargs):
         matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    for name, value in STYLE.items():
-        plt.rcParams[name] = value
+    plt.rcParams.update(STYLE)
     return plt.subplots(*args, **kwargs)
 
 
