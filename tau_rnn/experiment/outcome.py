@@ -14,10 +14,13 @@ from tau_rnn.experiment.running import (
     make_held_out,
     streams,
 )
-from tau_rnn.model import Array, Params, forward, private_noise
+from tau_rnn.measures import measure_run, spontaneous_rates, summarise
+from tau_rnn.model import Array, Params
 
 SHUFFLES = 3  # permutations of tau over which the accuracy with shuffled tau is averaged
 ACTIVITY_TRIALS, ACTIVITY_SECONDS, ACTIVITY_BURN_IN = 40, 20.0, 5.0
+BASIC_MEASURES = ("weights", "alignment")  # what costs little, for every run of a sweep
+FULL_MEASURES = (*BASIC_MEASURES, "rank", "lesions", "fixed_points")  # for a single run
 LONGEST_TIMESCALE = ACTIVITY_SECONDS / 3  # s; a longer one cannot be told from trials this long
 
 
@@ -42,14 +45,17 @@ class RunResult(NamedTuple):
     units: dict[str, Array]
 
 
-def run_one(config: RunConfig) -> RunResult:
-    """Run a configuration from start to end. Same configuration, same bits (but for seconds)."""
+def run_one(config: RunConfig, parts=BASIC_MEASURES) -> RunResult:
+    """Run a configuration from start to end. Same configuration, same bits (but for seconds).
+
+    ``parts`` are what is measured of the change, see `tau_rnn.measures.measure_run`.
+    """
     for state in iterate(config):
         last = state
-    return finish(config, last)
+    return finish(config, last, parts)
 
 
-def finish(config: RunConfig, state: RunState) -> RunResult:
+def finish(config: RunConfig, state: RunState, parts=BASIC_MEASURES) -> RunResult:
     """The result of a run that has made all its steps.
 
     The metrics are
@@ -76,6 +82,8 @@ def finish(config: RunConfig, state: RunState) -> RunResult:
         long for the trials counts as `LONGEST_TIMESCALE`, 6.7 s
     tau_eff_too_long_*, tau_eff_unfitted_*
         how many units these are, and how many have no estimate at all
+    the numbers of `tau_rnn.measures.summarise`
+        of the parts asked for
     steps, seconds
         updates made, and the time they and the evaluations took
     """
@@ -114,8 +122,17 @@ def finish(config: RunConfig, state: RunState) -> RunResult:
             f"tau_eff_too_long_{when}": int(too_long.sum()),
             f"tau_eff_unfitted_{when}": int((~fitted).sum()),
         }
+    metrics |= summarise(measures_of(config, initial, final, parts))
     metrics |= {"steps": training.step, "seconds": seconds}
     return RunResult(config, metrics, list(history), initial, final, units)
+
+
+def measures_of(config: RunConfig, initial: Params, final: Params, parts):
+    """What training changed: `tau_rnn.measures.measure_run` with the run's own random stream."""
+    return measure_run(
+        initial, final, config.make_task(), rng=streams(config.seed)["measures"],
+        phi=config.phi, method=config.method, parts=parts,
+    )  # fmt: skip
 
 
 def shuffled_accuracy(config: RunConfig, params: Params) -> float:
@@ -123,20 +140,6 @@ def shuffled_accuracy(config: RunConfig, params: Params) -> float:
     test, rng = make_held_out(config, params), streams(config.seed)["analysis"]
     shuffled = [params._replace(tau=rng.permutation(params.tau)) for _ in range(SHUFFLES)]
     return float(np.mean([evaluate(config, p, test)["accuracy"] for p in shuffled]))
-
-
-def spontaneous_rates(config: RunConfig, params: Params) -> Array:
-    """Rates (trials, time, units) of the network without input, driven by its private noise.
-
-    40 trials of 20 s, after 5 s that are dropped; the noise is the same before and after training.
-    """
-    dt, rng = config.dt, streams(config.seed)["analysis"]
-    burn_in, T = round(ACTIVITY_BURN_IN / dt), round((ACTIVITY_BURN_IN + ACTIVITY_SECONDS) / dt)
-    sigma, B = config.make_task().noise, ACTIVITY_TRIALS
-    noise = private_noise(params, dt, sigma, T, B, rng, method=config.method)
-    u = np.zeros((T, B, params.W_in.shape[1]), params.W.dtype)
-    traj = forward(params, u, dt, phi=config.phi, method=config.method, noise=noise)
-    return traj.r[1 + burn_in :].transpose(1, 0, 2)
 
 
 def measurable(tau_eff, flag) -> tuple[Array, Array]:
@@ -154,7 +157,9 @@ def unit_table(config: RunConfig, initial: Params, final: Params) -> dict[str, A
     tau_eff_flag_before, tau_eff_flag_after : what is to be said of them, "" where all is well
     weight_change : ||dW_i||, the norm of the change of each unit's incoming recurrent weights
 
-    The effective timescales are those of `tau_rnn.timescales.fit_timescales` with
+    The rates are those of 40 trials of 20 s without input, driven by private noise (after 5 s that
+    are dropped; the same noise before and after training). Their effective timescales are those of
+    `tau_rnn.timescales.fit_timescales` with
     ``center="trial"`` for every unit and network: a trained network may settle in another state in
     each trial, and its timescale shall be that of its fluctuations there.
     """
@@ -162,7 +167,12 @@ def unit_table(config: RunConfig, initial: Params, final: Params) -> dict[str, A
 
     table = {"weight_change": np.linalg.norm(final.W.astype(float) - initial.W, axis=1)}
     for when, params in (("before", initial), ("after", final)):
-        fit = fit_timescales(spontaneous_rates(config, params), config.dt, center="trial", ci=None)
+        rates = spontaneous_rates(
+            params, config.dt, streams(config.seed)["analysis"], sigma=config.make_task().noise,
+            n_trials=ACTIVITY_TRIALS, duration=ACTIVITY_SECONDS, burn_in=ACTIVITY_BURN_IN,
+            phi=config.phi, method=config.method,
+        )  # fmt: skip
+        fit = fit_timescales(rates, config.dt, center="trial", ci=None)
         table[f"tau_{when}"] = np.asarray(params.tau, float)
         table[f"tau_eff_{when}"] = fit.tau
         table[f"tau_eff_flag_{when}"] = np.asarray(fit.flag, str)

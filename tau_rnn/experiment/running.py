@@ -14,9 +14,9 @@ from tau_rnn.losses import mse
 from tau_rnn.model import Array, Params, forward, init_params, private_noise
 from tau_rnn.tasks import Trials
 from tau_rnn.taus import sample_tau
-from tau_rnn.training import TrainingState, start, train
+from tau_rnn.training import TrainingState, s_of, start, train
 
-STREAMS = ("tau", "weights", "trials", "noise", "test_trials", "test_noise", "analysis")
+STREAMS = ("tau", "weights", "trials", "noise", "test_trials", "test_noise", "analysis", "measures")
 EVALUATION_BATCH = 128
 
 
@@ -45,9 +45,12 @@ def draw_tau(config: RunConfig, rng) -> Array:
 
 
 def initial_params(config: RunConfig) -> Params:
-    """The untrained network of a run."""
+    """The untrained network of a run; a ValueError if its tau do not suit dt or the training."""
     rngs, task = streams(config.seed), config.make_task()
     tau = draw_tau(config, rngs["tau"])
+    alpha(tau, config.dt, config.method)
+    if "tau" in config.train:
+        s_of(tau, config.dt)
     return init_params(
         config.units, task.n_in, task.n_out, tau, rngs["weights"],
         gain=config.gain, dtype=np.dtype(config.dtype),
