@@ -1,0 +1,280 @@
+"""The tutorials run, say what they print, show what they draw, and link to what exists.
+
+Every chapter ``tutorials/NN_title.md`` is picked up by its name. How a chapter is made is written
+in tutorials/README.md; the rules for its text are functions in tutorial_lint.py.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tutorial_lint as lint
+from tutorial_lint import ROOT, TUTORIALS, blocks, chapters
+
+#: Chapters that take more than about 20 s; run with --slow.
+SLOW: set[str] = set()
+
+CHAPTERS = [
+    pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.name[:2] in SLOW else ())
+    for path in chapters()
+]
+TEXTS = [pytest.param(path, id=path.stem) for path in sorted(TUTORIALS.glob("*.md"))]
+every_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
+every_text = pytest.mark.parametrize("path", TEXTS)
+
+
+def run_python(arguments, folder):
+    """A child process without display, on one core, in which every warning is an error."""
+    one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    environment = {**os.environ, **one, "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
+    # 300 s: only to end a chapter that hangs.
+    return subprocess.run(
+        [sys.executable, "-W", "error", *map(str, arguments)],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def folder_for(chapter, tmp_path):
+    """An empty place to run in, so that a run cannot lean on the figures of an earlier one."""
+    if (TUTORIALS / "data").exists():
+        shutil.copytree(TUTORIALS / "data", tmp_path / "data")
+    (tmp_path / "figures").mkdir()
+    return tmp_path
+
+
+def committed_figures(chapter) -> set[str]:
+    """The chapter's figures under version control, or in the folder where there is no git."""
+    found = {path.name for path in (TUTORIALS / "figures").glob(f"{chapter.name[:2]}_*")}
+    if (ROOT / ".git").exists() and shutil.which("git"):
+        answer = subprocess.run(
+            ["git", "ls-files", "tutorials/figures"], cwd=ROOT, capture_output=True, text=True
+        )
+        if answer.returncode == 0:
+            found &= {Path(line).name for line in answer.stdout.splitlines()}
+    return found
+
+
+# Running
+
+
+@every_chapter
+def test_chapter_runs_prints_and_draws_what_it_shows(chapter, tmp_path):
+    folder = folder_for(chapter, tmp_path)
+    record = folder / "record.json"
+    done = run_python(
+        [TUTORIALS / "run.py", chapter.name[:2], "--into", folder, "--record", record], folder
+    )
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(record.read_text())[chapter.name]
+
+    text = chapter.read_text(encoding="utf-8")
+    found = blocks(text)
+    for block, below in zip(found, [*found[1:], None]):
+        shown = below.text if below is not None and below.language == "text" else ""
+        if block.language == "python":
+            wrong = lint.differences(printed[str(block.line)], shown)
+            assert not wrong, f"{chapter.name}:{block.line}: {wrong[0]}"
+        elif block.language != "text":
+            assert not shown, f"{chapter.name}:{below.line}: a text block below no Python block"
+
+    referenced = {
+        Path(target).name for _, _, target, image in lint.links(text) if image
+        and Path(target).name.startswith(chapter.name[:2])
+    }  # fmt: skip
+    produced = {path.name for path in (folder / "figures").iterdir()}
+    assert referenced == produced == committed_figures(chapter)
+    for figure in (folder / "figures").iterdir():
+        check_figure(figure)
+        check_figure(TUTORIALS / "figures" / figure.name)
+
+
+def check_figure(path):
+    data = path.read_bytes()
+    assert len(data) <= 150_000, f"{path.name} has {len(data)} bytes"
+    assert path.suffix in (".svg", ".png"), path.name
+    if path.suffix == ".svg":
+        assert b"<dc:date>" not in data, f"{path.name} holds a date"
+        assert b"fill: #ffffff" in data[:5000], f"{path.name} has no white background"
+
+
+@every_chapter
+def test_chapter_becomes_a_notebook_that_runs(chapter, tmp_path, monkeypatch):
+    for needed in ("jupytext", "nbclient", "ipykernel"):
+        pytest.importorskip(needed)
+    import jupytext
+    import nbclient
+
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = jupytext.read(chapter)
+    code = [cell.source.strip() for cell in notebook.cells if cell.cell_type == "code"]
+    text = chapter.read_text(encoding="utf-8")
+    assert code == [block.text.strip() for block in blocks(text) if block.language == "python"]
+    folder = folder_for(chapter, tmp_path)
+    nbclient.NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    ).execute()
+
+
+def test_an_error_points_to_the_line_of_the_chapter(tmp_path):
+    shutil.copy(TUTORIALS / "run.py", tmp_path)
+    (tmp_path / "00_bad.md").write_text(
+        "# 0. Bad\n\n```python\ndef half(x):\n    return x / 0\n```\n\n```python\nhalf(1)\n```\n"
+    )
+    done = run_python(["run.py", "00"], tmp_path)
+    assert done.returncode == 1
+    assert re.search(r'00_bad.md", line 9, in <module>\n    half\(1\)', done.stderr)
+    assert re.search(r'00_bad.md", line 5, in half', done.stderr)
+    assert "ZeroDivisionError" in done.stderr and "run.py" not in done.stderr
+    assert "no chapter 07; there are 00" in run_python(["run.py", "07"], tmp_path).stderr
+
+
+def test_update_writes_the_text_blocks(tmp_path):
+    shutil.copy(TUTORIALS / "run.py", tmp_path)
+    chapter = tmp_path / "00_new.md"
+    before = "# 0. New\n\n```python\nprint(1)\n```\n\nA word.\n\n```python\nprint(2)\n```\n{}End.\n"
+    chapter.write_text(before.format("\n```text\n7\n```\n"))
+    assert run_python(["run.py", "--update"], tmp_path).returncode == 0
+    after = before.replace("A word", "```text\n1\n```\n\nA word").format("\n```text\n2\n```\n")
+    assert chapter.read_text() == after
+    assert run_python(["run.py", "--update"], tmp_path).returncode == 0
+    assert chapter.read_text() == after
+
+
+# Reading
+
+
+@every_text
+def test_links_lead_somewhere(path):
+    assert not lint.link_complaints(path)
+
+
+@every_text
+def test_quoted_code_is_in_the_file_it_is_quoted_from(path):
+    assert not lint.quote_complaints(path)
+
+
+@every_text
+def test_github_shows_the_mathematics(path):
+    assert not lint.math_complaints(path)
+
+
+@every_chapter
+def test_numbers_in_the_prose_come_from_a_block(chapter):
+    assert not lint.number_complaints(chapter)
+
+
+@every_chapter
+def test_form_of_a_chapter(chapter):
+    assert not lint.form_complaints(chapter)
+
+
+@every_chapter
+def test_length_of_a_chapter(chapter):
+    words = lint.word_count(chapter.read_text(encoding="utf-8"))
+    # Chapter 0 takes five minutes; the others 10 to 25.
+    low, high = (500, 1500) if chapter.name.startswith("00") else (1500, 3000)
+    assert low <= words <= high, f"{chapter.name} has {words} words"
+
+
+def test_every_cited_equation_exists():
+    tags = lint.tags()
+    places = sorted(ROOT.glob("*.md"))
+    for part in ("tau_rnn", "tests", "validation", "benchmarks", "tutorials"):
+        places += [p for p in sorted((ROOT / part).rglob("*")) if p.suffix in (".py", ".md")]
+    missing = {
+        f"{path.relative_to(ROOT)}: Eq. {number}"
+        for path in places if path.name not in ("test_tutorials.py", "tutorial_lint.py")
+        for number in lint.cited(path.read_text(encoding="utf-8")) if number not in tags
+    }  # fmt: skip
+    assert not missing
+
+
+def test_every_chapter_is_on_the_map():
+    targets = {target for _, _, target, _ in lint.links((TUTORIALS / "README.md").read_text())}
+    assert {path.name for path in chapters()} | {"glossary.md", "cheatsheet.md"} <= targets
+
+
+def test_no_notebook_is_committed():
+    assert importlib.util.find_spec("tau_rnn")
+    assert not [p for p in TUTORIALS.rglob("*.ipynb") if "checkpoint" not in str(p)]
+
+
+# The rules themselves: each sees the mistake it is there for
+
+
+@pytest.mark.parametrize(
+    ("rule", "good", "bad"),
+    [
+        ("math", "where $x_i$ is", "where $\\dot{x}_i$ is"),
+        ("math", "where $a \\lt b$ is", "where $a < b$ is"),
+        ("math", "the set $\\lbrace 1 \\rbrace$", "the set $\\{ 1 \\}$"),
+        ("math", "where $x$, and", "where $`x`$, and"),
+        ("math", "where $a^\\ast$ is", "where $a^*$ is"),
+        ("math", "$x$ axis", "$x$-axis"),
+        ("math", "\n\n$$\na\n$$\n\nb", "a\n$$\na\n$$\n\nb"),
+        ("math", "\n$$\na\n$$\n\nb", "\n$$\na\n$$\nb"),
+        ("math", "\n$$\na\n$$\n", "\n$$ a $$\n"),
+        ("math", "\n$$\na\n{}- b\n$$\n", "\n$$\na\n- b\n$$\n"),
+        ("math", "\n$$\n\\mathrm{f}\n$$\n", "\n$$\n\\operatorname{f}\n$$\n"),
+        (
+            "math",
+            "\n$$\n\\begin{aligned}\na &= b \\\\\n\\end{aligned} \\tag{1.1}\n$$\n",
+            "\n$$\n\\begin{aligned}\na &= b \\tag{1.1} \\\\\n\\end{aligned}\n$$\n",
+        ),
+        ("number", "```python\nassert x < 0.37\n```\nabout 0.37 s", "about 0.37 s"),
+        ("number", "```text\n0.3679\n```\nabout 0.37 s", "```text\n0.3679\n```\nabout 0.36 s"),
+        ("number", "```text\n0.1234\n```\nby 12 %", "```text\n0.1234\n```\nby 13 %"),
+        ("number", "```text\n3.2e-7\n```\nis 3e-7", "```text\n3.2e-7\n```\nis 4e-7"),
+        ("link", "[x](other.md#a-b-c)", "[x](other.md#b)"),
+        ("link", "[x](#here)\n\n# Here", "[x](#there)\n\n# Here"),
+        ("link", "[`half`](code.py)", "[`third`](code.py)"),
+        ("link", "[half](code.py)", "[half](code.py#L1)"),
+        ("link", "![x](other.md)", "![x](figures/none.svg)"),
+        ("quote", "[c](code.py)\n```py\nreturn x / 2\n```", "[c](code.py)\n```py\nreturn x\n```"),
+        (
+            "quote",
+            "[c](code.py)\n```py\ndef half(x):\n...\ny = 3\n```",
+            "[c](code.py)\n```py\ndef half(x):\ny = 3\n```",
+        ),
+        (
+            "quote",
+            "| a | [c](code.py) |\n|---|---|\n| `z` | `y = 3` |",
+            "| a | [c](code.py) |\n|---|---|\n| `z` | `y = 4` |",
+        ),
+        (
+            "quote",
+            "| [c](new.md) |\n|---|\n| `y = 7` |\n\n```python\ny = 7\n```",
+            "| [c](new.md) |\n|---|\n| `y = 8` |\n\n```python\ny = 7\n```",
+        ),
+    ],
+)
+def test_rules_see_mistakes(rule, good, bad, tmp_path):
+    (tmp_path / "other.md").write_text("# `A`, *b* c\n")
+    (tmp_path / "code.py").write_text("def half(x):\n    return x / 2\n\n\ny = 3\n")
+    path, rule = tmp_path / "new.md", getattr(lint, f"{rule}_complaints")
+    path.write_text(good + "\n")
+    assert not rule(path)
+    path.write_text(bad + "\n")
+    assert rule(path)
+
+
+def test_printed_numbers_are_compared():
+    assert not lint.differences("a = 1.0004\n", "a =  1.000\n")
+    assert lint.differences("a = 1.002\n", "a = 1.000\n")
+    assert lint.differences("a = 1\n", "b = 1\n")
+    assert lint.differences("a = 1\n", "")
+    assert lint.differences("1 2\n", "1\n")
+    assert not lint.differences("True\n", "True\n")
+    assert lint.differences("True\n", "False\n")
+
+
+def test_citations_are_found():
+    text = "see Eq. 3.4, Eqs. 1.2, 1.3 and 2.10; Equation 9.9, DOI 10.5"
+    assert lint.cited(text) == {"3.4", "1.2", "1.3", "2.10"}
