@@ -1,9 +1,13 @@
-"""Progress of a run on the screen."""
+"""How a run goes: its progress on the screen, and Ctrl-C between two steps."""
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
+import threading
 import time
+import warnings
 from importlib.util import find_spec
 
 LINES_EVERY = 25  # steps between two lines where the output is not a terminal
@@ -62,3 +66,43 @@ class Progress:
             rate = done / elapsed
             text += f"  {rate:.0f} steps/s  {(self.steps - step) / rate:.0f} s left"
         return text
+
+
+@contextlib.contextmanager
+def interruptions():
+    """Collect Ctrl-C in a list instead of raising it; the second one is raised.
+
+    A step updates its arrays in place and draws from its generators. So a run must stop between
+    two steps, for in the middle of one there is no state to save.
+    """
+    signals: list[int] = []
+
+    def note(number, frame):
+        if signals:
+            raise KeyboardInterrupt
+        signals.append(number)
+
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not (ours and threading.current_thread() is threading.main_thread()):
+        yield signals
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield signals
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def plain_warnings():
+    """Each warning once, and as one line: it is about the settings, not about a line of code."""
+    said: set[str] = set()
+
+    def say(message, category, filename, lineno, file=None, line=None):
+        if str(message) not in said:
+            said.add(str(message))
+            print(f"tau_rnn.run: warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = say
+        yield

@@ -30,7 +30,6 @@ command again shows the stored result. Exit status: 0 done, 1 a run failed, 2 ba
 """
 TASKS = ("multi_timescale", "integrate_and_remember")
 POSTER = ("vanilla", "normal", "uniform", "bimodal")
-CHECKPOINT_SECONDS = 5.0
 
 
 class Parser(argparse.ArgumentParser):
@@ -131,6 +130,13 @@ def build_parser() -> Parser:
     add("--out", default="runs", metavar="FOLDER", help="where results go (default: runs)")
     add("--resume", action="store_true", help="go on with a run that was interrupted")
     add("--force", action="store_true", help="overwrite a stored result")
+    add(
+        "--checkpoint-seconds",
+        type=float,
+        default=5.0,
+        metavar="S",
+        help="time from one checkpoint of a run to the next (default: 5); 0: after every step",
+    )
     add("--no-figure", action="store_true", help="no figures")
     add("--quiet", action="store_true", help="print the results only")
 
@@ -168,6 +174,7 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     # What follows loads SciPy's parts and the tasks, which --help should not wait for.
     from tau_rnn.experiment import RunConfig
+    from tau_rnn.progress import plain_warnings
 
     quick = args.quick
     dists = list(POSTER) if args.dist == ["all"] else args.dist
@@ -176,6 +183,8 @@ def main(argv=None) -> int:
     for name, value, least in (("--seeds", seeds, 1), ("--workers", args.workers, 1)):
         if value < least:
             parser.error(f"{name}: must be a whole number >= {least}, got {value}")
+    if not 0 <= args.checkpoint_seconds < float("inf"):
+        parser.error(f"--checkpoint-seconds: must be >= 0, got {args.checkpoint_seconds}")
     try:
         bases = [
             RunConfig(
@@ -190,10 +199,16 @@ def main(argv=None) -> int:
         if len(bases) * len(dists) * len(tasks) * seeds == 1 and not (args.controls or quick):
             if args.scheduler or args.workers > 1:
                 parser.error("--workers, --scheduler: a single run has nothing to share out")
-            return single(bases[0], args)
+            with plain_warnings():
+                return single(bases[0], args)
         return several(bases, dists, tasks, seeds, args)
     except ValueError as error:
         parser.error(str(error))
+    except MemoryError as error:
+        parser.error(f"not enough memory: {error}")
+    except KeyboardInterrupt:
+        print("\ntau_rnn.run: interrupted; what was done before is kept", file=sys.stderr)
+        return 130
     except OSError as error:
         print(f"tau_rnn.run: {error}; what was done before is kept", file=sys.stderr)
     return 1
@@ -246,8 +261,10 @@ def find_folder(config, args) -> Path:
     if store.stored_key(folder) == config.key:
         return folder
     folder = Path(args.out) / store.run_name(config)
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists():
         return folder
+    if folder.is_dir() and all(file.suffix == ".part" for file in folder.iterdir()):
+        return folder  # empty, or of a run that was killed while it wrote its first file
     if args.force and (folder / "config.json").exists():
         return folder
     other = store.stored_config(folder)  # a StoreError if this is no run at all
@@ -264,8 +281,9 @@ def find_folder(config, args) -> Path:
 def compute(config, folder: Path, saved, args) -> int:
     """Train a run, with a checkpoint every few seconds, and store and show its result."""
     from tau_rnn.experiment import finish, iterate, store
+    from tau_rnn.experiment.outcome import FULL_MEASURES
     from tau_rnn.experiment.running import initial_params
-    from tau_rnn.progress import Progress
+    from tau_rnn.progress import Progress, interruptions
     from tau_rnn.storage import write_arrays
     from tau_rnn.training import NonFiniteLoss
 
@@ -287,29 +305,31 @@ def compute(config, folder: Path, saved, args) -> int:
     state = saved
     progress = Progress(config.steps, quiet=args.quiet)
     written = time.monotonic()
-    try:
-        for state in iterate(config, saved):
-            progress.show(state)
-            if time.monotonic() - written > CHECKPOINT_SECONDS:
-                store.save_checkpoint(folder, config, state)
-                written = time.monotonic()
-    except KeyboardInterrupt:
+    with interruptions() as interrupted:
+        try:
+            for state in iterate(config, saved):
+                progress.show(state)
+                if interrupted:
+                    break
+                if time.monotonic() - written >= args.checkpoint_seconds:
+                    store.save_checkpoint(folder, config, state)
+                    written = time.monotonic()
+        except NonFiniteLoss as error:
+            progress.close()
+            write_arrays(folder / "last_good.npz", error.params._asdict())
+            print(f"tau_rnn.run: {error}; see {folder / 'last_good.npz'}", file=sys.stderr)
+            return 1
         progress.close()
-        if state is not None:
-            store.save_checkpoint(folder, config, state)
+        # Also when all steps are made: what follows takes some seconds, and may be interrupted.
+        store.save_checkpoint(folder, config, state)
+    if interrupted:
         print(
-            f"\nInterrupted at step {state.training.step if state else 0} of {config.steps}; it is "
-            "saved. The same command with --resume goes on from there.",
+            f"Interrupted after step {state.training.step} of {config.steps}, which is saved. "
+            "The same command with --resume goes on from there.",
             file=sys.stderr,
         )
         return 130
-    except NonFiniteLoss as error:
-        progress.close()
-        write_arrays(folder / "last_good.npz", error.params._asdict())
-        print(f"tau_rnn.run: {error}; see {folder / 'last_good.npz'}", file=sys.stderr)
-        return 1
-    progress.close()
-    result = finish(config, state)
+    result = finish(config, state, FULL_MEASURES)
     if not args.no_figure:
         from tau_rnn import plotting
 

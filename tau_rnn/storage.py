@@ -7,10 +7,12 @@ and whenever the writer is killed, finds the old file or the new one, never a pa
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -96,13 +98,14 @@ def write_arrays(path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_arrays(path, names=None) -> dict[str, np.ndarray]:
     """Read an .npz file, whole; a StoreError names a file that is damaged or lacks a name."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise StoreError(f"{path}: not an .npz file")
-            arrays = {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
-        if isinstance(error, (StoreError, FileNotFoundError, PermissionError)):
-            raise
+        with zipfile.ZipFile(path) as file:
+            # Each member is read to its end, where its checksum is compared, before it is parsed:
+            # a damaged header could ask for fewer bytes than there are.
+            members = {name.removesuffix(".npy"): file.read(name) for name in file.namelist()}
+        arrays = {k: np.lib.format.read_array(io.BytesIO(v)) for k, v in members.items()}
+    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         raise StoreError(f"{path}: damaged, or not an .npz file ({error})") from None
     missing = [name for name in names or () if name not in arrays]
     if missing:
@@ -116,15 +119,22 @@ def generator_state(rng: np.random.Generator) -> dict:
 
 
 def generator_from(state: Mapping) -> np.random.Generator:
-    """The generator that goes on from a state of `generator_state`."""
-    kind = getattr(np.random, str(state.get("bit_generator")), None)
-    if not (isinstance(kind, type) and issubclass(kind, np.random.BitGenerator)):
-        raise StoreError(f"unknown random generator {state.get('bit_generator')!r}")
-    bits = kind()
-    restored = dict(state)
-    inner = state["state"]
-    restored["state"] = {
-        k: np.array(v, dtype=np.uint64) if isinstance(v, list) else v for k, v in inner.items()
-    }
-    bits.state = restored
+    """The generator that goes on from a state of `generator_state`; a StoreError if it is none."""
+    try:
+        kind = getattr(np.random, str(state["bit_generator"]), None)
+        if not (isinstance(kind, type) and issubclass(kind, np.random.BitGenerator)):
+            raise StoreError(f"unknown random generator {state['bit_generator']!r}")
+        bits = kind()
+        restored = dict(state)
+        restored["state"] = {
+            k: np.array(v, dtype=np.uint64) if isinstance(v, list) else v
+            for k, v in state["state"].items()
+        }
+        bits.state = restored
+    except StoreError:
+        raise
+    except (
+        ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError,
+    ) as error:  # fmt: skip
+        raise StoreError(f"not the state of a random generator ({error!r})") from None
     return np.random.Generator(bits)

@@ -37,17 +37,25 @@ TAU_MAX = 10.0  # s, upper bound of a trained time constant
 
 
 class NonFiniteLoss(ArithmeticError):
-    """The loss or its gradient is not finite. ``step`` says where; ``params`` are the last good."""
+    """The loss, its gradient or the update made from it is not finite.
 
-    def __init__(self, step: int, what: str, params: Params):
+    Attributes
+    ----------
+    step : the step in which it happened
+    what : "loss", "gradient" or "update"
+    params, kept : the last parameters that gave a finite loss and gradient, and the number of
+        updates behind them; where there were none, those that training started from
+    """
+
+    def __init__(self, step: int, what: str, params: Params, kept: int):
         super().__init__(
-            f"step {step}: the {what} is not finite; the parameters of step {max(step - 2, 0)}, "
-            "the last that gave a finite one, are kept (a smaller learning rate may help)"
+            f"step {step}: the {what} is not finite; the parameters after {kept} steps are kept "
+            "(a smaller learning rate may help)"
         )
-        self.step, self.what, self.params = step, what, params
+        self.step, self.what, self.params, self.kept = step, what, params, kept
 
     def __reduce__(self):
-        return NonFiniteLoss, (self.step, self.what, self.params)
+        return NonFiniteLoss, (self.step, self.what, self.params, self.kept)
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,8 @@ def parse_fields(train) -> tuple[str, ...]:
             allowed = (*Params._fields, *FIELD_GROUPS)
             raise ValueError(f"train: unknown parameter {name!r}; {nearest(name, allowed)}")
         chosen.update(FIELD_GROUPS.get(name, (name,)))
+    if not chosen:
+        raise ValueError(f"train: names no parameter; allowed: {', '.join(Params._fields)}")
     return tuple(f for f in Params._fields if f in chosen)
 
 
@@ -287,7 +297,7 @@ def train(state: TrainingState, task, settings: Settings) -> Iterator[TrainingSt
     Raises
     ------
     NonFiniteLoss
-        If the loss or the gradient is not finite; theta is then as it was before that step.
+        If the loss, the gradient or an updated parameter is not finite. No such state is yielded.
 
     Examples
     --------
@@ -301,9 +311,11 @@ def train(state: TrainingState, task, settings: Settings) -> Iterator[TrainingSt
     gradients = np.zeros(sum(p.size for p in params), dtype)
     grads = unflatten(gradients, params, order)
     gradient = gradients[: theta.size]  # backward writes all seven fields; these are trained
-    rates = learning_rates(params, settings)
-    good, buffers = params, None
+    good, kept, buffers = params, step, None
     while True:
+        # A trained tau changes the rates that are scaled by it.
+        if buffers is None or "tau" in fields:
+            rates = learning_rates(params, settings)
         trials = task.trials(settings.batch, trials_rng, dtype=dtype)
         T, B = trials.u.shape[:2]
         noise = None
@@ -312,20 +324,24 @@ def train(state: TrainingState, task, settings: Settings) -> Iterator[TrainingSt
                 params, dt, task.noise, T, B, noise_rng, method=settings.method,
                 out=None if buffers is None else buffers.noise,
             )  # fmt: skip
-        loss, grads, buffers = loss_and_gradient(
-            params, trials, noise, dt, settings, out=(buffers, grads)
-        )
-        if "tau" in fields:
-            grads.tau[...] *= tau_of(unflatten(theta, params, fields).tau, dt)[1]
-        norm = float(np.sqrt(gradient @ gradient))
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is checked
+            loss, grads, buffers = loss_and_gradient(
+                params, trials, noise, dt, settings, out=(buffers, grads)
+            )
+            if "tau" in fields:
+                grads.tau[...] *= tau_of(unflatten(theta, params, fields).tau, dt)[1]
+            norm = float(np.sqrt(gradient @ gradient))
         for what, value in (("loss", loss), ("gradient", norm)):
             if not np.isfinite(value):
-                raise NonFiniteLoss(step + 1, what, good)
-        good = Params(*(p.copy() for p in params))
+                raise NonFiniteLoss(step + 1, what, good, kept)
+        good, kept = Params(*(p.copy() for p in params)), step
         if norm > settings.clip:
             gradient *= settings.clip / norm
         step += 1
-        update(theta, gradient, moments, step, rates, settings)
+        with np.errstate(over="ignore", invalid="ignore"):
+            update(theta, gradient, moments, step, rates, settings)
+        if not np.isfinite(theta).all():
+            raise NonFiniteLoss(step, "update", good, kept)
         params = _params_of(theta, params, settings, dt)
         yield TrainingState(step, params, theta, moments, trials_rng, noise_rng, loss, norm)
 
