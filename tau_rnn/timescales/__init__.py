@@ -8,7 +8,7 @@ from tau_rnn.timescales.autocovariance import (
     linear_network_acf,
     timescale_of_decay,
 )
-from tau_rnn.timescales.fit import TimescaleResult, fit_timescales
+from tau_rnn.timescales.fit import TimescaleResult, fit_timescales, timescale_of_acf
 
 __all__ = [
     "TimescaleResult",
@@ -16,5 +16,6 @@ __all__ = [
     "expected_acf",
     "fit_timescales",
     "linear_network_acf",
+    "timescale_of_acf",
     "timescale_of_decay",
 ]

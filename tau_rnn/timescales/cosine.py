@@ -68,7 +68,7 @@ def walk(c, w, log_tau, frequency, steps, s):
     return log_tau, frequency, amplitude
 
 
-def cos_decay(rows, resamples):
+def cos_decay(rows, resamples, dof):
     """Damped cosines as a Decay, lags up to window * tau (a period at least), iterated."""
     s, n_rows = rows.s, len(rows.c_trials)
     c = rows.c_trials.mean(axis=1)
@@ -91,7 +91,7 @@ def cos_decay(rows, resamples):
         of = sh.without_nugget(resamples @ rows.c_trials[i] / rows.c_trials.shape[1], s)
         begin = (np.full(len(of), x[i]) for x in (log_tau, frequency))
         of_theta, _, _ = walk(of, w[i : i + 1], *begin, (0.2, 0.1 / tau[i]), s)
-        interval[i] = sh.percentile_interval(np.exp(of_theta))
+        interval[i] = sh.percentile_interval(np.exp(of_theta), rows.c_trials.shape[1], dof)
     wave = np.cos(2 * np.pi * frequency[:, None] * s.dt * np.arange(s.n))
     at0 = sh.expectation(sh.decay(log_tau, s) * wave, s)[:, 0]
     excess = np.maximum((c[:, 0] - amplitude * at0) / sh.noise_shape(s)[0], 0)

@@ -35,7 +35,7 @@ class Rows(NamedTuple):
         return Rows(self.c_trials[rows], fit, *own, self.s)
 
 
-def fit_center(c_trials, s, use_lag0, enough):
+def fit_center(c_trials, s, use_lag0, dof, enough):
     """Fit every row with and without lag 0 and keep what the presence of a nugget asks for.
 
     Parameters
@@ -43,13 +43,15 @@ def fit_center(c_trials, s, use_lag0, enough):
     c_trials : ndarray, shape (rows, M, n)
     s : Setting
     use_lag0 : bool or "auto"
+    dof : int
+        Trials less conditions.
     enough : bool
-        Whether there are trials enough to tell a nugget; without them "auto" means True.
+        Whether these are trials enough to tell a nugget; without them "auto" means True.
     """
     c = c_trials.mean(axis=1)
     without = fit_exp(c, s, False)
     moved = influence(without, c_trials, s, False)
-    nugget, shows = nugget_at_lag0(c_trials, without, moved, s)
+    nugget, shows = nugget_at_lag0(c_trials, without, moved, s, dof)
     noisy = np.full(len(c), not use_lag0)
     if use_lag0 == "auto":
         shape = sh.exp_shape(without.log_tau, s)
@@ -63,7 +65,7 @@ def fit_center(c_trials, s, use_lag0, enough):
     return Rows(c_trials, fit, ~noisy, np.where(noisy, nugget, 0.0), moved, s)
 
 
-def nugget_at_lag0(c_trials, fit, moved, s):
+def nugget_at_lag0(c_trials, fit, moved, s, dof):
     """Variance of white observation noise at lag 0 (rows,), and whether there is any (rows,).
 
     Two signs are asked for, since a unit with several timescales gives the first alone: lag 0
@@ -82,12 +84,12 @@ def nugget_at_lag0(c_trials, fit, moved, s):
     by_trial -= moved[:, :, 1:] * slope[:, None]  # (rows, M, 4): what each trial adds to `excess`
     shows = np.ones(len(mean), dtype=bool)
     for combination in ([1.0, 0.0, 0.0, 0.0], [1.0, -3.0, 3.0, -1.0]):
-        found, error = excess @ combination, sh.standard_error(by_trial @ combination)
+        found, error = excess @ combination, sh.standard_error(by_trial @ combination, dof)
         shows &= (found > Z_NUGGET * error) & (found > MIN_NUGGET * mean[:, 0])
     return np.maximum(excess[:, 0] / share, 0), shows
 
 
-def offsets(rows, p):
+def offsets(rows, p, dof):
     """Variance of the trial means against what the fit of E predicts.
 
     Parameters
@@ -96,6 +98,8 @@ def offsets(rows, p):
         Fits with center "trial".
     p : ndarray, shape (rows, M, n)
         Rates less their condition mean.
+    dof : int
+        Trials less conditions.
 
     Returns
     -------
@@ -108,17 +112,17 @@ def offsets(rows, p):
     )
     slope = fit.amplitude * (up - down) / (2 * sh.EPS)
     moved = rows.influence[:, :, 0] * at[:, None] + rows.influence[:, :, 1] * slope[:, None]
-    return compare_offsets(p, fit.amplitude * at + rows.nugget / s.n, moved)
+    return compare_offsets(p, fit.amplitude * at + rows.nugget / s.n, moved, dof)
 
 
-def compare_offsets(p, predicted, moved):
+def compare_offsets(p, predicted, moved, dof):
     """`offsets` from the predicted variance (rows,) and each trial's influence on it (rows, M)."""
     squares = p.mean(axis=2) ** 2
     found = np.maximum(squares.mean(axis=1), sh.TINY)
     predicted = np.maximum(predicted, sh.TINY)
     by_trial = squares / found[:, None] - 1 - moved / predicted[:, None]
     ratio = found / predicted
-    return ratio, np.log(ratio) / np.maximum(sh.standard_error(by_trial), sh.TINY)
+    return ratio, np.log(ratio) / np.maximum(sh.standard_error(by_trial, dof), 1e-12)
 
 
 def signal(c, shape, k_max, s, n_trials):
@@ -143,7 +147,7 @@ def oscillates(gamma_hat, c_trials, amplitude, log_tau, s, enough):
     return dip.any(axis=1)
 
 
-def exp_decay(rows, resamples):
+def exp_decay(rows, resamples, dof):
     """The exponential fits as a Decay, with percentile intervals over resampled trials."""
     fit, n_rows = rows.fit, len(rows.c_trials)
     interval = np.full((n_rows, 2), np.nan)
@@ -152,7 +156,7 @@ def exp_decay(rows, resamples):
             c = resamples @ c_trials / len(c_trials)
             of = fit_exp(c, rows.s, rows.lag0[i], k_max=fit.k_max[i], iterations=3, refine=False)
             tau = np.where(of.bound == 0, np.exp(of.log_tau), np.where(of.bound > 0, np.inf, 0))
-            interval[i] = sh.percentile_interval(tau)
+            interval[i] = sh.percentile_interval(tau, len(c_trials), dof)
     return sh.Decay(
         np.full(n_rows, "exp", dtype=object),
         np.stack([fit.log_tau, fit.log_tau], axis=1),

@@ -16,10 +16,12 @@ from tau_rnn.timescales.autocovariance import (
     trial_autocovariance,
 )
 from tau_rnn.timescales.cosine import cos_decay
+from tau_rnn.timescales.single import fit_exp
 
 MODELS = ("exp", "two_exp", "cos", "auto")
 MIN_SAMPLES = 10  # per trial
 MIN_TRIALS = 10  # beyond the number of conditions, for anything that needs a spread over trials
+MIN_RESAMPLED = 5  # the same, for the bootstrap
 Z_OFFSETS = 1.64  # one-sided 5 %: the intended false-alarm rate of the automatic switch
 CHUNK = 2**23  # numbers held at once in the autocovariances of single trials (64 MB)
 
@@ -73,20 +75,18 @@ def fit_timescales(
     TimescaleResult
     """
     rates, dt = check_rates(rates), check_dt(dt)
+    _check_options(len(rates), center, model, window, use_lag0, ci, n_boot)
+    group, counts = group_labels(conditions, len(rates))
+    if len(counts) > 1 and counts.min() == 1:  # nothing is left of a trial alone in its condition
+        rates = rates[counts[group] > 1]
+        group, counts = group_labels(group[counts[group] > 1], len(rates))
     n_trials, n, n_units = rates.shape
-    group, counts = group_labels(conditions, n_trials)
-    _check_options(n_trials, center, model, window, use_lag0, ci, n_boot)
-    rng = np.random.default_rng(seed)
-    options = _Options(
-        dt,
-        float(window),
-        center,
-        model,
-        use_lag0,
-        dof=n_trials - len(counts),
-        enough=n_trials - len(counts) >= MIN_TRIALS,
-        resamples=_resamples(group, n_boot, rng) if ci == "bootstrap" and n_trials > 1 else None,
-    )
+    dof = n_trials - len(counts)
+    resamples = None
+    if ci is not None and dof >= MIN_RESAMPLED:
+        rng = np.random.default_rng(seed)
+        resamples = rng.multinomial(n_trials, np.full(n_trials, 1 / n_trials), size=n_boot)
+    options = _Options(dt, window, center, model, use_lag0, dof, dof >= MIN_TRIALS, resamples)
     n_chunk = max(1, CHUNK // (n_trials * n))
     parts = [
         _fit_chunk(rates[:, :, first : first + n_chunk], group, options)
@@ -107,7 +107,7 @@ class _Options(NamedTuple):
     use_lag0: object
     dof: int  # trials less conditions
     enough: bool  # trials, for anything that needs a spread over trials
-    resamples: np.ndarray | None
+    resamples: np.ndarray | None  # (n_boot, M) how often each trial is drawn
 
 
 def _check_options(n_trials, center, model, window, use_lag0, ci, n_boot):
@@ -121,21 +121,15 @@ def _check_options(n_trials, center, model, window, use_lag0, ci, n_boot):
         raise ValueError(f'ci must be "bootstrap" or None, got {ci!r}')
     if center == "psth" and n_trials == 1:
         raise ValueError('center="psth" needs two trials or more, got 1; use center="trial"')
-    if not (np.isfinite(window) and window > 0):
-        raise ValueError(f"window must be > 0 (timescales), got {window!r}")
+    _check_window(window)
     if n_boot < 1:
         raise ValueError(f"n_boot must be >= 1, got {n_boot!r}")
 
 
-def _resamples(group, n_boot, rng):
-    """How often each trial is drawn in each bootstrap sample, within its condition (n_boot, M)."""
-    drawn = np.zeros((n_boot, len(group)))
-    for g in range(group.max() + 1):
-        members = np.flatnonzero(group == g)
-        drawn[:, members] = rng.multinomial(
-            len(members), np.full(len(members), 1 / len(members)), size=n_boot
-        )
-    return drawn
+def _check_window(window):
+    if not (np.isfinite(window) and window > 0):
+        raise ValueError(f"window must be a finite number > 0 (of timescales), got {window!r}")
+    return float(window)
 
 
 def _prepare(rates, group):
@@ -151,9 +145,8 @@ def _prepare(rates, group):
     x = np.moveaxis(x, 0, 2)
     y = np.moveaxis(centred(x, group, "trial"), 2, 0)
     flat = np.abs(y).max(axis=(1, 2)) <= 1e-12  # of the largest rate: rounding, not fluctuation
-    flag[finite & flat] = "constant"
-    if n < MIN_SAMPLES:
-        flag[flag == ""] = "too_few_samples"
+    flag[(flag == "") & (n < MIN_SAMPLES)] = "too_few_samples"
+    flag[(flag == "") & flat] = "constant"
     p = np.moveaxis(centred(x, group, "psth"), 2, 0)
     return p, y, size, flag
 
@@ -167,7 +160,7 @@ def _fit_chunk(rates, group, o):
     if len(live):
         s = sh.Setting(n, o.dt, "trial", o.window)
         c_trials = trial_autocovariance(y[live], n)
-        rows = evidence.fit_center(c_trials, s, o.use_lag0, o.enough)
+        rows = evidence.fit_center(c_trials, s, o.use_lag0, o.dof, o.enough)
         ratio, z = _judge_offsets(rows, p[live], o)
         drift = o.enough & (z > Z_OFFSETS)
         psth = np.full(len(live), o.center == "psth")
@@ -179,15 +172,16 @@ def _fit_chunk(rates, group, o):
         if psth.any():
             c_trials = trial_autocovariance(p[live[psth]], n)
             s = s._replace(center="psth")
-            rows = evidence.fit_center(c_trials, s, o.use_lag0, o.enough)
+            rows = evidence.fit_center(c_trials, s, o.use_lag0, o.dof, o.enough)
             _report(out, flag, rows, *_decays(rows, o), live[psth], o)
         out["dc_ratio"][live] = ratio
         for i in live[drift]:
             flag[i] = ",".join(filter(None, [flag[i], "dc_drift"]))
     kept = o.dof / n_trials if n_trials > 1 else 1.0  # of a variance, by subtracting means
-    out["amplitude"] *= size**2 / kept
-    out["acf"] *= size[:, None] ** 2
-    out["acf_fit"] *= size[:, None] ** 2
+    with np.errstate(over="ignore", under="ignore"):  # variances of rates near 1e+-200
+        out["amplitude"] *= size**2 / kept
+        out["acf"] *= size[:, None] ** 2
+        out["acf_fit"] *= size[:, None] ** 2
     out["flag"] = flag.astype(str)
     return out
 
@@ -195,15 +189,15 @@ def _fit_chunk(rates, group, o):
 def _judge_offsets(rows, p, o):
     """`evidence.offsets` under the model asked for."""
     if o.model == "cos":
-        decay = cos_decay(rows, None)
+        decay = cos_decay(rows, None, o.dof)
         predicted = sh.variance_of_mean(decay.gamma(rows.s), rows.s) + decay.nugget / rows.s.n
-        ratio, _ = evidence.compare_offsets(p, predicted, np.zeros(p.shape[:2]))
+        ratio, _ = evidence.compare_offsets(p, predicted, np.zeros(p.shape[:2]), o.dof)
         return ratio, np.zeros(len(p))
-    ratio, z = evidence.offsets(rows, p)
+    ratio, z = evidence.offsets(rows, p, o.dof)
     if o.model != "exp":
-        one = evidence.exp_decay(rows, None)
+        one = evidence.exp_decay(rows, None, o.dof)
         decay, used = mixture.replace_by_pairs(rows, one, o.dof, None, o.model == "two_exp")
-        pairs, pair_ratio, pair_z = mixture.pair_offsets(rows, decay, used, p)
+        pairs, pair_ratio, pair_z = mixture.pair_offsets(rows, decay, used, p, o.dof)
         ratio[pairs], z[pairs] = pair_ratio, pair_z
     return ratio, z
 
@@ -212,8 +206,8 @@ def _decays(rows, o):
     """The decay of each row under the model asked for, and whether it has too few trials for it."""
     few = np.zeros(len(rows.c_trials), dtype=bool)
     if o.model == "cos":
-        return cos_decay(rows, o.resamples), few
-    decay = evidence.exp_decay(rows, o.resamples)
+        return cos_decay(rows, o.resamples, o.dof), few
+    decay = evidence.exp_decay(rows, o.resamples, o.dof)
     if o.model != "exp":
         forced = o.model == "two_exp"
         decay, used = mixture.replace_by_pairs(rows, decay, o.dof, o.resamples, forced)
@@ -285,3 +279,40 @@ def _report(out, flag, rows, decay, few, units, o):
     out["tau_ci"][units], out["acf"][units], out["acf_fit"][units] = interval, c, acf_fit
     out["window_used"][units] = decay.k_max * s.dt
     out["center_used"][units], out["model_used"][units] = s.center, decay.model
+
+
+def timescale_of_acf(acov, dt, *, window=2.0):
+    """The timescale that `fit_timescales` aims at, for a true autocovariance given exactly.
+
+    A unit with several timescales has no single one: the exponential fitted over lags up to
+    `window` times its own tau, weighted as in `fit_timescales`, *defines* it. Compare estimates on
+    a network with this number for its exact autocovariance (`linear_network_acf`).
+
+    Parameters
+    ----------
+    acov : array_like, shape (lags, units)
+        gamma(0), gamma(dt), ...; as many lags as a trial has samples.
+    dt : float
+        Step (s).
+    window : float
+        As in `fit_timescales`.
+
+    Returns
+    -------
+    ndarray, shape (units,)
+        Timescales (s); NaN where the autocovariance is not positive at lag 0 or the search ends at
+        a bound.
+    """
+    acov = np.asarray(acov, dtype=float)
+    if acov.ndim != 2 or len(acov) < MIN_SAMPLES or not np.isfinite(acov).all():
+        raise ValueError(
+            f"acov must be finite, of shape (lags, units) with lags >= {MIN_SAMPLES}, "
+            f"got shape {acov.shape}"
+        )
+    s = sh.Setting(len(acov), check_dt(dt), "psth", _check_window(window))
+    tau = np.full(acov.shape[1], np.nan)
+    live = acov[0] > 0
+    if live.any():
+        fit = fit_exp((acov[:, live] / acov[0, live]).T, s, True)
+        tau[live] = np.where(fit.bound == 0, np.exp(fit.log_tau), np.nan)
+    return tau

@@ -8,9 +8,8 @@ mean over M trials, and BIC = chi-square + (number of parameters) * log M.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -170,7 +169,8 @@ def replace_by_pairs(rows, decay, dof, resamples, forced):
         interval = np.full((1, 2), np.nan)
         if resamples is not None:
             of = fit_pair(bins(resamples @ c_trials / len(c_trials)), bins, s, rounds=2)
-            interval[0] = sh.percentile_interval(np.exp(of.log_tau[of.gain > 0, 0]))
+            slow = np.where(of.gain > 0, np.exp(of.log_tau[:, 0]), np.inf)
+            interval[0] = sh.percentile_interval(slow, len(c_trials), dof)
         at0 = sh.expectation(sh.decay(pair.log_tau[0], s), s)[:, 0]
         excess = (c[0] - pair.amplitude[0] @ at0) / sh.noise_shape(s)[0]
         nugget = max(excess, 0.0) if bins.nugget else 0.0
@@ -181,7 +181,7 @@ def replace_by_pairs(rows, decay, dof, resamples, forced):
     return decay, used
 
 
-def pair_offsets(rows, decay, used, p):
+def pair_offsets(rows, decay, used, p, dof):
     """`offsets` of the rows that have two exponentials: their indices, ratios and z."""
     s = rows.s
     index = np.array([i for i, bins in used.items() if bins is not None], dtype=int)
@@ -198,5 +198,5 @@ def pair_offsets(rows, decay, used, p):
         by_trial = bins(d) @ np.linalg.pinv(J)  # (M, 4): amplitudes, log taus
         moved[row] = by_trial @ np.concatenate([variance[0][row], slope[row]])
     predicted = np.sum(a * variance[0], axis=1) + decay.nugget[index] / s.n
-    ratio, z = compare_offsets(p[index], predicted, moved)
+    ratio, z = compare_offsets(p[index], predicted, moved, dof)
     return index, ratio, z

@@ -129,12 +129,25 @@ def parabola_top(left, middle, right):
     return np.clip(np.where(curvature < 0, top, np.sign(right - left)), -1, 1)
 
 
-def standard_error(by_trial):
-    """Standard error of a mean over trials (rows,) from contributions (rows, M) of mean zero."""
-    n_trials = by_trial.shape[1]
-    return np.sqrt(np.sum(by_trial**2, axis=1) / (n_trials * max(n_trials - 1, 1)))
+def standard_error(by_trial, dof):
+    """Standard error of a mean over trials (rows,) from contributions (rows, M) of mean zero.
+
+    With C condition means subtracted, the squares of residual trials of one condition are
+    correlated by 1/(trials in it - 1)^2: the mean varies like one of dof = M - C, not M.
+    """
+    return np.sqrt(np.sum(by_trial**2, axis=1) / (by_trial.shape[1] * max(dof, 1)))
 
 
-def percentile_interval(samples):
-    """2.5 % and 97.5 % points; order statistics, so that infinities stay what they are."""
-    return np.quantile(samples, (0.025, 0.975), method="inverted_cdf")
+def percentile_interval(samples, n_trials, dof):
+    """95 % percentile interval of bootstrap samples, by order statistics (infinities stay).
+
+    The bootstrap of M trials is too narrow by sqrt(dof/M) (see `standard_error`) and by the step
+    from Student's t to the normal; the levels are moved outwards by both (the expanded percentile
+    interval of Hesterberg 2015, The American Statistician 69:371).
+    """
+    from scipy.special import ndtr, stdtrit
+
+    samples = np.sort(samples)
+    level = ndtr(np.sqrt(n_trials / dof) * stdtrit(dof, 0.025))
+    rank = max(int(level * (len(samples) + 1)), 1)
+    return samples[rank - 1], samples[len(samples) - rank]
