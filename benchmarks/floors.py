@@ -32,15 +32,15 @@ def gemm_floor(N, B, T, dtype, passes=0):
 
     def step():
         for _ in range(0, T, steps):
-            np.matmul(u, W_in, out=rows2)
-            np.matmul(rows, W_out.T, out=y)
-            np.matmul(dy, W_out, out=rows2)
-            np.matmul(rows2.T, rows, out=sums)
-            np.matmul(rows2.T, u, out=sums_in)
-            np.matmul(dy.T, rows, out=sums_out)
+            np.dot(u, W_in, out=rows2)
+            np.dot(rows, W_out.T, out=y)
+            np.dot(dy, W_out, out=rows2)
+            np.dot(rows2.T, rows, out=sums)
+            np.dot(rows2.T, u, out=sums_in)
+            np.dot(dy.T, rows, out=sums_out)
         for _ in range(T):
-            np.matmul(rates, W_T, out=out)
-            np.matmul(rates, W, out=out)
+            np.dot(rates, W_T, out=out)
+            np.dot(rates, W, out=out)
             if passes:
                 tanh(rates, out=out)
                 for _ in range(passes):

@@ -100,11 +100,11 @@ def backward(params, traj, dy, *, dr=None, out=None) -> Params:
     u, noise, phi = traj.u, traj.noise, nonlinearity(traj.phi)
     (T, B, n_in), N, n_out = u.shape, len(b), len(b_out)
     _check_tape(params, traj)
-    dy = _check_derivative("dy", dy, (T, B, n_out))
-    dr = None if dr is None else _check_derivative("dr", dr, (T + 1, B, N))
+    dtype = np.result_type(traj.x, dy, *params)
+    dy = _check_derivative("dy", dy, (T, B, n_out), dtype)
+    dr = None if dr is None else _check_derivative("dr", dr, (T + 1, B, N), dtype)
     a = alpha(tau, traj.dt, traj.method)
     aW, leak = a[:, np.newaxis] * W, np.tile(1 - a, (B, 1))
-    dtype = np.result_type(traj.x, dy, *params)
     shapes = [p.shape for p in params]
     grads = Params(*_buffers("out", out, Params._fields, shapes, dtype))
     dW, dW_in, db, dW_out, db_out, dx0, dtau = grads
@@ -112,25 +112,29 @@ def backward(params, traj, dy, *, dr=None, out=None) -> Params:
     # The sums over time are taken chunk by chunk, each as one product over all its rows.
     C = traj.checkpoint_every or max(1, CHUNK_ROWS // B)
     C = min(C, T)
-    inputs = with_ones(u)
+    inputs = with_ones(u, dtype)
     raw, raw_in_b = np.zeros((N, N), dtype), np.zeros((N, n_in + 1), dtype)
-    raw_x = np.zeros(N, dtype)
+    raw_x = np.zeros(N, dtype)  # sum_t dx[t+1] (noise[t] - x[t])
     dW_out[...] = 0
-    dx = np.zeros((C + 1, B, N), dtype)  # dx[k] holds dLoss/dx[start + 1 + k]
-    slope, current = np.empty((C, B, N), dtype), np.empty((B, N), dtype)
-    dxs, slopes = list(dx), list(slope)
+    # dx[k] holds dLoss/dx[start + 1 + k] and slope[k] phi'(x[start + 1 + k]); one block of memory
+    # for both, since the C library hands two back to the system after every call.
+    dx, slope = np.empty((2, C + 1, B, N), dtype)
+    dx[0] = 0  # nothing comes after the end
+    current = np.empty((B, N), dtype)
+    dxs, slopes = list(dx), list(slope)  # views of the time slices, made once
     for start in reversed(range(0, T, C)):
         stop = min(start + C, T)
         n = stop - start
         x, r = _states(params, a, traj, start, stop)
         phi.derivative(r[1:], out=slope[:n])
-        dxs[n][...] = dxs[0]  # dx[stop + 1]; zero at first, since nothing comes after the end
-        np.matmul(_rows(dy[start:stop]), W_out, out=_rows(dx[:n]))
+        dxs[n][...] = dxs[0]  # dx[stop + 1]
+        # np.dot, since np.matmul is five times slower where there is only one output.
+        np.dot(_rows(dy[start:stop]), W_out, out=_rows(dx[:n]))
         if dr is not None:
             dx[:n] += dr[start + 1 : stop + 1]
         for k in reversed(range(n)):
             dx_t = dxs[k]
-            dx_t += np.matmul(dxs[k + 1], aW, out=current)
+            dx_t += np.dot(dxs[k + 1], aW, out=current)
             dx_t *= slopes[k]
             dx_t += np.multiply(leak, dxs[k + 1], out=current)
 
@@ -138,11 +142,9 @@ def backward(params, traj, dy, *, dr=None, out=None) -> Params:
         raw += dx_next.T @ _rows(r[:-1])
         raw_in_b += dx_next.T @ _rows(inputs[start:stop])
         dW_out += _rows(dy[start:stop]).T @ _rows(r[1:])
-        rest = np.negative(x, out=slope[:n])  # noise[t] - x[t]
+        raw_x -= np.einsum("ti,ti->i", dx_next, _rows(x))
         if noise is not None:
-            rest += noise[start:stop]
-        rest *= dx[:n]
-        raw_x += rest.sum(axis=(0, 1))
+            raw_x += np.einsum("ti,ti->i", dx_next, _rows(noise[start:stop]))
 
     dx_0 = dxs[0] @ aW
     if dr is not None:
@@ -252,9 +254,9 @@ def _check_tape(params: Params, traj: Trajectory) -> None:
         )
 
 
-def _check_derivative(name: str, given, shape) -> Array:
+def _check_derivative(name: str, given, shape, dtype) -> Array:
     given = np.asarray(given)
     if given.shape != shape:
         raise ValueError(f"{name}: must have shape {shape}, got {given.shape}")
     check_finite(name, given)
-    return np.ascontiguousarray(given)
+    return np.ascontiguousarray(given, dtype)

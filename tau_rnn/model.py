@@ -101,7 +101,7 @@ def check_params(params: Params) -> Params:
     if W_out.ndim != 2:
         raise ValueError(f"W_out: must be (n_out, N) = (n_out, {N}), got shape {W_out.shape}")
     n_in, n_out = W_in.shape[1], W_out.shape[0]
-    shapes = Params((N, N), (N, n_in), (N,), (n_out, N), (n_out,), (N,), (N,))
+    shapes = (N, N), (N, n_in), (N,), (n_out, N), (n_out,), (N,), (N,)
     for name, value, shape in zip(Params._fields, arrays, shapes):
         if value.shape != shape:
             raise ValueError(f"{name}: must have shape {shape} for N = {N}, got {value.shape}")
@@ -248,7 +248,7 @@ def forward(
         drive = None if noise is None else noise[start : start + n]
         integrate(params, a, phi_of, u[start : start + n], drive, xs[: n + 1], rs[: n + 1])
         rows = y[start : start + n].reshape(n * B, n_out)
-        np.matmul(rs[1 : n + 1].reshape(n * B, N), W_out.T, out=rows)
+        np.dot(rs[1 : n + 1].reshape(n * B, N), W_out.T, out=rows)
         rows += b_out
         if not whole:
             xs[0], rs[0] = xs[n], rs[n]
@@ -261,26 +261,26 @@ def integrate(params, a, phi_of, u, noise, x, r) -> None:
     All inputs are projected before the loop by one product, so that a step is one product with W
     and a few passes over (B, N). Scaling the rows of W by alpha once saves a pass in every step.
     """
-    T, B, N = len(u), *x.shape[1:]
+    (T, B, _), N = u.shape, x.shape[2]
     # [u, 1] [alpha W_in, alpha b]^T is the drive of every step; x[t+1] starts from it.
-    weights = a[:, np.newaxis] * np.column_stack([params.W_in, params.b])
-    np.matmul(with_ones(u).reshape(T * B, -1), weights.T, out=x[1:].reshape(T * B, N))
-    aW_T = (a[:, np.newaxis] * params.W).T
+    weights = a * np.vstack([params.W_in.T, params.b])
+    np.dot(with_ones(u, x.dtype).reshape(T * B, -1), weights, out=x[1:].reshape(T * B, N))
+    aW_T = np.multiply(a, params.W.T, order="C")
     leak = np.tile(1 - a, (B, 1))
     current = np.empty_like(x[0])
     xs, rs = list(x), list(r)  # views of the time slices, made once
     for t in range(T):
         x_next = xs[t + 1]
-        x_next += np.matmul(rs[t], aW_T, out=current)
+        x_next += np.dot(rs[t], aW_T, out=current)
         x_next += np.multiply(leak, xs[t], out=current)
         if noise is not None:
             x_next += np.multiply(a, noise[t], out=current)
         phi_of(x_next, out=rs[t + 1])
 
 
-def with_ones(u: Array) -> Array:
+def with_ones(u: Array, dtype) -> Array:
     """Append a constant input 1 to u (T, B, n_in): the bias b is the weight of that input."""
-    out = np.empty((*u.shape[:2], u.shape[2] + 1), u.dtype)
+    out = np.empty((*u.shape[:2], u.shape[2] + 1), dtype)
     out[..., :-1] = u
     out[..., -1] = 1
     return out

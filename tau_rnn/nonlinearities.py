@@ -24,6 +24,23 @@ class Nonlinearity(NamedTuple):
     derivative: Callable[..., Array]
 
 
+def _tanh(x, out=None):
+    x = np.asarray(x)
+    if x.dtype != np.float64:
+        return np.tanh(x, out=out)
+    # tanh |x| = (1 - t) / (1 + t) with t = e^(-2|x|) takes half the time of np.tanh in double
+    # precision. Its absolute error is below 2e-16 everywhere; the relative error grows as
+    # 1e-16 / |x| towards 0. In complex numbers, where the complex step needs more, and in single
+    # precision, where it gains nothing, np.tanh stays.
+    t = np.abs(x)
+    t *= -2
+    t = np.exp(t)
+    r = 1 - t
+    t += 1
+    r /= t
+    return np.copysign(r, x, out=out)
+
+
 def _tanh_slope(r, out=None):
     out = np.multiply(r, r, out=out)
     return np.subtract(1, out, out=out)
@@ -68,7 +85,7 @@ def _linear_slope(r, out=None):
 
 
 NONLINEARITIES: dict[str, Nonlinearity] = {
-    "tanh": Nonlinearity("tanh", np.tanh, _tanh_slope),
+    "tanh": Nonlinearity("tanh", _tanh, _tanh_slope),
     "relu": Nonlinearity("relu", _relu, _relu_slope),
     "softplus": Nonlinearity("softplus", _softplus, _softplus_slope),
     "sigmoid": Nonlinearity("sigmoid", _sigmoid, _sigmoid_slope),
