@@ -8,7 +8,9 @@
         units.npz       per-unit arrays
         metrics.json    the numbers; it is written last, so a run that has it is complete
         checkpoint.npz  only while the run is not complete: enough to go on from
+        error.json      only where the run failed in a sweep: why
         figure.png      where a figure was asked for
+        last_good.npz   only where the loss was not finite: the last Params that gave a finite one
 
 A run is found by its key, the hash of its configuration, and never by its name alone.
 """
@@ -46,6 +48,11 @@ from tau_rnn.training import TrainingState
 
 FORMAT, FORMAT_VERSION = "tau_rnn run", 1
 CHECKPOINT = "tau_rnn checkpoint"
+#: What a run may leave beside config.json and metrics.json.
+FILES = (
+    "checkpoint.npz", "history.csv", "initial.npz", "final.npz", "units.npz", "error.json",
+    "figure.png", "last_good.npz",
+)  # fmt: skip
 
 
 def run_name(config: RunConfig) -> str:
@@ -55,14 +62,19 @@ def run_name(config: RunConfig) -> str:
     return f"{config.task}-{dist}-seed{config.seed}"
 
 
+def places(store, config: RunConfig) -> tuple[Path, Path]:
+    """Where a run may lie: under its plain name, or under its name and key."""
+    name = run_name(config)
+    return Path(store) / name, Path(store) / f"{name}-{config.key}"
+
+
 def find(store, config: RunConfig) -> Path:
     """The folder of a run in a store: the one that holds it, or else the one to write it to.
 
     A run may lie under its plain name or under its name and key. A new run takes the plain name
     if all but its task, distribution and seed are the defaults, and its name and key otherwise.
     """
-    store = Path(store)
-    plain, keyed = store / run_name(config), store / f"{run_name(config)}-{config.key}"
+    plain, keyed = places(store, config)
     for folder in (plain, keyed):
         if stored_key(folder) == config.key:
             return folder
@@ -105,9 +117,17 @@ def is_complete(folder) -> bool:
 
 
 def begin(folder, config: RunConfig) -> None:
-    """Make the folder of a run and write its configuration."""
+    """Make the folder of a run and write its configuration; what else was there is not its own.
+
+    So a run that is overwritten and killed leaves no old numbers under the new configuration. The
+    other files of a run of the same configuration are kept: its checkpoint above all.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    stale = () if stored_key(folder) == config.key else FILES
+    for name in ("metrics.json", *stale):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(folder / name)
     write_json(
         folder / "config.json",
         {
@@ -137,15 +157,54 @@ def save_run(folder, result: RunResult) -> None:
     """Write a complete run. A reader never takes the old numbers for the new ones."""
     folder = Path(folder)
     begin(folder, result.config)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(folder / "metrics.json")
     write_arrays(folder / "initial.npz", result.initial._asdict())
     write_arrays(folder / "final.npz", result.final._asdict())
     write_arrays(folder / "units.npz", result.units)
     write_text(folder / "history.csv", _history_text(result.history))
     write_json(folder / "metrics.json", result.metrics)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(folder / "checkpoint.npz")
+    for name in ("checkpoint.npz", "error.json"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(folder / name)
+    for part in folder.glob(".*.part"):  # of writes that were killed
+        part.unlink(missing_ok=True)
+
+
+def save_failure(folder, config: RunConfig, error: str) -> None:
+    """Record why a run failed; it is not complete, and a sweep tries it again."""
+    begin(folder, config)
+    write_json(Path(folder) / "error.json", {"key": config.key, "error": error})
+
+
+def damage(folder, config: RunConfig) -> str | None:
+    """What is wrong with the entry of a run, or None: it is whole, unfinished, or another run's.
+
+    An unfinished run (config.json, and no metrics.json) is not damaged, and neither is a folder
+    without config.json: its writer was killed before the first file, or it is not a run's.
+    """
+    folder = Path(folder)
+    try:
+        stored = read_json(folder / "config.json")
+        if not isinstance(stored, dict):
+            return f"{folder / 'config.json'}: not the configuration of a run of tau_rnn"
+        if stored.get("key") != config.key or not is_complete(folder):
+            return None
+        result = load_run(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except StoreError as error:
+        return str(error)
+    if result.config != config:
+        return f"{folder / 'config.json'}: the settings are not those of its key"
+    return None
+
+
+def set_aside(folder) -> Path:
+    """Rename an entry to the first free ``<name>.damaged-<k>``; returns the new path."""
+    folder = Path(folder)
+    k = 1
+    while (aside := folder.with_name(f"{folder.name}.damaged-{k}")).exists():
+        k += 1
+    return folder.rename(aside)
 
 
 def load_run(path) -> RunResult:
@@ -178,6 +237,16 @@ def load_run(path) -> RunResult:
         raise StoreError(f"{error.filename}: missing from a stored run") from None
     except TypeError as error:
         raise StoreError(f"{folder}: initial.npz or final.npz is foreign ({error})") from None
+    last = history[-1]["step"] if history else 0
+    if last != config.steps:
+        raise StoreError(
+            f"{folder / 'history.csv'}: ends at step {last}, the run has {config.steps} steps"
+        )
+    for name, params in (("initial.npz", initial), ("final.npz", final)):
+        if params.W.shape != (config.units, config.units):
+            raise StoreError(
+                f"{folder / name}: W has the shape {params.W.shape}, the run {config.units} units"
+            )
     return RunResult(config, metrics, history, initial, final, units)
 
 
@@ -227,6 +296,9 @@ def load_checkpoint(folder, config: RunConfig) -> RunState:
         return RunState(training, initial, meta["history"], meta["losses"], meta["seconds"])
     except FileNotFoundError:
         raise StoreError(f"{path}: there is no checkpoint to resume from") from None
+    except StoreError as error:
+        about = "" if str(path) in str(error) else f"{path}: "
+        raise StoreError(f"{about}{error}") from None
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise StoreError(f"{path}: not a checkpoint of tau_rnn ({error!r})") from None
 

@@ -1,0 +1,179 @@
+"""The poster's four claims: what is measured, which control would explain it, and the verdict.
+
+The rules are those of validation/poster_claims_protocol.md, where they were written down before
+the runs that they judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from tau_rnn.experiment.config import RunConfig
+from tau_rnn.experiment.controls import POSTER, matched_constant
+from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, Row
+from tau_rnn.experiment.statistics import Effect, holm
+
+LEVEL = 0.05  # of the family of all tests, by Holm's method
+# What a control takes away.
+LEAK, RATE, GAIN = "the mean leak rate", "the learning rate of each unit", "the initial gain"
+
+
+class Claim(NamedTuple):
+    """A claim of the poster.
+
+    Attributes
+    ----------
+    number, text : as the report names it
+    metrics : quantities that decide, each judged by itself
+    sign : +1 or -1, the direction of the effect that is claimed
+    dists : the distributions that it is about
+    """
+
+    number: int
+    text: str
+    metrics: tuple[str, ...]
+    sign: int
+    dists: tuple[str, ...]
+
+
+CLAIMS = (
+    Claim(1, "Diverse time constants make training more efficient.",
+          ("log_area_under_loss",), -1, POSTER[1:]),
+    Claim(2, "Diverse time constants make the trained network perform better.",
+          ("accuracy_last5",), +1, POSTER[1:]),
+    Claim(3, "Uniform and bimodal time constants need smaller changes of the recurrent weights.",
+          ("weight_change", "weight_change_at_matched_loss"), -1, ("uniform", "bimodal")),
+    Claim(4, "Training spreads the effective timescales, even where all time constants are equal.",
+          ("tau_eff_spread",), +1, POSTER),
+)  # fmt: skip
+
+
+class Control(NamedTuple):
+    """A control of a test: its effect, and whether the claimed effect is still there."""
+
+    name: str
+    explains: str
+    effect: Effect
+    survives: bool
+
+
+class Test(NamedTuple):
+    """A member of the family: one claim, one quantity, one distribution, one task."""
+
+    __test__ = False  # not a test, whatever pytest makes of its name
+
+    claim: Claim
+    metric: str
+    dist: str
+    task: str
+    effect: Effect
+    p_holm: float
+    controls: tuple[Control, ...]
+    verdict: str
+
+
+def judge(rows: Iterable[Row], base: RunConfig, tasks: Iterable[str]) -> list[Test]:
+    """All tests of the family that the rows allow, with Holm's p values and verdicts.
+
+    Parameters
+    ----------
+    rows : from `tau_rnn.experiment.effects.effects`
+    base : the setting that is judged (its task, dist and seed do not matter)
+    tasks : names of the tasks
+    """
+    table = {(r.group, r.kind, r.metric): r.effect for r in rows}
+    family = []
+    for claim in CLAIMS:
+        for metric in claim.metrics:
+            for task in tasks:
+                for dist in claim.dists:
+                    group = base.but(
+                        task=task, dist=dist, seed=0, match="none", lr_scale="none"
+                    )
+                    kind = ITSELF if claim.number == 4 else VANILLA
+                    effect = table.get((group, kind, metric))
+                    if effect is not None:
+                        controls = tuple(_controls(claim, metric, group, table))
+                        family.append((claim, metric, group, effect, controls))
+    adjusted = holm([effect.p for *_, effect, _ in family])
+    return [
+        Test(claim, metric, group.dist, group.task, effect, float(p), controls,
+             verdict(claim.sign, effect, float(p), controls))
+        for (claim, metric, group, effect, controls), p in zip(family, adjusted)
+    ]  # fmt: skip
+
+
+def _controls(claim: Claim, metric: str, group: RunConfig, table) -> Iterable[Control]:
+    if claim.number == 4:
+        other = group.but(gain=1.0 if group.gain != 1.0 else 0.8)
+        wanted = [(f"initial gain {other.gain:g}", GAIN, other, ITSELF)]
+    else:
+        constant = matched_constant(group.dist)
+        wanted = [
+            (f"against {constant}", LEAK, group, MATCHED),
+            ("rescaled to harmonic mean 1 s", LEAK, group.but(match="harmonic"), VANILLA),
+            ("learning rate ~ tau", RATE, group.but(lr_scale="tau"), VANILLA),
+        ]
+    for name, explains, config, kind in wanted:
+        effect = table.get((config, kind, metric))
+        if effect is not None and np.isfinite(effect.low):
+            yield Control(name, explains, effect, on_side(claim.sign, effect))
+
+
+def on_side(sign: int, effect: Effect) -> bool:
+    """Whether the whole 95 % interval lies on the claimed side of zero."""
+    return bool((effect.low if sign > 0 else -effect.high) > 0)
+
+
+def verdict(sign: int, effect: Effect, p_holm: float, controls: Iterable[Control]) -> str:
+    """What a test says.
+
+    ===========================  ================================================================
+    cannot be told               there are too few pairs for a p value
+    not shown                    Holm's p >= 0.05
+    the opposite                 Holm's p < 0.05, in the other direction
+    holds, controls not run      Holm's p < 0.05 as claimed, and there is no control
+    holds                        ... and the effect is there in every control
+    holds for another reason     ... but it is gone in all controls that take one thing away
+    depends on the initial gain  ... which is the initial gain of claim 4
+    holds in part                ... and two controls that take the same thing away disagree
+    ===========================  ================================================================
+    """
+    controls = list(controls)
+    if not np.isfinite(p_holm):
+        return "cannot be told"
+    if p_holm >= LEVEL:
+        return "not shown"
+    if effect.estimate * sign < 0:
+        return "the opposite"
+    if not controls:
+        return "holds, controls not run"
+    reasons = {c.explains: [d.survives for d in controls if d.explains == c.explains]
+               for c in controls}  # fmt: skip
+    gone = [reason for reason, survives in reasons.items() if not any(survives)]
+    if gone == [GAIN]:
+        return "depends on the initial gain"
+    if gone:
+        return f"holds for another reason: {' and '.join(gone)}"
+    if all(all(survives) for survives in reasons.values()):
+        return "holds"
+    mixed = [reason for reason, survives in reasons.items() if not all(survives)]
+    return f"holds in part: the controls of {' and '.join(mixed)} disagree"
+
+
+def over_tasks(tests: Iterable[Test]) -> dict[tuple[int, str, str], str]:
+    """The verdict of each claim, metric and distribution over the tasks that were run."""
+    found: dict[tuple[int, str, str], dict[str, str]] = {}
+    for test in tests:
+        key = (test.claim.number, test.metric, test.dist)
+        found.setdefault(key, {})[test.task] = test.verdict
+    return {
+        key: next(iter(by_task.values()))
+        if len(set(by_task.values())) == 1
+        else "depends on the task: "
+        + "; ".join(f"{task}: {verdict}" for task, verdict in by_task.items())
+        for key, by_task in found.items()
+    }

@@ -1,0 +1,158 @@
+"""A sweep as the command line runs it: progress, a table, files, an exit status."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tau_rnn.experiment.config import RunConfig
+from tau_rnn.experiment.controls import label, sweep_configs
+from tau_rnn.experiment.executors import Engine, dask_engine, process_engine
+from tau_rnn.experiment.report import level_table, report_text, write_tables
+from tau_rnn.experiment.sweep import Event, Sweep, sweep
+from tau_rnn.storage import write_text
+
+__all__ = ["run_sweep", "sweep_configs"]
+
+LINE_SECONDS = 2.0  # at most one plain line of progress in this time
+
+
+def engine_for(workers: int = 1, scheduler: str | None = None) -> Engine | None:
+    """Where to compute: on a Dask scheduler, in several processes, or (None) in this one."""
+    if scheduler is not None:
+        return dask_engine(scheduler)
+    return process_engine(workers) if workers > 1 else None
+
+
+def run_sweep(
+    configs: Iterable[RunConfig],
+    *,
+    out,
+    workers: int = 1,
+    scheduler: str | None = None,
+    progress: Callable[[str], object] | None = print,
+    figures: bool = True,
+    force: bool = False,
+) -> int:
+    """Run a sweep into the store ``out``, print its table, and write its report there.
+
+    Parameters
+    ----------
+    configs : from `sweep_configs`
+    out : the store; summary.csv, effects.csv, report.md and figures/ are written into it
+    workers : processes on this machine; 1 computes in this one
+    scheduler : address of a Dask scheduler, in place of processes
+    progress : is given lines of text; None for none
+    figures : whether to draw figures
+    force : compute and overwrite what is stored as well
+
+    Returns
+    -------
+    int
+        Exit status: 0 if all runs are complete, 1 if one failed, 130 if it was interrupted.
+
+    Raises
+    ------
+    ValueError
+        If the scheduler can't be reached, or the store can't be written to: one line.
+    """
+    configs = list(dict.fromkeys(configs))
+    if not configs:
+        raise ValueError("configs: a sweep needs at least one run")
+    shown = Shown(progress)
+    if progress:
+        where = scheduler or (f"{workers} processes" if workers > 1 else "this process")
+        progress(f"{len(configs)} runs, computed in {where}; results go to {out}.")
+    try:
+        done = sweep(
+            configs, engine_for(workers, scheduler), store=out, progress=shown.show, force=force
+        )
+    except KeyboardInterrupt:
+        shown.close()
+        print(
+            f"\nInterrupted. What was computed is stored in {out}; the same command goes on "
+            "from there.", file=sys.stderr,
+        )  # fmt: skip
+        return 130
+    finally:
+        shown.close()
+    return write_report(done, out, figures=figures)
+
+
+def write_report(done: Sweep, out, *, figures: bool = True) -> int:
+    """Print the tables of a sweep and write its files; returns the exit status."""
+    out, results = Path(out), done.results()
+    for config, error in done.failures.items():
+        print(f"failed: {label(config)}, {config.task}, seed {config.seed}: {error}",
+              file=sys.stderr)  # fmt: skip
+    drawn: list[str] = []
+    if results:
+        for task in dict.fromkeys(c.task for c in done.configs):
+            print(f"\n{task}: means over seeds with 95 % intervals (steps: median)\n")
+            print(level_table(results, task))
+        if figures:
+            from tau_rnn.plotting_sweep import plot_sweep
+
+            drawn = [p.relative_to(out).as_posix() for p in plot_sweep(results, out / "figures")]
+    write_tables(out, done, results)
+    write_text(out / "report.md", report_text(done, results, drawn))
+    failed = f", {len(done.failures)} failed" if done.failures else ""
+    print(
+        f"\n{done.computed} runs computed, {done.reused} were stored already{failed}.\n"
+        f"Results: {out / 'report.md'} (effects, tests, figures), summary.csv, effects.csv"
+    )
+    return 1 if done.failures else 0
+
+
+class Shown:
+    """Shows the progress of a sweep: tqdm's bar on a terminal that has it, else lines."""
+
+    def __init__(self, say: Callable[[str], object] | None):
+        self.say, self.bar, self.last = say, None, -LINE_SECONDS
+
+    def show(self, event: Event) -> None:
+        """Show an event."""
+        if self.say is None:
+            return
+        if self.bar is None and self.say is print and sys.stdout.isatty():
+            self.bar = _bar(event.total)
+        if event.kind in ("note", "failed"):
+            name = f"{label(event.config)}, seed {event.config.seed}: " if event.config else ""
+            text = f"{'failed: ' if event.kind == 'failed' else ''}{name}{event.text}"
+            if self.bar is not None:
+                self.bar.write(text)
+            else:
+                self.say(text)
+        if self.bar is not None:
+            self.bar.update(event.done - self.bar.n)
+            return
+        now = time.monotonic()
+        if event.kind == "note" or (now - self.last < LINE_SECONDS and event.done < event.total):
+            return
+        self.last = now
+        left = "" if event.seconds_left is None else f"  {_duration(event.seconds_left)} left"
+        what = f"  {event.config.task}, {label(event.config)}, seed {event.config.seed}"
+        self.say(f"run {event.done:>{len(str(event.total))}}/{event.total}{left}{what}")
+
+    def close(self) -> None:
+        """Leave the bar."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+def _bar(total: int):
+    from importlib.util import find_spec
+
+    if not find_spec("tqdm"):
+        return None
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="run")
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

@@ -1,0 +1,187 @@
+"""The conditions of the experiment: distributions of tau, and the controls that would explain them.
+
+A network with diverse tau differs from one whose tau are all 1 s in more than diversity: with the
+same mean tau its mean leak rate E[1/tau] is larger, so it answers faster, and alpha_i = dt/tau_i
+multiplies the gradient of row i, so its units learn at different rates. Each control takes one of
+these away.
+
+A *setting* is all of a configuration but dist, match, lr_scale and seed. Networks are compared
+within one setting, and paired by seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import NamedTuple
+
+from tau_rnn.checks import nearest
+from tau_rnn.experiment.config import RunConfig
+from tau_rnn.taus import parse_tau
+
+#: The poster's four distributions.
+POSTER = ("vanilla", "normal", "uniform", "bimodal")
+#: What makes two networks of one setting differ.
+CONDITION_FIELDS = ("dist", "match", "lr_scale")
+
+CONTROLS = {
+    "matched": "homogeneous networks with the mean leak rate of each distribution, "
+    "tau = 1 / E[1/tau]: constant:0.61 for uniform",
+    "harmonic": "each distribution rescaled to harmonic mean 1 s: vanilla's mean leak rate",
+    "lr-tau": "learning rate of row i proportional to tau_i",
+    "lr-inverse-tau": "learning rate of row i proportional to 1 / tau_i",
+    "gain": "initial gain 1.0 in place of 0.8 (and 0.8 in place of another)",
+    "recurrent": "only the recurrent weights W are trained",
+    "train-all": "x0 and tau are trained as well",
+    "train-tau": "tau is trained as well",
+    "lr-grid": "a third of the learning rate, and three times",
+    "sgd": "stochastic gradient descent with momentum 0.9, learning rate 0.1",
+}
+#: What ``--controls`` adds.
+DEFAULT_CONTROLS = ("matched", "harmonic", "lr-tau", "gain")
+
+
+class Condition(NamedTuple):
+    """What a group of runs that differ in the seed alone has in common: its task and its name."""
+
+    task: str
+    label: str
+
+
+def matched_constant(dist: str) -> str:
+    """The homogeneous distribution of the same mean leak rate, tau = 1 / E[1/tau] to 0.01 s.
+
+    >>> matched_constant("uniform"), matched_constant("vanilla")
+    ('constant:0.61', 'vanilla')
+    """
+    return str(parse_tau(f"constant:{1 / parse_tau(dist).mean_rate:.2f}"))
+
+
+def is_diverse(dist: str) -> bool:
+    """Whether the units differ in tau."""
+    return parse_tau(dist).cv > 0
+
+
+def reference(config: RunConfig) -> RunConfig:
+    """The vanilla run with this run's setting and seed.
+
+    With tau = 1 s for every unit, matching and scaling of the learning rate change nothing, so one
+    vanilla network is the reference of all of them.
+    """
+    return config.but(dist="vanilla", match="none", lr_scale="none")
+
+
+def matched_reference(config: RunConfig) -> RunConfig | None:
+    """The homogeneous run with this run's mean leak rate, setting and seed; None if it is vanilla.
+
+    A network rescaled to harmonic mean 1 s has the mean leak rate of vanilla itself. One with
+    scaled learning rates has None: it differs from a homogeneous network in two things.
+    """
+    if not is_diverse(config.dist) or config.match != "none" or config.lr_scale != "none":
+        return None
+    matched = config.but(dist=matched_constant(config.dist))
+    return None if matched == reference(config) else matched
+
+
+def sweep_configs(
+    base: RunConfig,
+    dists: Iterable[str],
+    seeds: Iterable[int],
+    tasks: Iterable[str],
+    controls: bool | Iterable[str] = False,
+) -> list[RunConfig]:
+    """The runs of a sweep, seed by seed, so that an unfinished one has whole pairs.
+
+    Parameters
+    ----------
+    base : what all of them share
+    dists, seeds, tasks : every combination is run
+    controls : True for `DEFAULT_CONTROLS`, or names of `CONTROLS`
+
+    Raises
+    ------
+    ValueError
+        For an unknown control, distribution or task.
+    """
+    names = DEFAULT_CONTROLS if controls is True else tuple(controls or ())
+    for name in names:
+        if name not in CONTROLS:
+            raise ValueError(f"controls: unknown {name!r}; {nearest(name, CONTROLS)}")
+    dists, tasks = list(dists), list(tasks)
+    if names and "vanilla" not in dists:
+        dists.insert(0, "vanilla")  # controls are compared with it
+    configs: list[RunConfig] = []
+    for seed in seeds:
+        for task in tasks:
+            runs = [base.but(task=task, dist=dist, seed=seed) for dist in dists]
+            configs += runs
+            for name in names:
+                configs += [control for run in runs for control in _variants(name, run)]
+    return list(dict.fromkeys(configs))
+
+
+def _variants(name: str, run: RunConfig) -> list[RunConfig]:
+    diverse = is_diverse(run.dist)
+    if name == "matched":
+        return [run.but(dist=matched_constant(run.dist))] if diverse else []
+    if name == "harmonic":
+        return [run.but(match="harmonic")] if diverse else []
+    if name in ("lr-tau", "lr-inverse-tau"):
+        # All tau are 1 s in vanilla: its scaled run is the unscaled one, to the last bit.
+        return [] if run == reference(run) else [run.but(lr_scale=name[3:])]
+    if name == "lr-grid":
+        return [run.but(lr=float(f"{run.lr * factor:.6g}")) for factor in (1 / 3, 3)]
+    changed = {
+        "gain": {"gain": 1.0 if run.gain != 1.0 else 0.8},
+        "recurrent": {"train": "recurrent"},
+        "train-all": {"train": "all"},
+        "train-tau": {"train": "+tau"},
+        "sgd": {"optimizer": "sgd", "lr": 0.1},
+    }
+    return [run.but(**changed[name])]
+
+
+def label(config: RunConfig) -> str:
+    """The condition of a run as tables name it: the distribution, and what is not the default.
+
+    The task and the seed are not part of it, and neither are sizes that all runs of a sweep share.
+    """
+    parts = [config.dist_label]
+    if config.match != "none":
+        parts.append(f"match={config.match}")
+    if config.lr_scale != "none":
+        parts.append(f"lr~{'tau' if config.lr_scale == 'tau' else '1/tau'}")
+    return ", ".join(parts + setting_parts(config))
+
+
+def setting_parts(config: RunConfig) -> list[str]:
+    """Those fields of the setting that a control or an option changed, as ``name=value``."""
+    default = RunConfig(task=config.task)
+    parts = []
+    for field in fields(config):
+        value, usual = getattr(config, field.name), getattr(default, field.name)
+        if value == usual or field.name in ("task", "seed", *CONDITION_FIELDS):
+            continue
+        if field.name in ("units", "steps", "batch", "dt", "test_trials", "eval_every", "dtype"):
+            continue
+        if field.name == "train":
+            extra = [f for f in value if f not in usual]
+            kept = set(usual) <= set(value)
+            value = "+" + "+".join(extra) if kept and extra else "+".join(value)
+        parts.append(f"{field.name}={value:g}" if isinstance(value, float) else
+                     f"{field.name}={value}")  # fmt: skip
+    return parts
+
+
+def condition(config: RunConfig) -> Condition:
+    """The task and the label of a run."""
+    return Condition(config.task, label(config))
+
+
+def describe_matched(dist: str) -> str:
+    """How the matched homogeneous network of a distribution was computed, in one line."""
+    rate = parse_tau(dist).mean_rate
+    return (
+        f"{matched_constant(dist)} has the mean leak rate of {dist}: "
+        f"1 / E[1/tau] = 1 / {rate:.4f} = {1 / rate:.4f} s"
+    )

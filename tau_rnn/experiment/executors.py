@@ -1,0 +1,166 @@
+"""Where the runs of a sweep are computed: here, in processes, or on a Dask cluster.
+
+An `Engine` opens a `concurrent.futures.Executor` and says how many runs to hand it at a time. It
+can be opened again, which is what lets a sweep outlive an executor whose worker was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from typing import NamedTuple
+
+#: What tells the usual BLAS libraries how many threads to use; they read it when they are loaded.
+THREAD_VARIABLES = (
+    "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
+)  # fmt: skip
+CONNECT_SECONDS = 8.0
+
+
+class Engine(NamedTuple):
+    """Opens an executor, as often as it is needed.
+
+    Attributes
+    ----------
+    open : returns a context manager that gives the executor
+    slots : how many runs the executor is given at a time
+    name : for messages
+    local : whether ``submit`` computes the run before it returns
+    """
+
+    open: Callable[[], contextlib.AbstractContextManager[Executor]]
+    slots: int
+    name: str
+    local: bool = False
+
+
+def make_engine(executor) -> Engine:
+    """The engine of an executor: None is this process; an Engine is taken as it is.
+
+    An executor that is given open stays open, and can't be opened again if it breaks.
+    """
+    if isinstance(executor, Engine):
+        return executor
+    if executor is None:
+        return Engine(lambda: contextlib.nullcontext(_Here()), 1, "this process", True)
+    if not callable(getattr(executor, "submit", None)):
+        raise ValueError(
+            f"executor: must be None, an Engine or a concurrent.futures.Executor, got {executor!r}"
+        )
+    return Engine(lambda: contextlib.nullcontext(executor), 1000, type(executor).__name__)
+
+
+class _Here(Executor):
+    """Computes at once, in this process. Ctrl-C is not a result: it goes to the caller."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        future: Future = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+# --- processes -----------------------------------------------------------------------------------
+
+
+def process_engine(workers: int) -> Engine:
+    """Processes on this machine, each with one BLAS thread.
+
+    They are started afresh ("spawn"): forked ones would inherit a BLAS that is already loaded, and
+    its threads. So a script that sweeps needs the usual ``if __name__ == "__main__":``.
+    """
+    if isinstance(workers, bool) or int(workers) != workers or workers < 1:
+        raise ValueError(f"workers: must be a whole number >= 1, got {workers}")
+    return Engine(lambda: _processes(int(workers)), int(workers), f"{workers} processes")
+
+
+@contextlib.contextmanager
+def _processes(workers: int) -> Iterator[Executor]:
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    earlier = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    others = set(multiprocessing.active_children())
+    # The workers start one by one as runs are submitted and inherit what is set by then.
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    pool = ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+    )
+    try:
+        yield pool
+        pool.shutdown()
+    except BaseException:
+        # A run may take long; whoever pressed Ctrl-C does not want to wait for its end.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        for name, value in earlier.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and end when the parent does, however it ended."""
+    import multiprocessing
+    import signal
+    import threading
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def follow():
+        parent.join()
+        os._exit(1)
+
+    if parent is not None:
+        threading.Thread(target=follow, daemon=True).start()
+
+
+# --- Dask ----------------------------------------------------------------------------------------
+
+
+def dask_engine(address: str) -> Engine:
+    """The workers of a Dask scheduler at an address such as ``tcp://host:8786``.
+
+    Dask itself gives the run of a worker that died to another. The workers need tau_rnn installed.
+
+    Raises
+    ------
+    ValueError
+        When it is opened, if the scheduler does not answer within 8 s or Dask is not installed.
+    """
+    return Engine(lambda: _dask(address), 1000, f"the Dask scheduler {address}")
+
+
+@contextlib.contextmanager
+def _dask(address: str) -> Iterator[Executor]:
+    import logging
+
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError(
+            "scheduler: Dask is not installed; pip install 'tau_rnn[cluster]'"
+        ) from None
+    # Dask logs every failed attempt to connect at length; the one line below says it all.
+    log = logging.getLogger("distributed")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"scheduler: cannot reach {address!r} ({why})") from None
+    finally:
+        log.setLevel(level)
+    with client:
+        yield client.get_executor()

@@ -1,0 +1,257 @@
+"""What a sweep says: summary.csv, effects.csv, report.md, and a table for the screen."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from tau_rnn.experiment.claims import CLAIMS, Test, judge
+from tau_rnn.experiment.config import RunConfig
+from tau_rnn.experiment.controls import describe_matched, is_diverse, label, reference
+from tau_rnn.experiment.effects import ITSELF, Row, effects, levels, what_is
+from tau_rnn.experiment.outcome import RunResult
+from tau_rnn.experiment.statistics import Effect
+from tau_rnn.experiment.sweep import Sweep
+from tau_rnn.storage import write_text
+from tau_rnn.taus import describe
+
+#: Columns of the table on the screen and of the first table of the report: metric -> heading.
+SHOWN = {
+    "accuracy_last5": "accuracy",
+    "steps_to_criterion": "steps to 0.9",
+    "log_area_under_loss": "ln mean loss",
+    "weight_change": "change of W",
+    "tau_eff_sd_log_before": "sd ln tau_eff before",
+    "tau_eff_sd_log_after": "after",
+}
+METHOD = """\
+Runs of one seed share their weights, quantiles of tau, trials and noise, and are compared in pairs.
+An effect is the mean of the paired differences with a 95 % t interval and the p value of the
+paired t test; differences marked ln are of natural logarithms: -0.10 is about 10 % less. Steps to
+criterion are compared by ranks (an exact signed-rank test, in which a run that never got there
+ranks as slower than all others and a pair in which neither did speaks for neither side), and their
+estimate is the median of the paired ln ratios with the interval between two order statistics. The
+change of W at matched loss is taken at the lowest held-out loss that both runs of a pair reach,
+interpolated between evaluations.
+"""
+LEVELS = """\
+Means over seeds with 95 % t intervals; of steps to accuracy 0.9 the median, a run that never got
+there counting as longer than all. Timescales: sd over units of ln effective timescale.
+"""
+
+
+def table_of_runs(sweep: Sweep, results: Sequence[RunResult]) -> list[dict[str, Any]]:
+    """One row for each run of a sweep, failed and missing ones included: config and metrics."""
+    by_config = {r.config: r for r in results}
+    metrics = list(dict.fromkeys(k for r in results for k in r.metrics))
+    rows = []
+    for config in sweep.configs:
+        result = by_config.get(config)
+        row: dict[str, Any] = {"condition": label(config)}
+        row |= {**config.to_json(), "train": "+".join(config.train), "key": config.key}
+        row["status"] = "ok" if result else "failed"
+        row["error"] = sweep.failures.get(config, "")
+        row |= {name: (result.metrics.get(name) if result else None) for name in metrics}
+        rows.append(row)
+    return rows
+
+
+def table_of_effects(rows: Iterable[Row], tests: Iterable[Test]) -> list[dict[str, Any]]:
+    """One row for each paired comparison, with Holm's p value where it is one of the family."""
+    adjusted = {id(test.effect): test.p_holm for test in tests}  # each row has its own effect
+    return [
+        {
+            "task": row.task,
+            "condition": row.condition,
+            "reference": row.reference,
+            "metric": row.metric,
+            "scale": "difference of ln" if row.unit == "ln" else "difference",
+            **row.effect._asdict(),
+            "p_holm": adjusted.get(id(row.effect)),
+        }
+        for row in rows
+    ]
+
+
+def csv_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as CSV; None and nan are empty cells."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: "" if v is None or v != v else v for k, v in row.items()})
+    return text.getvalue()
+
+
+# --- numbers -------------------------------------------------------------------------------------
+
+
+def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
+    """A number for a table."""
+    if value is None or value != value:
+        return "-"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+
+
+def interval(effect: Effect, *, signed: bool = True, digits: int = 3) -> str:
+    """``estimate [low, high]``; the estimate alone where there are too few pairs for the rest."""
+    middle = number(effect.estimate, digits, signed=signed)
+    if effect.low != effect.low or (effect.low in (0, -math.inf) and effect.high == math.inf):
+        return middle  # an interval from (0 or) -inf to inf says nothing
+    low, high = (number(v, digits, signed=signed) for v in (effect.low, effect.high))
+    return f"{middle} [{low}, {high}]"
+
+
+def p_text(p: float) -> str:
+    """A p value for a table."""
+    if p is None or p != p:
+        return "-"
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
+
+
+def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown that reads well as plain text, too."""
+    table = [list(map(str, head)), *(list(map(str, row)) for row in rows)]
+    widths = [max(len(row[k]) for row in table) for k in range(len(head))]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths)) + " |" for row in table]
+    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
+    return "\n".join(lines)
+
+
+# --- the report ----------------------------------------------------------------------------------
+
+
+def level_table(results: Sequence[RunResult], task: str) -> str:
+    """Means of each condition of a task, with 95 % intervals."""
+    some = [r for r in results if r.config.task == task]
+    conditions: dict[str, dict[str, Any]] = {}
+    for level in levels(some, list(SHOWN)):
+        conditions.setdefault(level.condition, {})[level.metric] = level.effect
+    rows = []
+    for name, found in conditions.items():
+        cells = [name, str(max(e.n for e in found.values()))]
+        for metric in SHOWN:
+            effect = found.get(metric)
+            digits = 0 if metric == "steps_to_criterion" else 3
+            text = "-" if effect is None else interval(effect, signed=False, digits=digits)
+            if effect is not None and effect.never:
+                text = text.replace("inf", "never") + f"; {effect.never} never"
+            cells.append(text)
+        rows.append(cells)
+    return grid(["condition", "runs", *SHOWN.values()], rows)
+
+
+def effect_table(rows: Iterable[Row]) -> str:
+    """Paired effects, one line each."""
+    lines = []
+    for row in rows:
+        e = row.effect
+        remarks = []
+        if e.never or e.never_reference:
+            remarks.append(f"never: {e.never}, reference {e.never_reference}")
+        if e.missing:
+            remarks.append(f"{e.missing} missing")
+        what = row.condition if row.kind == ITSELF else f"{row.condition} - {row.reference}"
+        lines.append([what, interval(e), row.unit, p_text(e.p), e.n, "; ".join(remarks)])
+    return grid(["comparison", "effect [95 %]", "scale", "p", "pairs", "remarks"], lines)
+
+
+def verdict_table(tests: Iterable[Test]) -> str:
+    """The family of tests: effect, Holm's p value, controls and verdict."""
+    lines = []
+    for t in tests:
+        controls = "; ".join(f"{c.name}: {interval(c.effect)}" for c in t.controls) or "not run"
+        lines.append(
+            [t.claim.number, t.task, t.dist, t.metric, interval(t.effect), p_text(t.p_holm),
+             controls, t.verdict]
+        )  # fmt: skip
+    head = ["claim", "task", "tau", "quantity", "effect [95 %]", "p (Holm)", "controls", "verdict"]
+    return grid(head, lines)
+
+
+def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[str] = ()) -> str:
+    """The report of a sweep, in Markdown."""
+    rows = effects(results)
+    tasks = list(dict.fromkeys(c.task for c in sweep.configs))
+    parts = ["# Networks with diverse time constants: what the runs say", _what_was_run(sweep)]
+    if sweep.failures:
+        parts.append("## Runs that failed")
+        parts.append(
+            "\n".join(f"- {label(c)}, {c.task}, seed {c.seed}: {error}"
+                      for c, error in sweep.failures.items())
+        )  # fmt: skip
+    parts += ["## How to read the numbers", METHOD]
+    for task in tasks:
+        parts += [f"## {task}: each condition", LEVELS, level_table(results, task)]
+    for setting in _settings(sweep.configs):
+        tests = judge(rows, setting, tasks)
+        if tests:
+            parts += [f"## The poster's claims ({label(setting)} and its kin)",
+                      "\n".join(f"{c.number}. {c.text}" for c in CLAIMS),
+                      f"Holm's p values are over the family of these {len(tests)} tests.",
+                      verdict_table(tests)]  # fmt: skip
+    for task in tasks:
+        parts.append(f"## {task}: all paired effects")
+        for metric in dict.fromkeys(r.metric for r in rows if r.task == task):
+            chosen = [r for r in rows if r.task == task and r.metric == metric]
+            parts += [f"### {metric}: {what_is(metric)}", effect_table(chosen)]
+    if figures:
+        parts += ["## Figures", *(f"![{Path(f).stem}]({f})" for f in figures)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _settings(configs: Iterable[RunConfig]) -> list[RunConfig]:
+    """The settings of a sweep, each as its vanilla configuration of the first task, seed 0."""
+    found: dict[RunConfig, RunConfig] = {}
+    for config in configs:
+        found.setdefault(reference(config).but(task="multi_timescale", seed=0), config)
+    return list(found)
+
+
+def _what_was_run(sweep: Sweep) -> str:
+    first = sweep.configs[0]
+    seeds = sorted({c.seed for c in sweep.configs})
+    shown = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
+    shared = {
+        f.name: getattr(first, f.name)
+        for f in fields(first)
+        if f.name not in ("task", "dist", "seed")
+        and len({getattr(c, f.name) for c in sweep.configs}) == 1
+    }
+    lines = [
+        f"{len(sweep.folders)} of {len(sweep.configs)} runs are complete, "
+        f"{len(sweep.failures)} failed. {len(seeds)} seeds ({shown}).",
+        "All of them have " + ", ".join(
+            f"{k} = {'+'.join(v) if isinstance(v, tuple) else v}" for k, v in shared.items()
+        ) + ".",
+    ]  # fmt: skip
+    dists = dict.fromkeys(c.dist for c in sweep.configs)
+    table = []
+    for dist in dists:
+        s = describe(dist)
+        name = next(c.dist_label for c in sweep.configs if c.dist == dist)
+        table.append([name, number(s.mean, 2), number(s.cv, 2), number(s.mean_rate, 2)])
+    lines.append(grid(["tau", "mean (s)", "CV", "E[1/tau] (1/s)"], table))
+    there = set(dists)
+    matched = [describe_matched(d) for d in dists if is_diverse(d) and describe_matched(d)
+               .split()[0] in there]  # fmt: skip
+    return "\n\n".join(lines + (["; ".join(matched) + "."] if matched else []))
+
+
+def write_tables(out, sweep: Sweep, results: Sequence[RunResult]) -> None:
+    """Write summary.csv and effects.csv."""
+    out = Path(out)
+    rows = effects(results)
+    tasks = list(dict.fromkeys(c.task for c in sweep.configs))
+    tests = [t for s in _settings(sweep.configs) for t in judge(rows, s, tasks)]
+    write_text(out / "summary.csv", csv_text(table_of_runs(sweep, results)))
+    table = table_of_effects(rows, tests)
+    if table:
+        write_text(out / "effects.csv", csv_text(table))

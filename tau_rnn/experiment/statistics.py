@@ -1,0 +1,211 @@
+r"""Paired statistics over seeds.
+
+Two networks of one seed share their weights, quantiles of tau, trials and noise, so what is
+compared is the difference within a pair. An effect is the mean of these differences (of logarithms
+where the quantity is a ratio: 0.1 is then about 10 %), with the t interval
+
+.. math:: \bar d \pm t_{0.975, n-1} \, s_d / \sqrt n
+
+and the p value of the paired t test. Steps to criterion are another matter: a run that never got
+there has no number, and leaving it out would favour the condition that failed. They are compared by
+ranks, where it only counts that it would have taken longer (`signed_rank`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tau_rnn.model import Array
+
+CONFIDENCE = 0.95
+
+
+class Effect(NamedTuple):
+    """A paired comparison.
+
+    Attributes
+    ----------
+    estimate, low, high : mean difference and its 95 % t interval; of steps to criterion, the median
+        of the paired ln ratios and its 95 % order-statistic interval. nan where n is too small
+    p : two-sided p value: paired t test; for steps to criterion, the signed-rank test
+    n : pairs compared
+    missing : pairs of which a value is missing
+    never, never_reference : runs that never got to the criterion (steps to criterion alone)
+    """
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+    n: int
+    missing: int = 0
+    never: int = 0
+    never_reference: int = 0
+
+
+def paired_t(differences: Iterable[float | None]) -> Effect:
+    """Mean of paired differences, its t interval and the p value of the paired t test.
+
+    A difference that is None or not finite counts as missing.
+    """
+    from scipy.stats import t as student
+
+    given = [np.nan if d is None else float(d) for d in differences]
+    d = np.array([x for x in given if math.isfinite(x)])
+    n, missing = d.size, len(given) - d.size
+    if n < 2:
+        return Effect(float(d[0]) if n else np.nan, np.nan, np.nan, np.nan, n, missing)
+    mean, error = float(d.mean()), float(d.std(ddof=1)) / math.sqrt(n)
+    half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
+    if error == 0:  # all pairs differ by the same: there is no spread to test against
+        p = 1.0 if mean == 0 else 0.0
+    else:
+        p = float(2 * student.sf(abs(mean) / error, n - 1))
+    return Effect(mean, mean - half, mean + half, p, n, missing)
+
+
+def ln_ratio(a: float | None, b: float | None) -> float:
+    """ln(a / b), or nan where one of them is missing or not positive."""
+    if a is None or b is None or not (a > 0 and b > 0):
+        return math.nan
+    return math.log(a / b)
+
+
+def censored_ln_ratio(a: float | None, b: float | None) -> float:
+    """ln(a / b) of steps to criterion; None is a run that never got there.
+
+    It is inf or -inf where one of them did not, and 0 where neither did: which would have been the
+    first is not known, and the pair speaks for neither.
+    """
+    if a is None:
+        return 0.0 if b is None else math.inf
+    return -math.inf if b is None else math.log(a / b)
+
+
+def steps_effect(steps: Sequence[float | None], reference: Sequence[float | None]) -> Effect:
+    """Steps to criterion, paired, with the runs that never got there kept.
+
+    The estimate is the median of the ln ratios, with the distribution-free interval between two
+    order statistics; it is infinite where most pairs have one run that never got there. The p value
+    is that of `signed_rank`.
+    """
+    d = np.array([censored_ln_ratio(a, b) for a, b in zip(steps, reference)])
+    low, high = median_interval(d)
+    never, never_reference = (sum(s is None for s in run) for run in (steps, reference))
+    estimate = _median(d) if d.size else math.nan
+    return Effect(
+        estimate, low, high, signed_rank(d), d.size, never=never, never_reference=never_reference
+    )
+
+
+def _median(d: Array) -> float:
+    s, half = np.sort(d), d.size // 2
+    if d.size % 2 or s[half - 1] == s[half]:  # the mean of two infinities would be nan
+        return float(s[half])
+    return float(s[half - 1] / 2 + s[half] / 2)
+
+
+def median_interval(d: Array) -> tuple[float, float]:
+    """Interval between two order statistics that holds the median with at least 95 % probability.
+
+    (-inf, inf) where there are too few values for it (five or fewer).
+    """
+    from scipy.stats import binom
+
+    n = len(d)
+    if n == 0:
+        return math.nan, math.nan
+    # The smallest k with P(Binomial(n, 1/2) <= k) >= 2.5 %, so that P(... <= k - 1) < 2.5 %.
+    k = int(binom.ppf((1 - CONFIDENCE) / 2, n, 0.5))
+    s = np.sort(d)
+    return (float(s[k - 1]), float(s[n - k])) if k >= 1 else (-math.inf, math.inf)
+
+
+def signed_rank(d: Array) -> float:
+    r"""Two-sided p value of Wilcoxon's signed-rank test, exact, with ties, zeros and infinities.
+
+    Each difference counts with the rank of its size, infinite ones as the largest and equal ones
+    with their mean rank; zeros are ranked, then left out (Pratt 1959). Under the null hypothesis
+    the two runs of a pair may be exchanged, which turns d into -d, so each sign is a fair coin and
+    the sum of the positive ranks has the generating function
+
+    .. math:: \prod_i (1 + z^{r_i}) / 2.
+
+    This holds for any ranks that do not depend on the signs, so the test keeps its level however
+    many runs are censored. `scipy.stats.wilcoxon` is exact only without ties.
+    """
+    from scipy.stats import rankdata
+
+    d = np.asarray(d, float)
+    if d.size == 0 or np.isnan(d).any():
+        return math.nan
+    doubled = np.rint(2 * rankdata(np.abs(d))).astype(int)  # mean ranks are multiples of 1/2
+    ranks, positive = doubled[d != 0], (d > 0)[d != 0]
+    probability = np.ones(1)
+    for rank in ranks:
+        probability = np.convolve(probability, np.r_[0.5, np.zeros(rank - 1), 0.5])
+    centre = ranks.sum() / 2
+    distance = abs(ranks[positive].sum() - centre)
+    sums = np.arange(probability.size)
+    return min(1.0, float(probability[np.abs(sums - centre) >= distance].sum()))
+
+
+def at_matched_loss(history, reference, value: str = "weight_change") -> tuple[float, float, float]:
+    """A quantity of two runs at the same held-out loss, and that loss.
+
+    The level is the lowest loss that both runs reach, which is the larger of their two minima. Each
+    quantity is taken where its run first gets to this level, interpolated linearly in the loss
+    between that evaluation and the one before.
+
+    Parameters
+    ----------
+    history, reference : the histories of the two runs
+    value : column of the history
+
+    Returns
+    -------
+    value of the run, value of the reference, loss level
+    """
+    level = max(min(row["loss"] for row in rows) for rows in (history, reference))
+    return (
+        _where_loss_reaches(level, history, value),
+        _where_loss_reaches(level, reference, value),
+        level,
+    )
+
+
+def _where_loss_reaches(level: float, history, value: str) -> float:
+    before = None
+    for row in history:
+        if row["loss"] <= level:
+            if before is None:
+                return float(row[value])
+            fraction = (before["loss"] - level) / (before["loss"] - row["loss"])
+            return float(before[value] + fraction * (row[value] - before[value]))
+        before = row
+    return math.nan
+
+
+def holm(p_values: Sequence[float]) -> Array:
+    """Holm's adjusted p values: the family-wise error is at most alpha if those below it count.
+
+    A nan stays nan, and is a member of the family all the same.
+    """
+    p = np.asarray(p_values, float)
+    order = np.argsort(p)  # nan last
+    adjusted = np.maximum.accumulate(np.arange(p.size, 0, -1) * p[order])
+    out = np.empty(p.size)
+    out[order] = np.minimum(adjusted, 1.0)
+    return out
+
+
+def mean_band(rows: Sequence[Sequence[float]]) -> tuple[Array, Array, Array]:
+    """Mean over runs and its 95 % t interval at each point; rows has one run in each row."""
+    values = np.asarray(rows, float)
+    effects = [paired_t(column) for column in values.T]
+    return tuple(np.array([getattr(e, f) for e in effects]) for f in ("estimate", "low", "high"))  # type: ignore[return-value]
+

@@ -1,0 +1,278 @@
+"""Many runs over any executor: what is stored is not computed again, and nothing is lost.
+
+The executor computes; the parent alone writes to the store, each result as soon as it is there. So
+a sweep that is killed has lost at most the runs that were being computed, and the same sweep
+started again computes these and no other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import BrokenExecutor, CancelledError, Future, wait
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tau_rnn.experiment import store as stores
+from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
+from tau_rnn.experiment.executors import Engine, make_engine
+from tau_rnn.experiment.outcome import RunResult, run_one
+from tau_rnn.storage import StoreError, replacing
+
+LOST_TWICE = 2  # a run whose worker died this often is not tried again
+BARREN = 3  # executors in a row that broke without a single result
+
+
+class Event(NamedTuple):
+    """What a sweep tells its progress function.
+
+    Attributes
+    ----------
+    kind : "stored" (was there already), "done", "failed", or "note" (only a text)
+    done, total : runs dealt with, failed ones included, and all runs
+    config : of the run, or None
+    text : the error or the note
+    seconds_left : an estimate, or None while there is nothing to base it on
+    """
+
+    kind: str
+    done: int
+    total: int
+    config: RunConfig | None = None
+    text: str = ""
+    seconds_left: float | None = None
+
+
+class Sweep(NamedTuple):
+    """What became of a sweep.
+
+    Attributes
+    ----------
+    configs : the runs, each once, in the order given
+    folders : config -> folder of each run that is complete
+    failures : config -> error of each that failed
+    computed, reused : how many were computed, and how many were stored already
+    set_aside : folders that damaged entries were renamed to
+    """
+
+    configs: tuple[RunConfig, ...]
+    folders: dict[RunConfig, Path]
+    failures: dict[RunConfig, str]
+    computed: int
+    reused: int
+    set_aside: tuple[Path, ...]
+
+    def results(self) -> list[RunResult]:
+        """The complete runs, read from the store, in the order of the configurations."""
+        return [stores.load_run(self.folders[c]) for c in self.configs if c in self.folders]
+
+
+def sweep(
+    configs: Iterable[RunConfig],
+    executor=None,
+    *,
+    store,
+    progress: Callable[[Event], object] | None = None,
+    force: bool = False,
+) -> Sweep:
+    """Compute the runs that the store does not hold.
+
+    Parameters
+    ----------
+    configs : RunConfigs; a repeated one counts once
+    executor : None (in this process), a `concurrent.futures.Executor`, or an `Engine`
+        (`process_engine`, `dask_engine`), which is opened again if it breaks: a run whose worker
+        was killed is then tried once more
+    store : folder of the results; it is made if it is not there
+    progress : called with an `Event` after each run
+    force : compute and overwrite what is stored as well
+
+    Returns
+    -------
+    Sweep
+        A run that raised an error is in its ``failures`` and has an error.json in its folder; the
+        others go on. It counts as missing when the sweep is started again.
+
+    Raises
+    ------
+    StoreError (a ValueError)
+        If the store cannot be written to. What was stored before stays.
+    ValueError
+        If the executor cannot be opened, such as an unreachable scheduler.
+    """
+    job = _Job(configs, store, progress, force)
+    engine, strikes, barren = make_engine(executor), Counter[RunConfig](), 0
+    while job.queue:
+        before = len(job.folders) + len(job.failures)
+        lost = _drain(job, engine)
+        barren = 0 if len(job.folders) + len(job.failures) > before else barren + 1
+        if not job.queue and not lost:
+            break
+        strikes.update(lost)
+        for config in lost:
+            if strikes[config] < LOST_TWICE:
+                job.queue.append(config)
+            else:
+                job.fail(config, "the worker process died while it computed this run, twice")
+        if barren >= BARREN:
+            while job.queue:
+                job.fail(job.queue.popleft(), f"{engine.name}: broke {BARREN} times in a row")
+        elif job.queue:
+            job.note(f"a worker of {engine.name} died; starting again with what is missing")
+    return Sweep(
+        job.configs, job.folders, job.failures, job.computed, job.reused, tuple(job.set_aside)
+    )
+
+
+def work(version: int, settings: dict) -> RunResult:
+    """Compute one run, in a worker. Its code must be of the version that asks for it."""
+    if version != EXPERIMENT_VERSION:
+        raise RuntimeError(
+            f"this worker has version {EXPERIMENT_VERSION} of the experiment, the sweep {version}"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):  # training checks, and says where
+        return run_one(RunConfig.from_json(settings))
+
+
+def _drain(job: _Job, engine: Engine) -> list[RunConfig]:
+    """Compute the queue until it is empty or the executor breaks; returns the runs it lost."""
+    flying: dict[Future, RunConfig] = {}
+    with engine.open() as executor:
+        broken = False
+        while not broken and (job.queue or flying):
+            broken = _fill(job, engine, executor, flying)
+            ready, _ = wait(flying, timeout=1.0, return_when="FIRST_COMPLETED")
+            results = []
+            for future in ready:
+                try:
+                    results.append((flying[future], future.result()))
+                except (BrokenExecutor, CancelledError):
+                    broken = True
+                    continue
+                except Exception as error:
+                    job.fail(flying[future], f"{type(error).__name__}: {error}")
+                del flying[future]
+            if not (broken or engine.local):  # the workers shall not wait for the disk
+                broken = _fill(job, engine, executor, flying)
+            for config, result in results:
+                job.keep(config, result)
+        # What was computed before the executor broke is not to be computed again.
+        for future in [f for f in flying if _succeeded(f)]:
+            job.keep(flying.pop(future), future.result())
+    return list(flying.values())
+
+
+def _succeeded(future: Future) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
+
+
+def _fill(job: _Job, engine: Engine, executor, flying) -> bool:
+    """Hand the executor as many runs as it takes; returns whether it is broken."""
+    while job.queue and len(flying) < engine.slots:
+        config = job.queue.popleft()
+        if job.take_stored(config):  # by another sweep in the meantime
+            continue
+        try:
+            future = executor.submit(work, EXPERIMENT_VERSION, config.to_json())
+        except (BrokenExecutor, RuntimeError):  # RuntimeError: it was shut down
+            job.queue.appendleft(config)
+            return True
+        flying[future] = config
+    return False
+
+
+class _Job:
+    """The state of a sweep, and what it does to the store."""
+
+    def __init__(self, configs, store, progress, force):
+        self.configs = tuple(dict.fromkeys(configs))
+        self.store, self.progress, self.force = check_store(store), progress, force
+        self.folders: dict[RunConfig, Path] = {}
+        self.failures: dict[RunConfig, str] = {}
+        self.computed = self.reused = 0
+        self.set_aside: list[Path] = []
+        self.queue: deque[RunConfig] = deque()
+        for config in self.configs:
+            if not self.take_stored(config):
+                self.queue.append(config)
+        self.began = time.monotonic()
+
+    def take_stored(self, config: RunConfig) -> bool:
+        """Whether the run is in the store; a damaged entry is set aside."""
+        if self.force:
+            return False
+        for folder in stores.places(self.store, config):
+            problem = stores.damage(folder, config)
+            if problem:
+                with contextlib.suppress(FileNotFoundError):  # another sweep was faster
+                    self.set_aside.append(stores.set_aside(folder))
+                    self.note(f"damaged: {problem}; set aside as {self.set_aside[-1].name}", config)
+        folder = stores.find(self.store, config)
+        if stores.stored_key(folder) != config.key or not stores.is_complete(folder):
+            return False
+        self.folders[config] = folder
+        self.reused += 1
+        self.tell("stored", config)
+        return True
+
+    def keep(self, config: RunConfig, result: RunResult) -> None:
+        """Write a result, unless another sweep has just stored the same."""
+        try:
+            try:
+                folder = self.save(config, result)
+            except FileNotFoundError:  # another sweep has set the folder aside just now
+                folder = self.save(config, result)
+        except OSError as error:
+            raise StoreError(
+                f"{self.store}: cannot be written to ({error.strerror or error}); "
+                f"{len(self.folders)} of {len(self.configs)} runs are stored and stay, and the "
+                "same command goes on from there"
+            ) from None
+        self.folders[config] = folder
+        self.computed += 1
+        self.tell("done", config)
+
+    def save(self, config: RunConfig, result: RunResult) -> Path:
+        folder = stores.find(self.store, config)
+        there = stores.stored_key(folder) == config.key and stores.is_complete(folder)
+        if self.force or not there:
+            stores.save_run(folder, result)
+        return folder
+
+    def fail(self, config: RunConfig, error: str) -> None:
+        """Record a failed run."""
+        self.failures[config] = error
+        with contextlib.suppress(OSError):  # the summary names the failure in any case
+            stores.save_failure(stores.find(self.store, config), config, error)
+        self.tell("failed", config, error)
+
+    def note(self, text: str, config: RunConfig | None = None) -> None:
+        self.tell("note", config, text)
+
+    def tell(self, kind, config, text="") -> None:
+        if self.progress is None:
+            return
+        total, done = len(self.configs), len(self.folders) + len(self.failures)
+        left = None
+        if self.computed:
+            left = (time.monotonic() - self.began) / (done - self.reused) * (total - done)
+        self.progress(Event(kind, done, total, config, text, left))
+
+
+def check_store(store) -> Path:
+    """The folder of a store, made if it is not there; a StoreError if it can't be one."""
+    store = Path(store)
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        with replacing(store / ".writable"):
+            pass
+        (store / ".writable").unlink(missing_ok=True)
+    except FileExistsError:
+        raise StoreError(f"{store}: is a file, not a folder of results") from None
+    except OSError as error:
+        raise StoreError(f"{store}: cannot hold results ({error.strerror or error})") from None
+    return store
