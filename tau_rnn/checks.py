@@ -15,9 +15,10 @@ def nearest(given: object, allowed: Iterable[str]) -> str:
     "did you mean 'tanh'? Allowed: tanh, relu"
     """
     names = list(allowed)
-    close = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
-    close = close or [name for name in names if given and name.startswith(str(given))]
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    plain, text = {name.casefold(): name for name in names}, str(given).casefold()
+    close = difflib.get_close_matches(text, plain, n=1, cutoff=0.5)
+    close = close or [name for name in plain if text and name.startswith(text)]
+    hint = f"did you mean {plain[close[0]]!r}? " if close else ""
     return f"{hint}Allowed: {', '.join(names)}"
 
 

@@ -265,7 +265,7 @@ def loss_and_gradient(params, trials: Trials, noise, dt, settings: Settings, *, 
     Returns
     -------
     loss : float
-    gradient : Params
+    gradient : Params, all nan if the loss is not finite
     traj : Trajectory
     """
     how = {"phi": settings.phi, "method": settings.method}
@@ -276,6 +276,8 @@ def loss_and_gradient(params, trials: Trials, noise, dt, settings: Settings, *, 
     if settings.rate_penalty:
         penalty, dr = rate_penalty(traj.r, settings.rate_penalty)
         loss += penalty
+    if not np.isfinite(loss):  # from which no way leads back
+        return loss, Params(*(np.full_like(p, np.nan) for p in params)), traj
     return loss, backward(params, traj, dy, dr=dr, out=grad_out), traj
 
 
