@@ -190,6 +190,23 @@ def test_the_parameters_given_are_left_alone():
         pass
     for given_field, field in zip(params, kept):
         np.testing.assert_array_equal(given_field, field)
+    state = begin(Settings(fields=("W",)), params=params)
+    for given_field in params:
+        given_field += 1
+    for field, original in zip(state.params, kept):
+        np.testing.assert_array_equal(field, original)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_the_loss_is_the_squared_error_and_the_weighted_rate_penalty(weight):
+    settings = Settings(batch=2, rate_penalty=weight)
+    state = begin(settings)
+    trials, noise = first_batch(state, settings)
+    loss, _, traj = loss_and_gradient(state.params, trials, noise, TASK.dt, settings)
+    error = (trials.mask[..., np.newaxis] * (traj.y - trials.target) ** 2).sum()
+    penalty = weight * np.mean(traj.r[1:] ** 2)
+    np.testing.assert_allclose(loss, error / trials.mask.sum() + penalty, rtol=1e-12)
+    assert next(train(state, TASK, settings)).loss == loss
 
 
 @pytest.mark.parametrize("how", ["tau", "inverse-tau"])
