@@ -29,16 +29,21 @@ def _tanh(x, out=None):
     if x.dtype != np.float64:
         return np.tanh(x, out=out)
     # tanh |x| = (1 - t) / (1 + t) with t = e^(-2|x|) takes half the time of np.tanh in double
-    # precision. Its absolute error is below 2e-16 everywhere; the relative error grows as
-    # 1e-16 / |x| towards 0. In complex numbers, where the complex step needs more, and in single
-    # precision, where it gains nothing, np.tanh stays.
+    # precision, but cancels towards 0; there np.tanh fills in, so that the relative error stays
+    # below 1e-14 everywhere. In single precision nothing would be gained, and in complex numbers
+    # the complex step needs np.tanh.
     t = np.abs(x)
+    small = np.flatnonzero(t < 2**-7)
+    if small.size > x.size // 4:
+        return np.tanh(x, out=out)
     t *= -2
     t = np.exp(t)
     r = 1 - t
     t += 1
     r /= t
-    return np.copysign(r, x, out=out)
+    out = np.copysign(r, x, out=out)
+    out.flat[small] = np.tanh(x.flat[small])
+    return out
 
 
 def _tanh_slope(r, out=None):
