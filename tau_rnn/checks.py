@@ -33,6 +33,25 @@ def check_dt(dt) -> float:
     return value
 
 
+def check_whole(name: str, value, least: int) -> int:
+    """The value as an int, or a ValueError if it is not a whole number that is large enough."""
+    try:
+        good = not isinstance(value, bool) and int(value) == value and value >= least
+    except (TypeError, ValueError, OverflowError):
+        good = False
+    if not good:
+        raise ValueError(f"{name}: must be a whole number >= {least}, got {value!r}")
+    return int(value)
+
+
+def check_number(name: str, value) -> float:
+    """The value as a float, or a ValueError if it is not a number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: must be a number, got {value!r}") from None
+
+
 def check_finite(name: str, values: np.ndarray) -> None:
     """Raise a ValueError that names the argument if any of its values is inf or nan."""
     # The sum is one fast pass; only where it is not finite is it worth looking closely.

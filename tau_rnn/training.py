@@ -12,14 +12,14 @@ Adam (Kingma & Ba 2015), with gradient g and step k = 1, 2, ...
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tau_rnn.bptt import backward
-from tau_rnn.checks import nearest
+from tau_rnn.checks import check_number, check_whole, nearest
 from tau_rnn.losses import mse, rate_penalty
 from tau_rnn.model import Array, Params, check_params, forward, private_noise
 from tau_rnn.tasks import Trials
@@ -92,8 +92,7 @@ class Settings:
     method: str = "exponential"
 
     def __post_init__(self):
-        if int(self.batch) != self.batch or self.batch < 1:
-            raise ValueError(f"batch: must be a whole number >= 1, got {self.batch}")
+        object.__setattr__(self, "batch", check_whole("batch", self.batch, 1))
         for name in ("lr", "eps", "clip"):
             _check_number(name, getattr(self, name), above=0)
         _check_number("rate_penalty", self.rate_penalty)
@@ -110,6 +109,7 @@ class Settings:
 
 
 def _check_number(name, value, above=None, below=np.inf):
+    value = check_number(name, value)
     good = np.isfinite(value) and (value > above if above is not None else value >= 0)
     if not (good and value < below):
         limit = f"and > {above}" if above is not None else "and >= 0"
@@ -128,7 +128,9 @@ def parse_fields(train) -> tuple[str, ...]:
     ValueError
         If a name is unknown, or none is given.
     """
-    names = train.split(",") if isinstance(train, str) else list(train)
+    names = train.split(",") if isinstance(train, str) else train
+    if not (isinstance(names, Iterable) and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"train: must be names of parameters, got {train!r}")
     chosen: set[str] = set()
     for name in (n.strip() for n in names):
         if name.startswith("+"):

@@ -269,6 +269,20 @@ def test_a_single_array_and_a_foreign_archive_are_named(tmp_path):
             read_arrays(tmp_path / name)
 
 
+def test_a_damaged_compressed_file_of_another_program_is_named(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, a=np.arange(40.0) ** 0.5)
+    whole = path.read_bytes()
+    np.testing.assert_array_equal(read_arrays(path)["a"], np.arange(40.0) ** 0.5)
+    with zipfile.ZipFile(path) as file:
+        size = file.infolist()[0].compress_size
+    start = 30 + len("a.npy") + int.from_bytes(whole[28:30], "little")  # the end of its header
+    for k in range(start, start + size):
+        path.write_bytes(whole[:k] + bytes([whole[k] ^ 0xFF]) + whole[k + 1 :])
+        with pytest.raises(StoreError, match=r"a\.npz"):
+            read_arrays(path, ["a"])
+
+
 def test_pickled_objects_are_refused_and_never_run(tmp_path):
     class Trap:
         def __reduce__(self):

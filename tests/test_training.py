@@ -487,6 +487,11 @@ def test_training_is_a_pure_function_of_its_state():
     "options, message",
     [
         ({"batch": 0}, "batch: .* got 0"),
+        ({"batch": "many"}, "batch: .* got 'many'"),
+        ({"batch": math.inf}, "batch: .* got inf"),
+        ({"lr": "fast"}, "lr: must be a number, got 'fast'"),
+        ({"fields": 3}, "train: must be names of parameters, got 3"),
+        ({"fields": [3]}, "train: must be names of parameters"),
         ({"batch": 2.5}, "batch: .* got 2.5"),
         ({"lr": 0}, "lr: .*> 0, got 0"),
         ({"lr": -0.1}, "lr: .* got -0.1"),

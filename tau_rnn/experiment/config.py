@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tau_rnn.checks import check_dt, nearest
+from tau_rnn.checks import check_dt, check_number, check_whole, nearest
 from tau_rnn.discretisation import METHODS
 from tau_rnn.model import nonlinearity
 from tau_rnn.tasks import make_task
@@ -73,12 +73,9 @@ class RunConfig:
             ("units", 1), ("steps", 1), ("batch", 1), ("seed", 0), ("test_trials", 1),
             ("eval_every", 1),
         ):  # fmt: skip
-            value = getattr(self, name)
-            if isinstance(value, bool) or int(value) != value or value < least:
-                raise ValueError(f"{name}: must be a whole number >= {least}, got {value}")
-            put(name, int(value))
+            put(name, check_whole(name, getattr(self, name), least))
         for name in ("lr", "gain", "momentum", "clip", "rate_penalty"):
-            put(name, float(getattr(self, name)))
+            put(name, check_number(name, getattr(self, name)))
         if not (np.isfinite(self.gain) and self.gain >= 0):
             raise ValueError(f"gain: must be finite and >= 0, got {self.gain}")
         for name, allowed in (
