@@ -10,12 +10,14 @@ import numpy as np
 
 from tau_rnn.experiment.controls import label, reference
 from tau_rnn.experiment.effects import ITSELF, MATCHED, Row, effects, grouped
-from tau_rnn.experiment.outcome import RunResult, measurable
-from tau_rnn.experiment.statistics import mean_band
-from tau_rnn.plotting import OTHER_COLOR, color_of, new_figure, save
+from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, RunResult, measurable
+from tau_rnn.experiment.statistics import mean_band, where_loss_reaches
+from tau_rnn.plotting import color_of, new_figure, save
 
-#: Line styles of conditions that share the colour of their distribution.
-MATCHED_STYLE, SCALED_STYLE, OTHER_STYLE = "--", ":", "-."
+#: Dashes of homogeneous controls, which share a colour, in the order in which they appear.
+CONSTANT_STYLES: tuple = ((0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+RESOLUTIONS = (110, 95, 80, 65, 50)  # dots per inch, tried until a figure is small enough
+LOSS_TICKS = (1, 0.7, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01)
 #: Rows of the forest plot: metric -> title.
 FOREST = {
     "log_area_under_loss": "mean loss over training (ln)",
@@ -28,26 +30,48 @@ FOREST = {
 _NEVER = "never"
 
 
-def plot_sweep(results: Sequence[RunResult], folder) -> list[Path]:
+def plot_sweep(
+    results: Sequence[RunResult], folder, *, prefix: str = "", largest: int | None = None
+) -> list[Path]:
     """Draw all figures of a sweep into a folder; returns their paths.
 
     The first setting of the sweep (the gain, learning rate and so on of its first run) is drawn;
-    the forest plot has the others, too.
+    the plot of all effects has the others, too.
+
+    Parameters
+    ----------
+    results : of the sweep
+    folder : it is made if it is not there
+    prefix : of the file names
+    largest : bytes that no figure exceeds; its resolution is lowered as far as that takes
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     first = reference(results[0].config)
     main = [r for r in results if _setting(r) == first.but(task=r.config.task, seed=0)]
-    paths = [
-        save(plot_learning(main), folder / "learning.png"),
-        save(plot_steps(main), folder / "steps_to_criterion.png"),
-        save(plot_weight_change(main), folder / "weight_change.png"),
-        save(plot_timescales(main), folder / "timescales.png"),
-    ]
-    rows = effects(results)
+    figures = {
+        "learning": plot_learning(main),
+        "steps_to_criterion": plot_steps(main),
+        "weight_change": plot_weight_change(main),
+        "timescales": plot_timescales(main),
+    }
+    rows = [row for row in effects(results) if row.metric in FOREST]
     if rows:
-        paths.append(save(plot_forest(rows), folder / "effects.png"))
-    return paths
+        figures["effects"] = plot_forest(rows)
+    paths = {name: folder / f"{prefix}{name}.png" for name in figures}
+    for name, figure in figures.items():
+        _save_small(figure, paths[name], largest)
+    return list(paths.values())
+
+
+def _save_small(figure, path: Path, largest: int | None) -> None:
+    import matplotlib
+
+    for dpi in RESOLUTIONS:
+        with matplotlib.rc_context({"savefig.dpi": dpi}):
+            save(figure, path)
+        if largest is None or path.stat().st_size <= largest:
+            return
 
 
 def _setting(result: RunResult):
@@ -64,19 +88,31 @@ def _conditions(results, task):
     return sorted(groups.items(), key=lambda item: len(label(item[0]).split(", ")))
 
 
-def _style(group) -> dict:
-    style = "-"
-    if group.match != "none":
-        style = MATCHED_STYLE
-    elif group.lr_scale != "none":
-        style = SCALED_STYLE
-    return {"color": color_of(group.dist), "ls": style, "lw": 1.5}
+def _styles(conditions) -> dict:
+    """Line style of each condition: the colour of its distribution, dashes for its control."""
+    styles, constants = {}, 0
+    for group, _ in conditions:
+        dash: object = "-"
+        if group.dist.startswith("constant"):
+            dash = CONSTANT_STYLES[constants % len(CONSTANT_STYLES)]
+            constants += 1
+        elif group.match != "none":
+            dash = "--"
+        elif group.lr_scale != "none":
+            dash = ":"
+        styles[group] = {"color": color_of(group.dist), "ls": dash, "lw": 1.5}
+    return styles
 
 
 def _plain(conditions):
-    """The distributions themselves and the homogeneous controls: five lines a reader can follow."""
+    """The distributions themselves and the homogeneous controls."""
     shown = [(g, runs) for g, runs in conditions if g.match == "none" and g.lr_scale == "none"]
     return shown or conditions
+
+
+def _banded(group) -> bool:
+    """Whether the band is drawn: of the distributions alone, or nothing could be seen."""
+    return group.match == group.lr_scale == "none" and not group.dist.startswith("constant")
 
 
 def _caption(results) -> str:
@@ -91,15 +127,20 @@ def plot_learning(results: Sequence[RunResult]):
                               sharex="col", layout="constrained")  # fmt: skip
     for column, task in enumerate(tasks):
         top, bottom = axes[:, column]
-        for group, runs in _plain(_conditions(results, task)):
+        conditions = _plain(_conditions(results, task))
+        styles = _styles(conditions)
+        for group, runs in conditions:
             steps = [row["step"] for row in next(iter(runs.values())).history]
             for axis, name in ((top, "loss"), (bottom, "accuracy")):
                 mean, low, high = mean_band(
                     [[row[name] for row in r.history] for r in runs.values()]
                 )
-                axis.plot(steps, mean, label=label(group), **_style(group))
-                axis.fill_between(steps, low, high, color=color_of(group.dist), alpha=0.18, lw=0)
+                axis.plot(steps, mean, label=label(group), **styles[group])
+                if _banded(group):
+                    axis.fill_between(steps, low, high, color=color_of(group.dist), alpha=0.18,
+                                      lw=0)  # fmt: skip
         top.set_yscale("log")
+        _loss_ticks(top, "y")
         top.set_title(task)
         top.set_ylabel("held-out mean squared error")
         bottom.set_ylabel("held-out accuracy")
@@ -111,6 +152,15 @@ def plot_learning(results: Sequence[RunResult]):
     return figure
 
 
+def _loss_ticks(axis, which: str) -> None:
+    low, high = sorted(getattr(axis, f"get_{which}lim")())
+    ticks = [t for t in LOSS_TICKS if low <= t <= high]
+    if len(ticks) < 2:  # a narrow range: as many digits as it takes
+        ticks = [float(f"{t:.3g}") for t in np.linspace(low, high, 5)[1:-1]]
+    getattr(axis, f"set_{which}ticks")(ticks, [f"{t:g}" for t in ticks])
+    axis.minorticks_off()
+
+
 def plot_steps(results: Sequence[RunResult]):
     """Steps to accuracy 0.9, each pair a line from vanilla; runs that never got there on top."""
     tasks = _tasks(results)
@@ -120,25 +170,20 @@ def plot_steps(results: Sequence[RunResult]):
         conditions = _plain(_conditions(results, task))
         last = max(r.metrics["steps"] for _, runs in conditions for r in runs.values())
         never_at = 1.13 * last
-        base = dict(conditions).get(reference(conditions[0][0]), {})
-        for x, (group, runs) in enumerate(conditions):
-            for k, (seed, run) in enumerate(sorted(runs.items())):
-                value = run.metrics["steps_to_criterion"]
-                y = never_at if value is None else value
-                # Each seed has its own place beside the middle, so that equal values show.
-                jitter = 0.3 * ((k + 0.5) / len(runs) - 0.5)
-                partner = base.get(seed)
-                if partner is not None and x > 0:
-                    start = partner.metrics["steps_to_criterion"]
-                    axis.plot([0.2, x - 0.2], [never_at if start is None else start, y],
-                              color="#BBBBBB", lw=0.5, zorder=0) if x == 1 else None  # fmt: skip
-                axis.plot(x + jitter, y, "o" if value is not None else "^", ms=4.5,
-                          color=color_of(group.dist), mec="none")  # fmt: skip
-            ordered = sorted(
-                never_at if r.metrics["steps_to_criterion"] is None
-                else r.metrics["steps_to_criterion"] for r in runs.values()
-            )  # fmt: skip
-            axis.plot([x - 0.25, x + 0.25], [np.median(ordered)] * 2, color="black", lw=1.5)
+        places = np.array([
+            [_place(runs.get(seed), never_at) for _, runs in conditions]
+            for seed in sorted({s for _, runs in conditions for s in runs})
+        ])  # fmt: skip
+        # Each seed has its own place beside the middle, so that equal values show.
+        shift = np.linspace(-0.15, 0.15, len(places)) if len(places) > 1 else np.zeros(1)
+        for seed_shift, row in zip(shift, places):
+            x = np.arange(len(conditions)) + seed_shift
+            axis.plot(x, row, color="#D5D5D5", lw=0.6, zorder=0)
+            for k, (group, _) in enumerate(conditions):
+                mark = "^" if row[k] == never_at else "o"
+                axis.plot(x[k], row[k], mark, ms=4.5, color=color_of(group.dist), mec="none")
+        for k, median in enumerate(np.nanmedian(places, axis=0)):
+            axis.plot([k - 0.3, k + 0.3], [median] * 2, color="black", lw=1.5)
         axis.axhline(1.06 * last, color="#BBBBBB", lw=0.7)
         ticks = [t for t in axis.get_yticks() if 0 <= t <= last]
         axis.set_yticks([*ticks, never_at], [*(f"{t:g}" for t in ticks), _NEVER])
@@ -147,18 +192,27 @@ def plot_steps(results: Sequence[RunResult]):
                                                  conditions], rotation=20)  # fmt: skip
         axis.set_title(task)
         axis.set_ylabel("training steps to accuracy 0.9")
-    figure.suptitle("Steps to criterion: one point a seed, bars are medians", x=0.01, ha="left")
+    figure.suptitle("Steps to criterion: one point a seed, joined by a line; bars are medians",
+                    x=0.01, ha="left")  # fmt: skip
     return figure
+
+
+def _place(run: RunResult | None, never_at: float) -> float:
+    if run is None:
+        return math.nan
+    steps = run.metrics["steps_to_criterion"]
+    return never_at if steps is None else steps
 
 
 def plot_weight_change(results: Sequence[RunResult]):
     """Norm of the change of W against the step, and against the held-out loss."""
     tasks = _tasks(results)
-    figure, axes = new_figure(2, len(tasks), figsize=(5.4 * len(tasks), 7.2), squeeze=False,
+    figure, axes = new_figure(2, len(tasks), figsize=(4.9 * len(tasks) + 1.8, 7.2), squeeze=False,
                               layout="constrained")  # fmt: skip
     for column, task in enumerate(tasks):
         top, bottom = axes[:, column]
         conditions = _conditions(results, task)
+        styles = _styles(conditions)
         some = [r for _, runs in conditions for r in runs.values()]
         for group, runs in conditions:
             rows = list(runs.values())
@@ -166,24 +220,22 @@ def plot_weight_change(results: Sequence[RunResult]):
             mean, low, high = mean_band(
                 [[row["weight_change"] for row in r.history] for r in rows]
             )
-            top.plot(steps, mean, label=label(group), **_style(group))
-            if group.match == "none" and group.lr_scale == "none":
+            top.plot(steps, mean, label=label(group), **styles[group])
+            if _banded(group):
                 top.fill_between(steps, low, high, color=color_of(group.dist), alpha=0.18, lw=0)
             losses, changes = change_against_loss(rows, loss_levels(some))
-            bottom.plot(losses, changes, **_style(group))
+            bottom.plot(losses, changes, **styles[group])
         bottom.set_xscale("log")
         bottom.invert_xaxis()
-        ticks = [t for t in (0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01)
-                 if bottom.get_xlim()[1] <= t <= bottom.get_xlim()[0]]  # fmt: skip
-        bottom.set_xticks(ticks, [f"{t:g}" for t in ticks])
-        bottom.minorticks_off()
+        _loss_ticks(bottom, "x")
         top.set_title(task)
         top.set_xlabel("training step")
         bottom.set_xlabel("held-out loss, as it falls")
         for axis in (top, bottom):
             axis.set_ylim(bottom=0)
             axis.set_ylabel("norm of the change of W\nrelative to the initial W")
-        top.legend(fontsize=7)
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside right upper", fontsize=8)
     figure.suptitle(
         f"Change of the recurrent weights, {_caption(results)}: at the same step (top) and at the "
         "same loss (bottom, where all runs got to it)", x=0.01, ha="left",
@@ -200,10 +252,8 @@ def loss_levels(results: Sequence[RunResult], points: int = 40):
 
 def change_against_loss(results: Sequence[RunResult], levels):
     """Mean over runs of the change of W where each run's loss first reaches each level."""
-    from tau_rnn.experiment.statistics import _where_loss_reaches
-
     changes = [
-        [_where_loss_reaches(level, r.history, "weight_change") for level in levels]
+        [where_loss_reaches(level, r.history, "weight_change") for level in levels]
         for r in results
     ]
     return levels, np.mean(changes, axis=0)
@@ -213,7 +263,7 @@ def plot_timescales(results: Sequence[RunResult]):
     """Effective timescales of all units before and after training, one row a condition."""
     tasks = _tasks(results)
     rows = max(len(_plain(_conditions(results, task))) for task in tasks)
-    figure, axes = new_figure(rows, len(tasks), figsize=(5.2 * len(tasks), 0.5 + 1.25 * rows),
+    figure, axes = new_figure(rows, len(tasks), figsize=(5.2 * len(tasks), 0.9 + 1.1 * rows),
                               squeeze=False, sharex=True, layout="constrained")  # fmt: skip
     pooled = {
         id(run): [_pooled([run], when) for when in ("before", "after")] for run in results
@@ -241,9 +291,9 @@ def plot_timescales(results: Sequence[RunResult]):
         last.set_xticks(ticks, [f"{t:g}" for t in ticks])
         last.minorticks_off()
         last.tick_params(labelbottom=True)
-        last.set_xlabel("effective timescale (s)")
+        last.set_xlabel(f"effective timescale (s); last bar: {LONGEST_TIMESCALE:.1f} s or more")
         axes[0, column].set_title(task)
-        axes[0, column].legend(loc="upper right")
+        axes[0, column].legend(loc="upper center", ncols=2)
     figure.suptitle(f"Units of all networks ({_caption(results)}), noise-driven, no input",
                     x=0.01, ha="left")  # fmt: skip
     return figure
@@ -264,28 +314,34 @@ def _mean_of(runs, name) -> str:
 
 def plot_forest(rows: Sequence[Row]):
     """All paired effects with their 95 % intervals: from vanilla, and from the matched network."""
+    from matplotlib.ticker import MaxNLocator
+
     tasks = list(dict.fromkeys(r.task for r in rows))
-    chosen = [r for r in rows if r.metric in FOREST]
-    names = list(dict.fromkeys(_forest_name(r) for r in chosen))
+    names = list(dict.fromkeys(_forest_name(r) for r in rows))
     figure, axes = new_figure(
         len(tasks), len(FOREST), squeeze=False, sharey=True, layout="constrained",
-        figsize=(2.9 * len(FOREST) + 1.6, len(tasks) * (0.9 + 0.22 * len(names))),
+        figsize=(2.5 * len(FOREST) + 1.6, len(tasks) * (0.9 + 0.2 * len(names))),
     )  # fmt: skip
     for i, task in enumerate(tasks):
         for axis, (metric, title) in zip(axes[i], FOREST.items()):
             axis.axvline(0, color="black", lw=0.8)
-            for row in (r for r in chosen if r.task == task and r.metric == metric):
-                _forest_row(axis, names.index(_forest_name(row)), row)
+            some = [r for r in rows if r.task == task and r.metric == metric]
+            ends = [v for r in some for v in r.effect[:3] if math.isfinite(v)]
+            edge = 1.15 * max(map(abs, ends), default=1.0) or 1.0
+            for row in some:
+                _forest_row(axis, names.index(_forest_name(row)), row, edge)
             if i == 0:
                 axis.set_title(title, fontsize=9)
             axis.set_yticks(range(len(names)), names, fontsize=8)
             axis.set_ylim(len(names) - 0.5, -0.5)
+            axis.xaxis.set_major_locator(MaxNLocator(4))
             axis.grid(axis="y", color="#EEEEEE", lw=0.8)
             axis.set_axisbelow(True)
         axes[i, 0].set_ylabel(task, fontweight="bold")
     figure.suptitle(
         "Paired effects with 95 % intervals. Filled: difference from vanilla; open: from the "
-        "homogeneous network of the same mean leak rate; arrow: beyond the axis",
+        "homogeneous network of the same mean leak rate; diamonds: after minus before training; "
+        "arrows: to infinity",
         x=0.01, ha="left",
     )  # fmt: skip
     return figure
@@ -297,16 +353,15 @@ def _forest_name(row: Row) -> str:
     return row.condition
 
 
-def _forest_row(axis, y: int, row: Row) -> None:
-    e, color = row.effect, color_of(row.group.dist) or OTHER_COLOR
-    if not math.isfinite(e.estimate):
-        if math.isinf(e.estimate):
-            axis.annotate(">" if e.estimate > 0 else "<", (0.97 if e.estimate > 0 else 0.03, y),
-                          xycoords=("axes fraction", "data"), color=color, va="center",
-                          ha="center")  # fmt: skip
+def _forest_row(axis, y: int, row: Row, edge: float) -> None:
+    e, color = row.effect, color_of(row.group.dist)
+    if math.isnan(e.estimate):
         return
-    if math.isfinite(e.low) and math.isfinite(e.high):
-        axis.plot([e.low, e.high], [y, y], color=color, lw=1.6)
+    for end in (e.low, e.high):
+        if math.isinf(end):  # of steps to criterion, where runs never got there
+            axis.plot(math.copysign(edge, end), y, ">" if end > 0 else "<", ms=5, color=color)
+    middle, low, high = (min(max(v, -edge), edge) for v in e[:3])
+    if not math.isnan(e.low):
+        axis.plot([low, high], [y, y], color=color, lw=1.6)
     face = "white" if row.kind == MATCHED else color
-    marker = "D" if row.kind == ITSELF else "o"
-    axis.plot(e.estimate, y, marker, ms=5, color=color, mfc=face)
+    axis.plot(middle, y, "D" if row.kind == ITSELF else "o", ms=5, color=color, mfc=face)

@@ -10,11 +10,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from tau_rnn.experiment.claims import CLAIMS, Test, judge
+from tau_rnn.experiment.claims import Test, judge
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.controls import describe_matched, is_diverse, label, reference
 from tau_rnn.experiment.effects import ITSELF, Row, effects, levels, what_is
 from tau_rnn.experiment.outcome import RunResult
+from tau_rnn.experiment.reading import reading
 from tau_rnn.experiment.statistics import Effect
 from tau_rnn.experiment.sweep import Sweep
 from tau_rnn.storage import write_text
@@ -194,7 +195,7 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
         tests = judge(rows, setting, tasks)
         if tests:
             parts += [f"## The poster's claims ({label(setting)} and its kin)",
-                      "\n".join(f"{c.number}. {c.text}" for c in CLAIMS),
+                      reading(tests), "### The tests",
                       f"Holm's p values are over the family of these {len(tests)} tests.",
                       verdict_table(tests)]  # fmt: skip
     for task in tasks:

@@ -172,13 +172,14 @@ def at_matched_loss(history, reference, value: str = "weight_change") -> tuple[f
     """
     level = max(min(row["loss"] for row in rows) for rows in (history, reference))
     return (
-        _where_loss_reaches(level, history, value),
-        _where_loss_reaches(level, reference, value),
+        where_loss_reaches(level, history, value),
+        where_loss_reaches(level, reference, value),
         level,
     )
 
 
-def _where_loss_reaches(level: float, history, value: str) -> float:
+def where_loss_reaches(level: float, history, value: str) -> float:
+    """A column of a history where the loss first gets to a level; nan if it never does."""
     before = None
     for row in history:
         if row["loss"] <= level:

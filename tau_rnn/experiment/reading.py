@@ -1,0 +1,76 @@
+"""The tests of the claims in plain words, one sentence each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from tau_rnn.experiment.claims import CLAIMS, Control, Test, over_tasks
+from tau_rnn.experiment.statistics import Effect
+
+#: What a quantity is called in a sentence.
+NAMES = {
+    "log_area_under_loss": "mean loss over training",
+    "accuracy_last5": "accuracy",
+    "weight_change": "change of W after the last step",
+    "weight_change_at_matched_loss": "change of W at the same loss",
+    "tau_eff_spread": "spread of the effective timescales",
+}
+
+
+def size(metric: str, effect: Effect) -> str:
+    """An effect in words: per cent, percentage points, or the change of a standard deviation.
+
+    >>> size("weight_change", Effect(-0.1, -0.2, 0.0, 0.04, 20))
+    '-9.5 % (-18.1 to +0.0)'
+    """
+    values = effect.estimate, effect.low, effect.high
+    if metric == "tau_eff_spread":
+        middle, low, high = (f"{v:+.3f}" for v in values)
+        return f"{middle} in the sd of ln tau_eff ({low} to {high})"
+    if metric.startswith("accuracy"):
+        middle, low, high = (f"{100 * v:+.1f}" for v in values)
+        return f"{middle} percentage points ({low} to {high})"
+    middle, low, high = (f"{100 * math.expm1(v):+.1f}" for v in values)
+    return f"{middle} % ({low} to {high})"
+
+
+def sentence(test: Test) -> str:
+    """One test in a sentence: the effect, what each control leaves of it, and the verdict."""
+    within = test.metric == "tau_eff_spread"
+    compared = "after training against before" if within else "against vanilla"
+    text = (
+        f"{test.task}, {test.dist}: {NAMES[test.metric]} {compared}: "
+        f"{size(test.metric, test.effect)}."
+    )
+    for control in test.controls:
+        text += f" {_control(test, control)}"
+    return f"{text} **{test.verdict[0].upper()}{test.verdict[1:]}.**"
+
+
+def _control(test: Test, control: Control) -> str:
+    left = "still there" if control.survives else "not there"
+    name = control.name[0].upper() + control.name[1:]
+    return f"{name}: {size(test.metric, control.effect)}, {left}."
+
+
+def reading(tests: Iterable[Test]) -> str:
+    """All claims in plain words: first over the tasks, then test by test."""
+    tests = list(tests)
+    overall = over_tasks(tests)
+    parts = []
+    for claim in CLAIMS:
+        mine = [t for t in tests if t.claim.number == claim.number]
+        if not mine:
+            continue
+        parts.append(f"### Claim {claim.number}. {claim.text}")
+        lines = []
+        for metric in claim.metrics:
+            for dist in claim.dists:
+                said = overall.get((claim.number, metric, dist))
+                if said:
+                    about = f", by the {NAMES[metric]}" if len(claim.metrics) > 1 else ""
+                    lines.append(f"- {dist}{about}: **{said}**")
+        parts.append("\n".join(lines))
+        parts.append("\n".join(f"- {sentence(t)}" for t in mine))
+    return "\n\n".join(parts)

@@ -1,0 +1,156 @@
+"""The poster's four claims, tested as validation/poster_claims_protocol.md says.
+
+    python validation/poster_claims.py                  all 680 runs, then poster_claims.md
+    python validation/poster_claims.py --workers 2      the same in two processes
+    python validation/poster_claims.py --quick          a few tiny runs: only that it all works
+
+What the store holds is not computed again, so the first line also draws the figures and writes the
+tables anew from a finished store. Exit status: 0 if every run is complete (--quick: and every check
+of the machinery passes), 1 if not. The science is not part of it: a claim that fails is a result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tau_rnn.experiment import RunConfig
+from tau_rnn.experiment.claims import CLAIMS, judge
+from tau_rnn.experiment.command import Shown, engine_for
+from tau_rnn.experiment.controls import DEFAULT_CONTROLS, POSTER, describe_matched, sweep_configs
+from tau_rnn.experiment.effects import effects, what_is
+from tau_rnn.experiment.reading import reading
+from tau_rnn.experiment.report import METHOD, effect_table, level_table, verdict_table
+from tau_rnn.experiment.sweep import Sweep, sweep
+from tau_rnn.storage import write_text
+from tau_rnn.tasks import TASKS
+
+HERE = Path(__file__).resolve().parent
+SEEDS = range(2000, 2020)
+LARGEST_FIGURE = 150_000  # bytes
+#: What is shown beside the quantities of the claims.
+SHOWN = (
+    "log_area_under_loss", "steps_to_criterion", "loss_last5", "accuracy_last5",
+    "conflict_accuracy", "pattern_accuracy", "evidence_accuracy", "value_accuracy",
+    "weight_change", "weight_change_at_matched_loss", "tau_eff_spread", "tau_eff_lengthening",
+    "tau_eff_correlation_gain", "shuffling_tau",
+)  # fmt: skip
+
+
+def confirmation() -> list[RunConfig]:
+    """The runs of the protocol."""
+    return sweep_configs(RunConfig(), POSTER, SEEDS, TASKS, DEFAULT_CONTROLS)
+
+
+def write_result(done: Sweep, base: RunConfig, folder: Path, figures: list[Path]) -> list:
+    """Write poster_claims.md into a folder; returns the tests."""
+    results = done.results()
+    rows = effects(results)
+    tests = judge(rows, base, TASKS)
+    seeds = sorted({c.seed for c in done.configs})
+    parts = [
+        "# The poster's four claims: what came out",
+        f"{len(done.folders)} of {len(done.configs)} runs are complete, {len(done.failures)} "
+        f"failed; seeds {seeds[0]} to {seeds[-1]}, {base.steps} steps, {base.units} units, dt = "
+        f"{base.dt:g} s. The hypotheses, measures, controls and rules were written down before, in "
+        "[poster_claims_protocol.md](poster_claims_protocol.md), where it also says what is the "
+        "poster's and what is our choice. This file is written by `validation/poster_claims.py` "
+        "from the stored runs.",
+    ]
+    parts += [f"- failed: {c.task}, {c.dist}, seed {c.seed}: {e}" for c, e in done.failures.items()]
+    parts += ["## Each claim in words", reading(tests)]
+    parts += ["## The tests", METHOD,
+              f"Holm's p values are over the family of all {len(tests)} tests.",
+              verdict_table(tests)]  # fmt: skip
+    parts += [
+        "## All conditions",
+        ". ".join(describe_matched(d) for d in POSTER[1:]) + ".",
+    ]
+    for task in TASKS:
+        parts += [f"### {task}", level_table(results, task)]
+    parts.append("## All paired effects")
+    for task in TASKS:
+        for metric in SHOWN:
+            chosen = [r for r in rows if r.task == task and r.metric == metric]
+            if chosen:
+                parts += [f"### {task}: {what_is(metric)}", effect_table(chosen)]
+    parts.append("## Figures")
+    for path in figures:
+        parts.append(f"![{path.stem}]({path.relative_to(folder).as_posix()})")
+    write_text(folder / "poster_claims.md", "\n\n".join(p.strip() for p in parts) + "\n")
+    return tests
+
+
+def draw(results, folder: Path) -> list[Path]:
+    """Draw the figures of a sweep as claims_*.png, small enough to be committed."""
+    from tau_rnn.plotting_sweep import plot_sweep
+
+    return plot_sweep(results, folder, prefix="claims_", largest=LARGEST_FIGURE)
+
+
+def quick(workers: int) -> int:
+    """A few tiny runs through the whole machinery; returns the exit status."""
+    base = RunConfig(units=8, steps=20, eval_every=5, batch=8, dt=0.1, test_trials=32)
+    configs = sweep_configs(base, POSTER, range(2), TASKS, DEFAULT_CONTROLS)
+    checks: list[tuple[str, bool]] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        store, text = folder / "store", folder / "poster_claims.md"
+        shown = Shown(print)
+        done = sweep(configs, engine_for(workers), store=store, progress=shown.show)
+        figures = draw(done.results(), folder / "figures")
+        tests = write_result(done, base, folder, figures)
+        first = text.read_text(encoding="utf-8")
+        expected = sum(len(c.metrics) * len(c.dists) for c in CLAIMS) * len(TASKS)
+        sizes = [path.stat().st_size for path in figures]
+        again = sweep(configs, store=store)
+        write_result(again, base, folder, figures)
+        checks += [
+            (f"all {len(configs)} runs are complete", len(done.folders) == len(configs)),
+            (f"the family has {expected} tests", len(tests) == expected),
+            ("every test has a p value", all(0 <= t.p_holm <= 1 for t in tests)),
+            ("every test has its controls", all(t.controls for t in tests)),
+            ("five figures of at most 150 kB", len(sizes) == 5 and max(sizes) <= LARGEST_FIGURE),
+            ("the second time nothing is computed", again.computed == 0),
+            ("the store gives the same text again", text.read_text(encoding="utf-8") == first),
+            ("the confirmation has 680 runs", len(confirmation()) == 680),
+        ]
+    for what, good in checks:
+        print(f"{'ok  ' if good else 'FAIL'}  {what}")
+    return 0 if all(good for _, good in checks) else 1
+
+
+def main(argv=None) -> int:
+    """Run the confirmation, or with --quick the machinery; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a few tiny runs, nothing written")
+    parser.add_argument("--store", default="runs/claims", metavar="FOLDER",
+                        help="where the runs are kept (default: runs/claims)")  # fmt: skip
+    parser.add_argument("--workers", type=int, default=1, metavar="P", help="processes")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead")
+    args = parser.parse_args(argv)
+    if args.quick:
+        return quick(args.workers)
+    shown = Shown(print)
+    try:
+        done = sweep(confirmation(), engine_for(args.workers, args.scheduler), store=args.store,
+                     progress=shown.show)  # fmt: skip
+    except KeyboardInterrupt:
+        print("Interrupted; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except ValueError as error:
+        print(f"poster_claims: {error}", file=sys.stderr)
+        return 2
+    finally:
+        shown.close()
+    figures = draw(done.results(), HERE / "figures")
+    tests = write_result(done, RunConfig(), HERE, figures)
+    print(verdict_table(tests))
+    print(f"{done.computed} runs computed, {done.reused} were stored, {len(done.failures)} failed")
+    return 1 if done.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
