@@ -78,6 +78,8 @@ def centred(rates, group, center):
     n_trials = rates.shape[0]
     if n_trials == 1:
         y = rates.copy()
+    elif group.max() == 0:
+        y = rates - rates.mean(axis=0)
     else:
         y = np.empty_like(rates)
         for g in range(group.max() + 1):
@@ -109,6 +111,20 @@ def trial_autocovariance(y, n_lags):
     spectrum = fft.rfft(y, size, axis=-1)
     power = spectrum.real**2 + spectrum.imag**2
     return fft.irfft(power, size, axis=-1)[..., :n_lags] / (n - np.arange(n_lags))
+
+
+def add_trial_means(c, y, means):
+    """Autocovariance of y + mean from that of y, for y of mean zero; last axes lags and time.
+
+    sum_t (y_t + m)(y_(t+k) + m) / K = c(k) + m (Y_K - Y_k) / K + m^2, with Y_j the sum of the
+    first j samples and K = n - k. Cheaper than a second FFT, and loses nothing where offsets are
+    large, since they are added, not subtracted.
+    """
+    n = y.shape[-1]
+    k = np.arange(n)
+    Y = np.concatenate([np.zeros(y.shape[:-1] + (1,)), np.cumsum(y, axis=-1)], axis=-1)
+    edges = (Y[..., :0:-1] - Y[..., :n]) / (n - k)
+    return c + means[..., None] * (edges + means[..., None])
 
 
 def check_rates(rates):

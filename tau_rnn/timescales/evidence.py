@@ -89,15 +89,15 @@ def nugget_at_lag0(c_trials, fit, moved, s, dof):
     return np.maximum(excess[:, 0] / share, 0), shows
 
 
-def offsets(rows, p, dof):
+def offsets(rows, means, dof):
     """Variance of the trial means against what the fit of E predicts.
 
     Parameters
     ----------
     rows : Rows
         Fits with center "trial".
-    p : ndarray, shape (rows, M, n)
-        Rates less their condition mean.
+    means : ndarray, shape (rows, M)
+        Trial means of the rates less their condition mean.
     dof : int
         Trials less conditions.
 
@@ -112,12 +112,12 @@ def offsets(rows, p, dof):
     )
     slope = fit.amplitude * (up - down) / (2 * sh.EPS)
     moved = rows.influence[:, :, 0] * at[:, None] + rows.influence[:, :, 1] * slope[:, None]
-    return compare_offsets(p, fit.amplitude * at + rows.nugget / s.n, moved, dof)
+    return compare_offsets(means, fit.amplitude * at + rows.nugget / s.n, moved, dof)
 
 
-def compare_offsets(p, predicted, moved, dof):
+def compare_offsets(means, predicted, moved, dof):
     """`offsets` from the predicted variance (rows,) and each trial's influence on it (rows, M)."""
-    squares = p.mean(axis=2) ** 2
+    squares = means**2
     found = np.maximum(squares.mean(axis=1), sh.TINY)
     predicted = np.maximum(predicted, sh.TINY)
     by_trial = squares / found[:, None] - 1 - moved / predicted[:, None]

@@ -10,6 +10,7 @@ from tau_rnn.checks import check_dt, nearest
 from tau_rnn.timescales import evidence, mixture
 from tau_rnn.timescales import shapes as sh
 from tau_rnn.timescales.autocovariance import (
+    add_trial_means,
     centred,
     check_rates,
     group_labels,
@@ -23,7 +24,7 @@ MIN_SAMPLES = 10  # per trial
 MIN_TRIALS = 10  # beyond the number of conditions, for anything that needs a spread over trials
 MIN_RESAMPLED = 5  # the same, for the bootstrap
 Z_OFFSETS = 1.64  # one-sided 5 %: the intended false-alarm rate of the automatic switch
-CHUNK = 2**23  # numbers held at once in the autocovariances of single trials (64 MB)
+CHUNK = 2**20  # numbers held at once in the autocovariances of single trials (8 MB: the cache)
 
 
 class TimescaleResult(NamedTuple):
@@ -142,26 +143,26 @@ def _prepare(rates, group):
     x[~finite] = 0
     size = np.abs(x).max(axis=(1, 2))
     x = x / np.where(size > 0, size, 1)[:, None, None]  # squares neither overflow nor vanish
-    x = np.moveaxis(x, 0, 2)
-    y = np.moveaxis(centred(x, group, "trial"), 2, 0)
+    p = np.moveaxis(centred(np.moveaxis(x, 0, 2), group, "psth"), 2, 0)
+    means = p.mean(axis=2)
+    y = p - means[:, :, None]
     flat = np.abs(y).max(axis=(1, 2)) <= 1e-12  # of the largest rate: rounding, not fluctuation
     flag[(flag == "") & (n < MIN_SAMPLES)] = "too_few_samples"
     flag[(flag == "") & flat] = "constant"
-    p = np.moveaxis(centred(x, group, "psth"), 2, 0)
-    return p, y, size, flag
+    return y, means, size, flag
 
 
 def _fit_chunk(rates, group, o):
     """Everything of TimescaleResult that has a unit axis, as a dict of arrays, units first."""
     n_trials, n, _ = rates.shape
-    p, y, size, flag = _prepare(rates, group)
+    y, means, size, flag = _prepare(rates, group)
     out = _blank(len(flag), n)
     live = np.flatnonzero(flag == "")
     if len(live):
         s = sh.Setting(n, o.dt, "trial", o.window)
         c_trials = trial_autocovariance(y[live], n)
         rows = evidence.fit_center(c_trials, s, o.use_lag0, o.dof, o.enough)
-        ratio, z = _judge_offsets(rows, p[live], o)
+        ratio, z = _judge_offsets(rows, means[live], o)
         drift = o.enough & (z > Z_OFFSETS)
         psth = np.full(len(live), o.center == "psth")
         if o.center == "auto" and o.enough and o.model != "cos":
@@ -170,10 +171,11 @@ def _fit_chunk(rates, group, o):
             own = rows.take(~psth)
             _report(out, flag, own, *_decays(own, o), live[~psth], o)
         if psth.any():
-            c_trials = trial_autocovariance(p[live[psth]], n)
+            units = live[psth]
+            c_trials = add_trial_means(c_trials[psth], y[units], means[units])
             s = s._replace(center="psth")
             rows = evidence.fit_center(c_trials, s, o.use_lag0, o.dof, o.enough)
-            _report(out, flag, rows, *_decays(rows, o), live[psth], o)
+            _report(out, flag, rows, *_decays(rows, o), units, o)
         out["dc_ratio"][live] = ratio
         for i in live[drift]:
             flag[i] = ",".join(filter(None, [flag[i], "dc_drift"]))
@@ -186,18 +188,18 @@ def _fit_chunk(rates, group, o):
     return out
 
 
-def _judge_offsets(rows, p, o):
+def _judge_offsets(rows, means, o):
     """`evidence.offsets` under the model asked for."""
     if o.model == "cos":
         decay = cos_decay(rows, None, o.dof)
         predicted = sh.variance_of_mean(decay.gamma(rows.s), rows.s) + decay.nugget / rows.s.n
-        ratio, _ = evidence.compare_offsets(p, predicted, np.zeros(p.shape[:2]), o.dof)
-        return ratio, np.zeros(len(p))
-    ratio, z = evidence.offsets(rows, p, o.dof)
+        ratio, _ = evidence.compare_offsets(means, predicted, np.zeros(means.shape), o.dof)
+        return ratio, np.zeros(len(means))
+    ratio, z = evidence.offsets(rows, means, o.dof)
     if o.model != "exp":
         one = evidence.exp_decay(rows, None, o.dof)
         decay, used = mixture.replace_by_pairs(rows, one, o.dof, None, o.model == "two_exp")
-        pairs, pair_ratio, pair_z = mixture.pair_offsets(rows, decay, used, p, o.dof)
+        pairs, pair_ratio, pair_z = mixture.pair_offsets(rows, decay, used, means, o.dof)
         ratio[pairs], z[pairs] = pair_ratio, pair_z
     return ratio, z
 

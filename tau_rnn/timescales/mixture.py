@@ -181,7 +181,7 @@ def replace_by_pairs(rows, decay, dof, resamples, forced):
     return decay, used
 
 
-def pair_offsets(rows, decay, used, p, dof):
+def pair_offsets(rows, decay, used, means, dof):
     """`offsets` of the rows that have two exponentials: their indices, ratios and z."""
     s = rows.s
     index = np.array([i for i, bins in used.items() if bins is not None], dtype=int)
@@ -198,5 +198,5 @@ def pair_offsets(rows, decay, used, p, dof):
         by_trial = bins(d) @ np.linalg.pinv(J)  # (M, 4): amplitudes, log taus
         moved[row] = by_trial @ np.concatenate([variance[0][row], slope[row]])
     predicted = np.sum(a * variance[0], axis=1) + decay.nugget[index] / s.n
-    ratio, z = compare_offsets(p[index], predicted, moved, dof)
+    ratio, z = compare_offsets(means[index], predicted, moved, dof)
     return index, ratio, z
