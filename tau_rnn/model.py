@@ -266,7 +266,7 @@ def integrate(params, a, phi_of, u, noise, x, r) -> None:
     weights = a * np.vstack([params.W_in.T, params.b])
     np.dot(with_ones(u, x.dtype).reshape(T * B, -1), weights, out=x[1:].reshape(T * B, N))
     aW_T = np.multiply(a, params.W.T, order="C")
-    leak = np.tile(1 - a, (B, 1))
+    leak, gain = np.tile(1 - a, (B, 1)), np.tile(a, (B, 1))
     current = np.empty_like(x[0])
     xs, rs = list(x), list(r)  # views of the time slices, made once
     for t in range(T):
@@ -274,7 +274,7 @@ def integrate(params, a, phi_of, u, noise, x, r) -> None:
         x_next += np.dot(rs[t], aW_T, out=current)
         x_next += np.multiply(leak, xs[t], out=current)
         if noise is not None:
-            x_next += np.multiply(a, noise[t], out=current)
+            x_next += np.multiply(gain, noise[t], out=current)
         phi_of(x_next, out=rs[t + 1])
 
 

@@ -191,9 +191,9 @@ def unflatten(vector, like: Params, fields) -> Params:
     """Params whose given fields are views into the vector, and whose others are those of like."""
     views, start = {}, 0
     for f in fields:
-        shape = getattr(like, f).shape
-        stop = start + int(np.prod(shape))
-        views[f] = vector[start:stop].reshape(shape)
+        value = getattr(like, f)
+        stop = start + value.size
+        views[f] = vector[start:stop].reshape(value.shape)
         start = stop
     return like._replace(**views)
 
