@@ -1,0 +1,595 @@
+"""The experiment: configurations, runs that are pure functions of them, pairing, the store."""
+
+import dataclasses
+import json
+import pickle
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tau_rnn.discretisation import alpha
+from tau_rnn.experiment import (
+    RunConfig,
+    RunResult,
+    evaluate,
+    finish,
+    iterate,
+    load_run,
+    run_one,
+    save_run,
+    store,
+)
+from tau_rnn.experiment.running import (
+    STREAMS,
+    draw_tau,
+    initial_params,
+    make_held_out,
+    outputs,
+    streams,
+)
+from tau_rnn.model import Params, forward, private_noise
+from tau_rnn.storage import StoreError, read_arrays, write_arrays, write_json
+from tau_rnn.taus import sample_tau
+from tau_rnn.training import NonFiniteLoss
+
+DISTS = ("vanilla", "normal", "uniform", "bimodal", "lognormal", "gamma", "constant:0.61")
+TINY = RunConfig(units=8, steps=10, dt=0.1, batch=4, test_trials=40, eval_every=4, lr=0.02)
+#: For every field, another value than TINY's.
+OTHERS = {
+    "task": "integrate_and_remember", "dist": "uniform", "match": "harmonic", "units": 9,
+    "steps": 11, "batch": 5, "dt": 0.05, "lr": 0.01, "gain": 1.1, "seed": 1, "train": ("W",),
+    "optimizer": "sgd", "momentum": 0.8, "lr_scale": "tau", "clip": 0.5, "rate_penalty": 0.1,
+    "phi": "relu", "method": "euler", "dtype": "float64", "test_trials": 41, "eval_every": 5,
+}  # fmt: skip
+
+
+def bits(arrays):
+    return [np.asarray(a).tobytes() for a in arrays]
+
+
+def same_result(a: RunResult, b: RunResult) -> bool:
+    """Equal to the last bit, but for the time it took."""
+    timeless = ({k: v for k, v in r.metrics.items() if k != "seconds"} for r in (a, b))
+    return (
+        a.config == b.config
+        and len(set(map(repr, timeless))) == 1
+        and repr(a.history) == repr(b.history)
+        and all(bits(x) == bits(y) for x, y in ((a.initial, b.initial), (a.final, b.final)))
+        and list(a.units) == list(b.units)
+        and bits(a.units.values()) == bits(b.units.values())
+    )
+
+
+@pytest.fixture(scope="module")
+def result() -> RunResult:
+    return run_one(TINY)
+
+
+# --- configurations ------------------------------------------------------------------------------
+
+
+def test_others_are_all_fields_and_differ():
+    defaults = {f.name: getattr(TINY, f.name) for f in dataclasses.fields(RunConfig)}
+    assert OTHERS.keys() == defaults.keys()
+    assert all(defaults[name] != value for name, value in OTHERS.items())
+
+
+@given(st.sets(st.sampled_from(sorted(OTHERS))))
+def test_a_configuration_survives_json_and_pickle(names):
+    config = TINY.but(**{name: OTHERS[name] for name in names})
+    text = json.dumps(config.to_json(), allow_nan=False)
+    for back in (RunConfig.from_json(json.loads(text)), pickle.loads(pickle.dumps(config))):
+        assert back == config and hash(back) == hash(config) and back.key == config.key
+    assert set(config.differences(TINY)) == names
+    for name, (mine, theirs) in config.differences(TINY).items():
+        assert (mine, theirs) == (config.to_json()[name], TINY.to_json()[name])
+
+
+def test_every_field_is_part_of_the_key():
+    keys = Counter([TINY.key, *(TINY.but(**{name: value}).key for name, value in OTHERS.items())])
+    assert len(keys) == 1 + len(OTHERS)
+    assert all(len(key) == 12 and int(key, 16) >= 0 for key in keys)
+
+
+def test_the_version_of_the_experiment_is_part_of_the_key(monkeypatch):
+    before = TINY.key
+    monkeypatch.setattr("tau_rnn.experiment.config.EXPERIMENT_VERSION", -1)
+    assert TINY.key != before
+
+
+@pytest.mark.parametrize(
+    "a, b",
+    [
+        ({"dist": "normal:mean=1,sd=0.2"}, {"dist": "normal"}),
+        ({"dist": "constant:1"}, {"dist": "vanilla"}),
+        ({"train": "default"}, {}),
+        ({"train": ["b_out", "W_out"]}, {"train": "readout"}),
+        ({"lr": 1}, {"lr": 1.0}),
+        ({"dt": np.float64(0.1)}, {"dt": 0.1}),
+        ({"units": np.int64(8)}, {"units": 8}),
+        ({"seed": 2.0}, {"seed": 2}),
+    ],
+)
+def test_two_ways_to_say_the_same_are_one_configuration(a, b):
+    assert TINY.but(**a) == TINY.but(**b) and TINY.but(**a).key == TINY.but(**b).key
+
+
+def test_a_file_of_tau_counts_by_its_values(tmp_path):
+    path = tmp_path / "tau.txt"
+    path.write_text(" ".join(["0.5"] * 8))
+    first = TINY.but(dist=f"file:{path}")
+    path.rename(tmp_path / "other.txt")
+    assert TINY.but(dist=f"file:{tmp_path / 'other.txt'}").key == first.key
+    path.write_text(" ".join(["0.6"] * 8))
+    assert TINY.but(dist=f"file:{path}").key != first.key
+    np.testing.assert_array_equal(initial_params(first).tau, np.full(8, 0.5, np.float32))
+
+
+def test_a_configuration_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TINY.units = 9
+    assert TINY.but(units=9) == dataclasses.replace(TINY, units=9) != TINY
+
+
+@pytest.mark.parametrize(
+    "field, value, message",
+    [
+        ("task", "multi_timescales", "unknown task .* did you mean 'multi_timescale'"),
+        ("dist", "nromal", "unknown distribution 'nromal'; did you mean 'normal'"),
+        ("dist", "normal:sd=-1", "sd"),
+        ("dist", "constant:0", "constant"),
+        ("dist", "file:nowhere.npy", "cannot read .*nowhere"),
+        ("match", "harmonics", "match: unknown 'harmonics'; did you mean 'harmonic'"),
+        ("phi", "tahn", "did you mean 'tanh'"),
+        ("method", "exponental", "method: unknown .* did you mean 'exponential'"),
+        ("optimizer", "adams", "optimizer: .* did you mean 'adam'"),
+        ("lr_scale", "taus", "lr_scale: .* did you mean 'tau'"),
+        ("dtype", "flaot32", "dtype: unknown 'flaot32'; did you mean 'float32'"),
+        ("dtype", "complex128", "dtype: .* Allowed: float32, float64"),
+        ("train", "W,Win", "train: .*'Win'; did you mean 'W_in'"),
+        ("train", [], "train: names no parameter"),
+        ("units", 0, "units: must be a whole number >= 1, got 0"),
+        ("units", 8.5, "units: .* got 8.5"),
+        ("units", True, "units: .* got True"),
+        ("units", "many", "units: .* got 'many'"),
+        ("steps", float("inf"), "steps: .* got inf"),
+        ("steps", -1, "steps: .* got -1"),
+        ("batch", float("nan"), "batch: .* got nan"),
+        ("seed", -1, "seed: must be a whole number >= 0"),
+        ("test_trials", 0, "test_trials"),
+        ("eval_every", 0, "eval_every"),
+        ("dt", 0, "dt: the time step must be a positive"),
+        ("dt", float("nan"), "dt"),
+        ("dt", 0.03, "dt = 0.03"),
+        ("lr", 0, "lr: must be finite and > 0"),
+        ("lr", "fast", "lr: must be a number, got 'fast'"),
+        ("gain", -0.1, "gain: must be finite and >= 0"),
+        ("gain", float("inf"), "gain"),
+        ("momentum", 1, "momentum"),
+        ("clip", 0, "clip"),
+        ("rate_penalty", -1, "rate_penalty"),
+    ],
+)
+def test_a_bad_field_is_refused_by_name(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        RunConfig(**{field: value})
+
+
+def test_an_unknown_field_is_refused_with_the_nearest():
+    with pytest.raises(ValueError, match="unknown field 'unit'; did you mean 'units'"):
+        RunConfig.from_json({"unit": 8})
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"method": "euler", "dist": "constant:0.04"}, "dt: an Euler step of 0.1 s is unstable"),
+        ({"train": "+tau", "dist": "constant:0.08"}, "tau: to be trained"),
+        ({"dist": "values:1,2,3"}, "tau: has 3 values, but the network has 8 units"),
+    ],
+)
+def test_tau_that_do_not_suit_the_run_are_refused_before_it_starts(changes, message):
+    with pytest.raises(ValueError, match=message):
+        initial_params(TINY.but(**changes))
+
+
+# --- pairing -------------------------------------------------------------------------------------
+
+
+def test_streams_are_independent_of_each_other_and_reproducible():
+    drawn = {k: rng.integers(2**62) for k, rng in streams(3).items()}
+    assert list(drawn) == list(STREAMS) and len(set(drawn.values())) == len(STREAMS)
+    again, other = streams(3), streams(4)
+    for name in reversed(STREAMS):  # whichever is drawn from first
+        assert again[name].integers(2**62) == drawn[name] != other[name].integers(2**62)
+
+
+PAIRS = [
+    *({"dist": dist} for dist in DISTS if dist != "normal"),
+    {"match": "harmonic"},
+    {"train": "+tau"},
+    {"lr_scale": "tau"},
+]
+
+
+@pytest.mark.parametrize("changes", PAIRS, ids=lambda c: "-".join(map(str, c.values())))
+def test_runs_that_differ_in_tau_share_weights_trials_and_noise(changes):
+    config = TINY.but(dtype="float64", seed=5)
+    pair = config, config.but(**changes)
+    a, b = map(initial_params, pair)
+    for field in ("W", "W_in", "b", "W_out", "b_out", "x0"):
+        np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
+    for x, y in zip(make_held_out(config, a), make_held_out(pair[1], b)):
+        assert bits(leaves(x)) == bits(leaves(y))
+    # The training trials and the noise of each step come from generators that stay in step.
+    for x, y in zip(*(iterate(c.but(steps=3)) for c in pair)):
+        for name in ("trials_rng", "noise_rng"):
+            one, two = (getattr(s.training, name).bit_generator.state for s in (x, y))
+            assert repr(one) == repr(two)
+    noises = [
+        private_noise(p, c.dt, 0.2, 6, 2, streams(5)["noise"], method=c.method)
+        / np.sqrt(2 / alpha(p.tau, c.dt, c.method))
+        for p, c in zip((a, b), pair)
+    ]
+    np.testing.assert_allclose(*noises, rtol=1e-12)
+
+
+def leaves(value):
+    return [x for item in value for x in leaves(item)] if isinstance(value, tuple) else [value]
+
+
+@pytest.mark.parametrize("dist", ["uniform", "lognormal", "gamma"])
+def test_units_keep_their_quantile_of_tau(dist):
+    a, b = (initial_params(TINY.but(dist=d, units=40)).tau for d in ("normal", dist))
+    np.testing.assert_array_equal(a.argsort(), b.argsort())
+
+
+def test_another_seed_changes_everything():
+    a, b = (initial_params(TINY.but(seed=seed)) for seed in (0, 1))
+    for field in ("W", "W_in", "W_out", "tau"):
+        assert not np.isclose(getattr(a, field), getattr(b, field)).any()
+    tests = [make_held_out(TINY.but(seed=seed), p) for seed, p in enumerate((a, b))]
+    assert not np.array_equal(tests[0].trials.u, tests[1].trials.u)
+
+
+def test_matching_gives_a_harmonic_mean_of_one_second():
+    rng = np.random.default_rng(0)
+    tau = draw_tau(TINY.but(dist="uniform", match="harmonic"), rng)
+    np.testing.assert_allclose(np.mean(1 / tau), 1, rtol=1e-12)
+    plain = sample_tau("uniform", 8, np.random.default_rng(0))
+    np.testing.assert_allclose(tau / plain, tau[0] / plain[0], rtol=1e-12)
+
+
+# --- runs ----------------------------------------------------------------------------------------
+
+
+def test_the_same_configuration_gives_the_same_bits(result):
+    again = run_one(TINY)
+    assert same_result(result, again)
+    assert result.metrics["seconds"] > 0 and again.metrics["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dtype": "float64", "task": "integrate_and_remember", "train": "all", "lr_scale": "tau"},
+        {"dist": "vanilla", "phi": "relu", "method": "euler", "optimizer": "sgd", "gain": 0.0},
+    ],
+    ids=["float64, all fields", "vanilla, relu, sgd"],
+)
+def test_runs_of_other_settings(changes):
+    config = TINY.but(**changes)
+    r = run_one(config)
+    assert all(p.dtype == np.dtype(config.dtype) for p in (*r.initial, *r.final))
+    for name in Params._fields:
+        moved = not np.array_equal(getattr(r.initial, name), getattr(r.final, name))
+        assert moved == (name in config.train), name
+    assert all(np.isfinite(row["loss"]) and 0 <= row["accuracy"] <= 1 for row in r.history)
+    json.dumps(r.metrics)
+    if config.dist == "vanilla":
+        assert r.metrics["tau_eff_correlation_after"] is None
+    if config.gain == 0:
+        assert np.isnan(r.metrics["weight_change"])
+
+
+def test_metrics_are_those_of_the_history_and_of_the_networks(result):
+    m, history = result.metrics, result.history
+    assert [row["step"] for row in history] == [0, 4, 8, 10] and m["steps"] == 10
+    task_scores = ("conflict_accuracy", "pattern_accuracy", "evidence_accuracy")
+    for name in ("accuracy", "loss", "weight_change", *task_scores):
+        assert m[name] == history[-1][name]
+    assert m["accuracy_initial"] == history[0]["accuracy"]
+    assert m["loss_initial"] == history[0]["loss"]
+    for name in ("accuracy", "loss"):
+        mean = sum(row[name] for row in history) / 4  # of the last five there are four
+        assert m[f"{name}_last5"] == pytest.approx(mean, rel=1e-12)
+    losses = [row["loss"] for row in history]
+    area = sum(
+        (b - a) * (x + y) / 2 for a, b, x, y in zip([0, 4, 8], [4, 8, 10], losses, losses[1:])
+    )
+    assert m["log_area_under_loss"] == pytest.approx(np.log(area / 10), rel=1e-12)
+    W0, W = (p.W.astype(float) for p in (result.initial, result.final))
+    change = np.sqrt(((W - W0) ** 2).sum() / (W0**2).sum())
+    assert m["weight_change"] == pytest.approx(change, rel=1e-12)
+    rows = np.sqrt(((W - W0) ** 2).sum(axis=1))
+    np.testing.assert_allclose(result.units["weight_change"], rows, rtol=1e-12)
+    scores = evaluate(TINY, result.final, make_held_out(TINY, result.initial))
+    assert all(m[name] == value for name, value in scores.items())
+    for when in ("before", "after"):
+        tau_eff = result.units[f"tau_eff_{when}"]
+        assert tau_eff.shape == (8,) and np.isfinite(tau_eff).all()
+        median = m[f"tau_eff_median_{when}"]
+        assert median == pytest.approx(np.exp(np.median(np.log(tau_eff))), rel=1e-12)
+        assert m[f"tau_eff_unfitted_{when}"] == 0
+    np.testing.assert_array_equal(result.units["tau_before"], result.initial.tau)
+
+
+@pytest.mark.parametrize(
+    "accuracies, expected",
+    [([0.5, 0.9, 0.7, 1.0], 4), ([0.95, 0.5, 0.5, 0.5], 0), ([0.5, 0.8, 0.89, 0.899], None)],
+)
+def test_steps_to_criterion_is_the_first_evaluation_at_nine_tenths(accuracies, expected):
+    *_, last = iterate(TINY)
+    for row, accuracy in zip(last.history, accuracies):
+        row["accuracy"] = accuracy
+    assert finish(TINY, last, parts=()).metrics["steps_to_criterion"] == expected
+
+
+def test_the_training_loss_is_the_mean_since_the_last_evaluation():
+    losses = [state.training.loss for state in iterate(TINY)]
+    *_, last = iterate(TINY)
+    rows = last.history
+    assert np.isnan(rows[0]["train_loss"]) and np.isnan(losses[0]) and len(losses) == 11
+    for row, since in zip(rows[1:], (losses[1:5], losses[5:9], losses[9:])):
+        assert row["train_loss"] == pytest.approx(np.mean(since), rel=1e-12)
+
+
+@pytest.mark.parametrize("method", ["euler", "exponential"])
+def test_outputs_of_the_held_out_trials_are_those_of_forward_with_private_noise(method):
+    # test_trials beyond one batch of an evaluation, and not a multiple of it.
+    config = TINY.but(dtype="float64", method=method, test_trials=130)
+    params, task = initial_params(config), config.make_task()
+    held_out = make_held_out(config, params)
+    T, B = held_out.trials.u.shape[:2]
+    # As private_noise draws it for these tau, from the same stream.
+    noise = private_noise(
+        params, config.dt, task.noise, T, B, streams(config.seed)["test_noise"], method=method
+    )
+    y = forward(params, held_out.trials.u, config.dt, method=method, noise=noise).y
+    np.testing.assert_allclose(outputs(config, params, held_out), y, rtol=1e-9, atol=1e-12)
+
+
+def test_accuracy_with_shuffled_tau_is_that_of_permuted_networks(result):
+    held_out, rng = make_held_out(TINY, result.initial), streams(TINY.seed)["analysis"]
+    accuracies = []
+    for _ in range(3):
+        tau = rng.permutation(result.final.tau)
+        accuracies.append(evaluate(TINY, result.final._replace(tau=tau), held_out)["accuracy"])
+    assert result.metrics["accuracy_shuffled_tau"] == pytest.approx(np.mean(accuracies), rel=1e-12)
+
+
+def test_a_run_that_diverges_says_so():
+    with pytest.raises(NonFiniteLoss, match="step 1: the update is not finite"):
+        run_one(TINY.but(lr=1e39))
+
+
+# --- checkpoints ---------------------------------------------------------------------------------
+
+RESUMED = TINY.but(steps=6, train="+tau", lr_scale="tau", lr=0.05)
+
+
+@pytest.mark.parametrize("changes", [{}, {"dtype": "float64", "optimizer": "sgd"}])
+def test_a_run_goes_on_from_any_checkpoint_bit_for_bit(tmp_path, changes):
+    config = RESUMED.but(**changes)
+    whole = None
+    for state in iterate(config):
+        folder = tmp_path / str(state.training.step)
+        store.begin(folder, config)
+        store.save_checkpoint(folder, config, state)
+        whole = state
+    expected = finish(config, whole, parts=())
+    for step in range(config.steps + 1):
+        saved = store.load_checkpoint(tmp_path / str(step), config)
+        assert saved.training.step == step
+        *_, last = [saved, *iterate(config, saved)]
+        assert last.training.step == config.steps
+        assert bits(last.training.params) == bits(whole.training.params), f"from step {step}"
+        assert repr(last.history) == repr(whole.history), f"from step {step}"
+        assert bits(last.training[2:4]) == bits(whole.training[2:4])
+    assert same_result(finish(config, last, parts=()), expected)
+
+
+def test_the_seconds_of_a_resumed_run_add_up(tmp_path):
+    *_, state = iterate(RESUMED.but(steps=2))
+    state = state._replace(seconds=1000.0)
+    *_, last = iterate(RESUMED.but(steps=3), state)
+    assert 1000 < last.seconds < 1060
+
+
+@pytest.fixture
+def interrupted(tmp_path):
+    folder = tmp_path / "run"
+    states = iterate(RESUMED)
+    for _ in range(3):
+        state = next(states)
+    store.begin(folder, RESUMED)
+    store.save_checkpoint(folder, RESUMED, state)
+    return folder
+
+
+def refused(folder, message):
+    path = folder / "checkpoint.npz"
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=message) as caught:
+        store.load_checkpoint(folder, RESUMED)
+    assert str(path) in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_a_truncated_checkpoint_is_refused_by_name(interrupted):
+    whole = (interrupted / "checkpoint.npz").read_bytes()
+    for part in (0, 1, 100, len(whole) // 2, len(whole) - 1):
+        (interrupted / "checkpoint.npz").write_bytes(whole[:part])
+        refused(interrupted, "damaged")
+
+
+def test_the_checkpoint_of_other_settings_is_refused(interrupted):
+    with pytest.raises(StoreError, match=r"checkpoint\.npz: the checkpoint of another run"):
+        store.load_checkpoint(interrupted, RESUMED.but(seed=1))
+
+
+def test_foreign_files_are_refused_as_checkpoints(interrupted):
+    path = interrupted / "checkpoint.npz"
+    arrays = read_arrays(path)
+    write_arrays(path, {"W": np.zeros(3)})
+    refused(interrupted, "lacks meta")
+    write_arrays(path, {**arrays, "meta": np.array("{")})
+    refused(interrupted, "not a checkpoint")
+    for change, message in (
+        ({"format": "another program's"}, "not a checkpoint of this version"),
+        ({"format_version": 99}, "not a checkpoint of this version"),
+        ({"noise_rng": {"bit_generator": "SFC65"}}, "unknown random generator"),
+        ({"trials_rng": {"bit_generator": "SFC64", "state": {"state": [1]}}}, "random generator"),
+        ({"trials_rng": None}, "random generator"),
+    ):
+        meta = {**json.loads(str(arrays["meta"])), **change}
+        write_arrays(path, {**arrays, "meta": np.array(json.dumps(meta))})
+        refused(interrupted, message)
+    for key in ("step", "history", "key"):
+        meta = json.loads(str(arrays["meta"]))
+        del meta[key]
+        write_arrays(path, {**arrays, "meta": np.array(json.dumps(meta))})
+        refused(interrupted, "not a checkpoint")
+
+
+def test_no_checkpoint_is_said(tmp_path):
+    with pytest.raises(StoreError, match="there is no checkpoint to resume from"):
+        store.load_checkpoint(tmp_path, RESUMED)
+
+
+# --- the store -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stored(result, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / store.run_name(TINY)
+    save_run(folder, result)
+    return folder
+
+
+def test_a_run_comes_back_as_it_was_saved(result, stored):
+    back = load_run(stored)
+    assert same_result(result, back) and back.metrics["seconds"] == result.metrics["seconds"]
+    assert load_run(str(stored)).config == TINY
+    for a, b in zip((*result.initial, *result.final), (*back.initial, *back.final)):
+        assert a.dtype == b.dtype and a.shape == b.shape
+
+
+def test_the_files_of_a_run(stored):
+    assert sorted(p.name for p in stored.iterdir()) == [
+        "config.json", "final.npz", "history.csv", "initial.npz", "metrics.json", "units.npz",
+    ]  # fmt: skip
+    config = json.loads((stored / "config.json").read_text())
+    assert config["settings"] == TINY.to_json() and config["key"] == TINY.key
+    assert {"tau_rnn", "python", "numpy", "scipy"} <= config["versions"].keys()
+    with np.load(stored / "final.npz", allow_pickle=False) as file:
+        assert sorted(file.files) == sorted(Params._fields)
+    header = (stored / "history.csv").read_text().splitlines()[0].split(",")
+    assert header[:4] == ["step", "train_loss", "loss", "accuracy"]
+
+
+@pytest.mark.parametrize("name", store.FILES[1:5] + ("config.json", "metrics.json"))
+@pytest.mark.parametrize("damage", ["truncated", "empty", "foreign", "missing"])
+def test_a_damaged_entry_is_named(stored, tmp_path, name, damage):
+    folder = tmp_path / "run"
+    shutil.copytree(stored, folder)
+    path = folder / name
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        new = {"truncated": content[: len(content) // 2], "empty": b"", "foreign": b"[1, 2]\n"}
+        path.write_bytes(new[damage])
+    with pytest.raises(StoreError) as caught:
+        load_run(folder)
+    assert name in str(caught.value) and str(folder) in str(caught.value)
+
+
+def test_a_configuration_of_another_version_is_named(stored, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(stored, folder)
+    content = json.loads((folder / "config.json").read_text())
+    for change, message in (
+        ({"format_version": 99}, r"config\.json: format version 99"),
+        ({"format": "x"}, r"config\.json: not the configuration of a run"),
+        ({"settings": {"unit": 3}}, "unknown field 'unit'"),
+        ({"settings": {"units": 0}}, "units"),
+        ({"settings": 3}, r"config\.json"),
+    ):
+        write_json(folder / "config.json", {**content, **change})
+        with pytest.raises(StoreError, match=message):
+            load_run(folder)
+
+
+def test_a_run_is_found_by_its_key_under_either_name(tmp_path):
+    default = RunConfig()
+    assert store.find(tmp_path, default) == tmp_path / "multi_timescale-normal-seed0"
+    keyed = tmp_path / f"multi_timescale-normal-seed0-{TINY.key}"
+    assert store.find(tmp_path, TINY) == keyed
+    store.begin(tmp_path / "multi_timescale-normal-seed0", TINY)
+    assert store.find(tmp_path, TINY) == tmp_path / "multi_timescale-normal-seed0"
+    assert store.find(tmp_path, default).name == f"multi_timescale-normal-seed0-{default.key}"
+
+
+@pytest.mark.parametrize("dist", ["normal:mean=1,sd=0.3", "values:" + ",".join(["0.5"] * 50)])
+def test_names_of_runs_suit_file_systems(dist):
+    name = store.run_name(TINY.but(dist=dist, units=50))
+    assert len(name) < 80 and not set(name) & set('<>:"/\\|?* ')
+    assert name.startswith("multi_timescale-") and name.endswith("-seed0")
+
+
+def test_no_old_number_is_taken_for_a_new_one(stored, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(stored, folder)
+    (folder / "figure.png").write_bytes(b"old")
+    (folder / "checkpoint.npz").write_bytes(b"old")
+    (folder / "notes.txt").write_text("the user's own")
+    store.begin(folder, TINY.but(seed=1))  # and here it is killed
+    assert not store.is_complete(folder)
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "notes.txt"]
+    with pytest.raises(StoreError, match="not complete"):
+        load_run(folder)
+
+
+def test_the_checkpoint_of_the_same_run_is_kept_until_it_is_complete(interrupted):
+    store.begin(interrupted, RESUMED)
+    saved = store.load_checkpoint(interrupted, RESUMED)
+    *_, last = iterate(RESUMED, saved)
+    (interrupted / ".final.npz.x7.part").write_bytes(b"of a write that was killed")
+    save_run(interrupted, finish(RESUMED, last, parts=()))
+    assert store.is_complete(interrupted)
+    assert not {"checkpoint.npz", ".final.npz.x7.part"} & {p.name for p in interrupted.iterdir()}
+
+
+# --- what training achieves ----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dist", ["vanilla", "normal", "uniform", "bimodal"])
+def test_every_distribution_learns_the_memory_task(dist):
+    *_, last = iterate(RunConfig(dist=dist))
+    assert last.training.step == 400
+    assert last.history[-1]["accuracy"] >= 0.95
+
+
+@pytest.mark.slow
+def test_training_the_readout_alone_does_not_solve_the_integration_task():
+    *_, readout = iterate(RunConfig(task="integrate_and_remember", train="readout", dt=0.1))
+    *_, all_weights = iterate(RunConfig(task="integrate_and_remember", dt=0.1))
+    chance, learned = readout.history[0]["accuracy"], readout.history[-1]["accuracy"]
+    assert chance < learned < 0.5 < all_weights.history[-1]["accuracy"]
+    assert readout.history[-1]["weight_change"] == 0
