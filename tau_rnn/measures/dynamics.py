@@ -1,4 +1,4 @@
-r"""Where the network comes to rest: fixed points under a constant input, and how slow they are.
+r"""Where the network rests, or nearly so, under a constant input: fixed points and slow points.
 
 Around a fixed point x* the ODE is linear, d(x - x*)/dt = J (x - x*), with
 
@@ -6,7 +6,11 @@ Around a fixed point x* the ODE is linear, d(x - x*)/dt = J (x - x*), with
 
 An eigenvalue lambda of J is a mode that decays with the time constant -1/Re(lambda). All of them
 short beside the delay: a point attractor, whose memory is which point it is. One of them long, the
-rest short: a line attractor, along which a graded value can be held [1]_.
+rest short: a line attractor, along which a graded value can be held.
+
+A *slow point* [1]_ is a minimum of the speed where the speed is small but not 0, like the ghost of
+two fixed points that have just annihilated each other: the state lingers there. With F = tau dx/dt,
+a minimum of F^2 has (dF/dx)^T F = 0. So J is singular there: one mode neither grows nor decays.
 
 References
 ----------
@@ -26,26 +30,25 @@ from tau_rnn.nonlinearities import nonlinearity
 
 
 class FixedPoints(NamedTuple):
-    """n fixed points, the one that most starts came to first.
+    """n points, the one that most starts came to first.
 
     Attributes
     ----------
     x : (n, N) the points
-    residual : (n,) largest |-x + W r + W_in u + b| at the point: how exactly it is one
+    speed : (n,) root mean square over units of the velocity there, per second
     eigenvalues : (n, N) of the Jacobian, complex, per second; the largest real part first
-    timescales : (n, N) -1/Re(eigenvalue) in seconds, so the slowest decay first: positive where
-        the mode decays, negative (the time in which it grows by e) where it is unstable, inf
-        where it does neither
-    kind : (n,) "attractor" (all modes decay), "saddle", "repeller" (all grow), or "marginal" (no
-        mode grows, and one does not decay either)
+    timescales : (n, N) -1/Re(eigenvalue) in seconds, in that order: positive where the mode
+        decays, negative where it grows (by e in that time), inf where it does neither
+    kind : (n,) "attractor" (all modes decay), "saddle", "repeller" (all grow) or "marginal" (some
+        mode does neither, and none grows) of fixed points; "slow" of slow points
     n_slow : (n,) number of modes with abs(timescale) > slow: 0 for a point, 1 for a line, ...
     n_starts : (n,) how many starts came to the point
     reached : (starts,) which point each start came to, -1 for none
-    slow : what counted as slow, in seconds
+    slow : what counted as slow in ``n_slow``, in seconds
     """
 
     x: Array
-    residual: Array
+    speed: Array
     eigenvalues: Array
     timescales: Array
     kind: Array
@@ -88,14 +91,14 @@ def jacobian(params, x, *, phi="tanh") -> Array:
 
 
 def fixed_points(
-    params, u, starts, *, phi="tanh", slow=None, tol=1e-9, distinct=1e-3
+    params, u, starts, *, phi="tanh", slow=None, max_speed=0.02, tol=1e-9, distinct=0.01
 ) -> FixedPoints:
-    r"""Fixed points of the network under a constant input, by root finding from many starts.
+    r"""Fixed points and slow points under a constant input, sought from many starts.
 
-    Solves -x + W phi(x) + W_in u + b = 0, which is velocity times tau = 0, with
-    `scipy.optimize.root` (hybrid Powell, analytic Jacobian), and with `least_squares` from the
-    same start where that fails. What is found need not be where the dynamics would go from that
-    start, and unstable points are found as well; that no other point exists is never shown.
+    Minimises F^2 with F = -x + W phi(x) + W_in u + b, the velocity times tau, from each start, by
+    the Levenberg-Marquardt method of `scipy.optimize.root` with the analytic Jacobian: it ends in
+    a zero or in a minimum. Where it ends need not be where the dynamics would go from that start,
+    and unstable points are found as well; that no other point exists is never shown.
 
     Parameters
     ----------
@@ -104,8 +107,10 @@ def fixed_points(
     starts : (starts, N) states to begin at, such as those of trials during the delay
     phi : nonlinearity, by name or as a `Nonlinearity`
     slow : modes slower than this count in ``n_slow`` (s), or None for 10 times the longest tau
-    tol : largest abs(-x + W r + W_in u + b) of a unit at which the search has succeeded
-    distinct : root-mean-square difference over units beyond which two solutions are two points
+    max_speed : root mean square velocity (per second) up to which the end of a search is kept as a
+        slow point; 0 for fixed points only
+    tol : largest abs(F) of any unit at a fixed point
+    distinct : root mean square difference over units beyond which two points are two
 
     Returns
     -------
@@ -114,8 +119,11 @@ def fixed_points(
     Raises
     ------
     ValueError
-        If a shape does not fit, a value is not finite or not real, or slow, tol or distinct is
-        not positive.
+        If a shape does not fit, a value is not finite or not real, or an option is not positive.
+
+    Notes
+    -----
+    About 10 ms for each start at N = 100.
     """
     params = real_params("params", params)
     N, n_in = params.W_in.shape
@@ -127,14 +135,17 @@ def fixed_points(
     for name, value in (("slow", slow), ("tol", tol), ("distinct", distinct)):
         if not (np.isfinite(value) and value > 0):
             raise ValueError(f"{name}: must be positive and finite, got {value}")
+    if not (np.isfinite(max_speed) and max_speed >= 0):
+        raise ValueError(f"max_speed: must be finite and >= 0, got {max_speed}")
 
+    ends = [_descend(params, u, start, phi) for start in starts]
     found: list[Array] = []
     reached = np.full(len(starts), -1)
-    for k, start in enumerate(starts):
-        x = _solve(params, u, start, phi, tol)
-        if x is None:
+    for k, x in enumerate(ends):
+        v = velocity(params, x, u, phi=phi)
+        if np.abs(v * params.tau).max() > tol and _rms(v) > max_speed:
             continue
-        near = [i for i, y in enumerate(found) if np.sqrt(np.mean((x - y) ** 2)) <= distinct]
+        near = [i for i, y in enumerate(found) if _rms(x - y) <= distinct]
         reached[k] = near[0] if near else len(found)
         if not near:
             found.append(x)
@@ -143,47 +154,41 @@ def fixed_points(
     order = np.argsort(-n_starts, kind="stable")
     place = np.append(np.argsort(order), -1)  # the last entry keeps -1 at -1
     x = np.array(found).reshape(-1, N)[order]
-    eigenvalues = np.linalg.eigvals(jacobian(params, x, phi=phi)) if len(x) else np.empty((0, N))
-    eigenvalues = eigenvalues.astype(complex)
+    if len(x) == 0:
+        none, modes = np.empty(0), np.empty((0, N))
+        return FixedPoints(
+            x, none, modes.astype(complex), modes, none.astype(str), none.astype(int),
+            none.astype(int), reached, slow,
+        )  # fmt: skip
+    v = velocity(params, x, u, phi=phi)
+    fixed = np.abs(v * params.tau).max(axis=1) <= tol
+    eigenvalues = np.linalg.eigvals(jacobian(params, x, phi=phi)).astype(complex)
     eigenvalues = np.take_along_axis(eigenvalues, np.argsort(-eigenvalues.real, axis=1), axis=1)
-    # Rounding moves a zero eigenvalue to about 1e-16 of the largest: such a mode does not decay.
+    # Rounding moves an eigenvalue of 0 to about 1e-16 of the largest: it is 0 all the same.
     rate = eigenvalues.real * (np.abs(eigenvalues.real) > 1e-12 / params.tau.min())
     timescales = np.divide(-1.0, rate, out=np.full(rate.shape, np.inf), where=rate != 0)
+    kind = np.array([_kind(r) if f else "slow" for r, f in zip(rate, fixed)])
+    n_slow = (np.abs(timescales) > slow).sum(axis=1)
     return FixedPoints(
-        x,
-        np.abs(_current(params, u, x, phi)).max(axis=1) if len(x) else np.empty(0),
-        eigenvalues,
-        timescales,
-        np.array([_kind(r) for r in rate], dtype="<U9"),
-        (np.abs(timescales) > slow).sum(axis=1),
-        n_starts[order],
-        place[reached],
-        slow,
+        x, _rms(v), eigenvalues, timescales, kind, n_slow, n_starts[order], place[reached], slow
     )
 
 
-def _current(params, u, x, phi):
-    return velocity(params, x, u, phi=phi) * params.tau
+def _descend(params, u, start, phi) -> Array:
+    """Where the search for a zero, or a minimum of the speed, ends."""
+    from scipy.optimize import root
 
+    def F(x):
+        return velocity(params, x, u, phi=phi) * params.tau
 
-def _solve(params, u, start, phi, tol):
-    """A fixed point found from this start, or None."""
-    from scipy.optimize import least_squares, root
-
-    def current(x):
-        return _current(params, u, x, phi)
-
-    def slope(x):
+    def dF(x):
         return jacobian(params, x, phi=phi) * params.tau[:, np.newaxis]
 
-    x = root(current, start, jac=slope, tol=1e-13).x
-    if not _is_zero(current, x, tol):
-        x = least_squares(current, start, jac=slope, xtol=1e-15, ftol=1e-15, gtol=1e-15).x
-    return x if _is_zero(current, x, tol) else None
+    return root(F, start, jac=dF, method="lm", tol=1e-13).x
 
 
-def _is_zero(function, x, tol) -> bool:
-    return bool(np.isfinite(x).all() and np.abs(function(x)).max() <= tol)
+def _rms(values: Array) -> Array:
+    return np.sqrt((values**2).mean(axis=-1))
 
 
 def _kind(rate: Array) -> str:

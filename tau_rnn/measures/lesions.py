@@ -82,8 +82,10 @@ def lesion(params, units) -> Params:
     units = np.asarray(units)
     if units.size == 0 and units.dtype != bool:
         units = units.astype(int)
-    if units.ndim != 1 or units.dtype.kind not in "iub" or (
-        units.dtype == bool and len(units) != N
+    if (
+        units.ndim != 1
+        or units.dtype.kind not in "iub"
+        or (units.dtype == bool and len(units) != N)
     ):
         raise ValueError(
             f"units: must be whole numbers or a boolean ({N},) mask, "

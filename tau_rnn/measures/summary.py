@@ -36,9 +36,11 @@ def summarise(measures: TrainingMeasures) -> dict[str, float | int | None]:
     effective_<what>_<when>             rank_correlation, cv, sd_log, quantile_range (s), before
                                         and after, with _low and _high: 95 % over units
     effective_left_out_<when>           units without an estimate
+    effective_exceeds_trial_<when>      units whose estimate is beyond a third of the runs
     effective_change                    ln ratio of sd_log, with _low and _high
     fixed_points_<when>                 number of fixed points found
     attractors_<when>                   number of attractors among them
+    slow_points_<when>                  number of slow points found
     slowest_<when>                      longest timescale of an attractor (s)
     ==================================  ========================================================
     """
@@ -80,8 +82,9 @@ def _numbers(m: TrainingMeasures) -> Iterator[tuple[str, float]]:
         if points is not None:
             attractors = points.kind == "attractor"
             slowest = points.timescales[attractors, 0]
-            yield f"fixed_points_{when}", len(points.x)
+            yield f"fixed_points_{when}", (points.kind != "slow").sum()
             yield f"attractors_{when}", attractors.sum()
+            yield f"slow_points_{when}", (points.kind == "slow").sum()
             yield f"slowest_{when}", slowest.max() if len(slowest) else math.nan
 
 
@@ -105,6 +108,8 @@ def _effective(effective: EffectiveTau) -> Iterator[tuple[str, float]]:
         for what in ("rank_correlation", "cv", "sd_log", "quantile_range"):
             yield from _interval(f"effective_{what}_{when}", getattr(spread, what))
         yield f"effective_left_out_{when}", spread.n_left_out
+        flags = getattr(effective, f"flag_{when}")
+        yield f"effective_exceeds_trial_{when}", sum("exceeds_trial" in flag for flag in flags)
     yield from _interval("effective_change", effective.change)
 
 

@@ -160,9 +160,7 @@ def weight_change_by_group(params0, params1) -> dict[str, WeightChange]:
         If the networks have different sizes.
     """
     params0, params1 = real_params_pair("params0", params0, "params1", params1)
-    return {
-        name: weight_change(p0, p1) for name, p0, p1 in zip(Params._fields, params0, params1)
-    }
+    return {name: weight_change(p0, p1) for name, p0, p1 in zip(Params._fields, params0, params1)}
 
 
 def spectrum_of_change(W0, W1) -> ChangeSpectrum:
@@ -239,8 +237,8 @@ def outlier_eigenvalues(W0, W1, *, margin=0.15) -> OutlierEigenvalues:
 
     Independent entries of variance g^2/N have their eigenvalues in the disc of radius g (circular
     law); :math:`\|W_0\|_F/\sqrt N` estimates g. A low-rank change adds single eigenvalues outside
-    it [2]_. At N = 100 the disc is not sharp: 6 % of random matrices have an eigenvalue beyond
-    1.15 g, the default, and 24 % one beyond 1.1 g.
+    it [2]_. The edge of the disc is not sharp: of 2000 Gaussian matrices with N = 100, 10 % had an
+    eigenvalue beyond 1.1 times the estimate, and 1.4 % beyond 1.15 times, the default.
 
     Parameters
     ----------
