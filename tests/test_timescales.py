@@ -1,0 +1,495 @@
+"""Effective timescales: the closed form, what the fit must not depend on, what it must refuse."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.signal import lfilter
+
+from tau_rnn.timescales import (
+    autocovariance,
+    expected_acf,
+    fit_timescales,
+    linear_network_acf,
+    timescale_of_acf,
+    timescale_of_decay,
+)
+from tau_rnn.timescales import fit as fit_module
+from tau_rnn.timescales import shapes as sh
+from tau_rnn.timescales.autocovariance import add_trial_means, trial_autocovariance
+from tau_rnn.timescales.cosine import cos_shape, start, walk
+from tau_rnn.timescales.mixture import Bins, fit_pair
+from tau_rnn.timescales.single import fit_exp
+
+DT = 0.02
+seeds = st.integers(0, 2**32 - 1)
+
+
+def ou(seed, n_units=8, tau=0.2, n=250, dt=DT, n_trials=60):
+    """Exactly sampled stationary Ornstein-Uhlenbeck units (trials, time, units)."""
+    phi = np.exp(-dt / tau)
+    e = np.random.default_rng(seed).standard_normal((n_trials, n, n_units))
+    e[:, 1:] *= np.sqrt(1 - phi**2)
+    return lfilter([1.0], [1.0, -phi], e, axis=1)
+
+
+def positive_definite(rng, n):
+    """A random positive-definite sequence gamma(0..n-1): a mixture of cosines."""
+    return np.cos(np.outer(np.arange(n), rng.uniform(0, np.pi, 5))) @ rng.exponential(size=5)
+
+
+def words(result, unit=0):
+    return set(filter(None, result.flag[unit].split(",")))
+
+
+# --- the closed form ----------------------------------------------------------------------------
+
+
+@given(n=st.integers(1, 60), seed=seeds)
+def test_expected_acf_is_the_mean_diagonal_of_HRH(n, seed):
+    gamma = positive_definite(np.random.default_rng(seed), n)
+    R = gamma[np.abs(np.subtract.outer(np.arange(n), np.arange(n)))]
+    H = np.eye(n) - 1 / n
+    brute = [np.diagonal(H @ R @ H, k).mean() for k in range(n)]
+    np.testing.assert_allclose(expected_acf(gamma, n), brute, atol=1e-12 * gamma[0])
+
+
+@given(n=st.integers(2, 12), M=st.integers(2, 5), seed=seeds)
+def test_expected_acf_over_trials_is_the_joint_centring_of_trials_and_time(n, M, seed):
+    gamma = positive_definite(np.random.default_rng(seed), n)
+    R = gamma[np.abs(np.subtract.outer(np.arange(n), np.arange(n)))]
+    C = np.kron(np.eye(M) - 1 / M, np.eye(n) - 1 / n)
+    joint = (C @ np.kron(np.eye(M), R) @ C).reshape(M, n, M, n)
+    for m in range(M):
+        brute = [np.diagonal(joint[m, :, m], k).mean() for k in range(n)]
+        np.testing.assert_allclose(expected_acf(gamma, n, M), brute, atol=1e-12 * gamma[0])
+
+
+@given(n=st.integers(2, 300), tau=st.floats(0.3, 500), s2=st.floats(0.01, 100))
+def test_expected_acf_of_an_OU_process_has_the_written_sum(n, tau, s2):
+    phi, k = np.exp(-1 / tau), np.arange(n)
+    K = n - k
+    S = s2 / (n * (1 - phi)) * (K * (1 + phi) - (phi + phi ** (k + 1)) * (1 - phi**K) / (1 - phi))
+    written = s2 * phi**k - 2 * S / K + S[0] / n
+    # The written sum divides by (1 - phi)^2, which costs digits at large tau.
+    atol = 1e-13 * s2 / (1 - phi) ** 2 + 1e-13 * s2
+    np.testing.assert_allclose(expected_acf(s2 * phi**k, n), written, rtol=0, atol=atol)
+
+
+@given(n=st.integers(2, 80), a=st.floats(-10, 10), b=st.floats(-10, 10), seed=seeds)
+def test_expected_acf_is_linear_and_sends_constants_to_zero(n, a, b, seed):
+    rng = np.random.default_rng(seed)
+    f, g = rng.standard_normal((2, n))
+    together = expected_acf(a * f + b * g, n)
+    np.testing.assert_allclose(
+        together, a * expected_acf(f, n) + b * expected_acf(g, n), rtol=0, atol=1e-12
+    )
+    np.testing.assert_allclose(expected_acf(np.full(n, a), n), 0, atol=1e-12)
+    delta = np.eye(1, n)[0]
+    np.testing.assert_allclose(expected_acf(delta, n), delta - 1 / n, atol=1e-14)
+    np.testing.assert_allclose(expected_acf(np.stack([f, g]), n)[1], expected_acf(g, n))
+
+
+def test_mean_autocovariance_of_simulated_trials_is_the_expected_one():
+    x = ou(0, n_units=40, tau=0.5, n=60, n_trials=200)
+    expected = expected_acf(np.exp(-DT * np.arange(60) / 0.5), 60, 200)
+    found = autocovariance(x)
+    error = found.std(axis=1, ddof=1) / np.sqrt(40)
+    # 60 correlated standard scores: 5 is out of reach by chance; a plain exponential is off by 50.
+    assert np.abs((found.mean(axis=1) - expected) / error).max() < 5
+
+
+# --- the autocovariance -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("center", ["trial", "psth"])
+def test_autocovariance_is_the_sum_of_products(center):
+    rng = np.random.default_rng(3)
+    x, labels = rng.standard_normal((7, 11, 2)), np.array(list("aabbbab"))
+    y = x.copy()
+    for label in "ab":
+        y[labels == label] -= x[labels == label].mean(axis=0)
+    if center == "trial":
+        y -= y.mean(axis=1, keepdims=True)
+    found = autocovariance(x, conditions=labels, center=center, n_lags=6)
+    assert found.shape == (6, 2)
+    for k in range(6):
+        np.testing.assert_allclose(
+            found[k], np.mean(y[:, : 11 - k] * y[:, k:], axis=(0, 1)), atol=1e-14
+        )
+
+
+@given(n=st.integers(2, 40), offset=st.floats(-1e6, 1e6), seed=seeds)
+def test_adding_trial_means_to_an_autocovariance(n, offset, seed):
+    y = np.random.default_rng(seed).standard_normal((3, n))
+    y -= y.mean(axis=1, keepdims=True)
+    m = np.array([0.0, 1.0, offset])
+    direct = trial_autocovariance(y + m[:, None], n)
+    np.testing.assert_allclose(
+        add_trial_means(trial_autocovariance(y, n), y, m), direct, atol=1e-13 * (1 + offset**2)
+    )
+
+
+@given(n=st.integers(3, 60), n_trials=st.integers(2, 8), seed=seeds)
+def test_trial_constants_and_a_common_time_course_leave_the_autocovariance(n, n_trials, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n_trials, n, 2))
+    moved = x + rng.standard_normal((n_trials, 1, 2)) + rng.standard_normal((1, n, 2))
+    np.testing.assert_allclose(autocovariance(moved), autocovariance(x), rtol=0, atol=1e-12)
+
+
+# --- invariances of the fit ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["exp", "auto"])
+def test_tau_does_not_depend_on_scale_order_of_trials_or_direction_of_time(model):
+    x = ou(1, n_units=4)
+    rng = np.random.default_rng(2)
+    options = {"ci": None, "model": model}
+    tau = fit_timescales(x, DT, **options).tau
+    assert np.isfinite(tau).all()
+    for same in (x * 1e-6, x * 1e6, x * 1e-150, -x, x[rng.permutation(len(x))], x[:, ::-1]):
+        np.testing.assert_allclose(fit_timescales(same, DT, **options).tau, tau, rtol=1e-8)
+    np.testing.assert_allclose(fit_timescales(x, 7 * DT, **options).tau, 7 * tau, rtol=1e-8)
+    shifted = x + rng.standard_normal((len(x), 1, 4)) * 5 + rng.standard_normal((1, 250, 4))
+    np.testing.assert_allclose(
+        fit_timescales(shifted, DT, center="trial", **options).tau,
+        fit_timescales(x, DT, center="trial", **options).tau,
+        rtol=1e-8,
+    )
+
+
+def test_amplitude_is_the_variance_whatever_the_number_of_conditions():
+    x = 3 * ou(2, n_units=20, n_trials=80)
+    for labels in (None, np.arange(80) % 40):
+        found = fit_timescales(x, DT, conditions=labels, ci=None).amplitude.mean()
+        # 20 units x 80 trials x 12 independent samples: 9 +- 0.1; half of it would be lost
+        # to 40 conditions if their means were not accounted for.
+        assert abs(found / 9 - 1) < 0.05
+
+
+def test_units_are_independent_of_each_other_and_of_chunks(monkeypatch):
+    x = ou(3, n_units=5)
+    together = fit_timescales(x, DT, n_boot=20)
+    monkeypatch.setattr(fit_module, "CHUNK", 1)
+    apart = fit_timescales(x, DT, n_boot=20)
+    for name, a, b in zip(together._fields, together, apart):
+        if isinstance(a, np.ndarray) and a.dtype.kind == "f":
+            np.testing.assert_allclose(a, b, rtol=1e-9, err_msg=name)
+        else:
+            np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+def test_rates_are_left_as_they_were():
+    x = ou(4, n_units=1)
+    x[0, 0, 0] = np.nan
+    before = x.copy()
+    fit_timescales(x, DT, n_boot=2)
+    np.testing.assert_array_equal(x, before)
+
+
+# --- exact recovery from exact autocovariances --------------------------------------------------
+
+
+@given(
+    tau=st.floats(0.03, 4.0),
+    center=st.sampled_from(["trial", "psth"]),
+    noise=st.sampled_from([0.0, 0.5]),
+    window=st.sampled_from([1.0, 2.0, 4.0]),
+)
+def test_an_exact_expectation_gives_tau_back(tau, center, noise, window):
+    s = sh.Setting(200, DT, center, window)
+    c = sh.expectation(2 * sh.decay(np.log([tau]), s), s) + noise * sh.noise_shape(s)
+    fit = fit_exp(c, s, noise == 0)
+    # The search polishes log tau to 1e-6 of itself; a slow unit under "trial" has a flat optimum.
+    np.testing.assert_allclose(np.exp(fit.log_tau), tau, rtol=1e-4)
+    np.testing.assert_allclose(fit.amplitude, 2, rtol=1e-3)
+    assert fit.bound[0] == 0
+
+
+@pytest.mark.parametrize("center", ["trial", "psth"])
+def test_an_exact_mixture_gives_both_timescales_back(center):
+    s = sh.Setting(250, DT, center, 2.0)
+    c = sh.expectation(np.array([[0.7, 0.3]]) @ sh.decay(np.log([1.0, 0.1]), s), s)
+    average = np.zeros((12, 250))
+    average[np.arange(12), [0, 1, 2, 3, 5, 8, 12, 20, 32, 50, 80, 120]] = 1
+    bins = Bins(average, np.eye(12), np.eye(1, 12)[0], False)
+    pair = fit_pair(bins(c), bins, s, rounds=20)
+    # The stencil halves 20 times from a spacing of 0.13 in log tau: 1e-6, times the slope of one
+    # timescale on the other along the flat valley of the fit.
+    np.testing.assert_allclose(np.exp(pair.log_tau), [[1.0, 0.1]], rtol=1e-3)
+    np.testing.assert_allclose(pair.amplitude, [[0.7, 0.3]], rtol=1e-2)
+
+
+def test_an_exact_damped_cosine_gives_tau_and_frequency_back():
+    s = sh.Setting(250, DT, "trial", 2.0)
+    tau, frequency = np.array([0.5, 0.3, 1.0]), np.array([1.0, 6.0, 0.8])
+    c = cos_shape(np.log(tau), frequency, s)
+    w = sh.lag_weights(np.full(3, 150), True, s)
+    log_tau, f, amplitude = walk(c, w, *start(c, w, s), (0.1, 0.02), s)
+    # Twelve moves of a stencil that shrinks by 0.4: steps near 1e-4 at the end.
+    np.testing.assert_allclose(np.exp(log_tau), tau, rtol=1e-2)
+    np.testing.assert_allclose(f, frequency, rtol=2e-3)
+    np.testing.assert_allclose(amplitude, 1, rtol=1e-2)
+
+
+# --- recovery from simulated units --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("center", ["auto", "trial", "psth"])
+@pytest.mark.parametrize("tau", [0.1, 0.5])
+def test_recovers_the_timescale_of_OU_units(center, tau):
+    result = fit_timescales(ou(5, n_units=60, tau=tau), DT, center=center, ci=None)
+    # RMS error of one unit is 6 % and 13 %; the mean of 60 is known to under 2 %. Plain fits of
+    # trial-centred autocovariances are off by 10 % and 40 %.
+    assert abs(result.tau.mean() / tau - 1) < 0.05
+    assert abs(result.tau_1e.mean() / tau - 1) < 0.07  # less precise: one lag decides
+    assert abs(result.tau_integral.mean() / tau - 1) < 0.15  # stops at a noisy first zero
+    misfit = result.acf[:15] - result.acf_fit[:15]
+    assert np.abs(misfit.mean(axis=1)).max() < 0.05
+
+
+def test_offsets_are_found_and_drop_out():
+    x = ou(6, n_units=40)
+    offset = np.random.default_rng(0).standard_normal((60, 1, 40))
+    clean, moved = (fit_timescales(rates, DT, ci=None) for rates in (x, x + offset))
+    assert np.mean(clean.center_used == "psth") > 0.85  # 5 % false alarms
+    assert np.all(moved.center_used == "trial")
+    assert all("dc_drift" in words(moved, i) for i in range(40))
+    assert abs(np.median(clean.dc_ratio) - 1) < 0.15 and np.median(moved.dc_ratio) > 5
+    assert abs(moved.tau.mean() / 0.2 - 1) < 0.05
+    forced = fit_timescales(x + offset, DT, center="psth", ci=None)
+    assert np.median(forced.tau) > 1 and "dc_drift" in words(forced)
+
+
+def test_conditions_of_different_mean_and_a_common_drive_drop_out():
+    x, rng = ou(7, n_units=40), np.random.default_rng(1)
+    labels = np.array(["left", "right", "none"])[np.arange(60) % 3]
+    means = 3 * rng.standard_normal((3, 250, 40))
+    _, group = np.unique(labels, return_inverse=True)
+    result = fit_timescales(x + means[group], DT, conditions=labels, ci=None)
+    np.testing.assert_allclose(
+        result.tau, fit_timescales(x, DT, conditions=labels, ci=None).tau, rtol=1e-8
+    )
+    assert abs(result.tau.mean() / 0.2 - 1) < 0.05
+
+
+def test_trials_alone_in_their_condition_are_left_out():
+    x = ou(8, n_units=2, n_trials=42)
+    labels = np.r_[np.arange(40) % 2, 7, 8]
+    result = fit_timescales(x, DT, conditions=labels, n_boot=20)
+    same = fit_timescales(x[:40], DT, conditions=labels[:40], n_boot=20)
+    assert result.n_trials == 40
+    np.testing.assert_array_equal(result.tau_ci, same.tau_ci)
+
+
+def test_observation_noise_is_noticed_and_left_out():
+    x = ou(9, n_units=40)
+    noisy = x + np.sqrt(0.3) * np.random.default_rng(2).standard_normal(x.shape)
+    result, clean = fit_timescales(noisy, DT, ci=None), fit_timescales(x, DT, ci=None)
+    assert all("nugget" in words(result, i) for i in range(40))
+    assert not any("nugget" in words(clean, i) for i in range(40))
+    assert abs(result.tau.mean() / 0.2 - 1) < 0.05
+    assert abs(result.amplitude.mean() - 1) < 0.05
+    naive = fit_timescales(noisy, DT, ci=None, use_lag0=True)
+    assert naive.tau.mean() < 0.92 * result.tau.mean()  # what is avoided
+
+
+def test_two_timescales_are_told_from_one():
+    x = np.sqrt(0.5) * (ou(10, 15, 0.1, n_trials=100) + ou(11, 15, 1.0, n_trials=100))
+    result = fit_timescales(x, DT, model="auto", ci=None)
+    assert np.all(result.model_used == "two_exp")
+    assert abs(result.tau.mean() - 1) < 0.2 and abs(result.tau_fast.mean() / 0.1 - 1) < 0.1
+    assert abs(result.fraction_slow.mean() - 0.5) < 0.1
+    single = fit_timescales(ou(12, 15, 0.5, n_trials=100), DT, model="auto", ci=None)
+    assert np.mean(single.model_used == "exp") > 0.9
+    assert np.isnan(single.tau_fast[single.model_used == "exp"]).all()
+
+
+def test_a_damped_cosine_and_the_flag_of_one_who_did_not_ask_for_it():
+    pole = np.exp((-1 / 0.5 + 2j * np.pi) * DT)
+    e = np.random.default_rng(3).standard_normal((2, 80, 250, 15))
+    e = e[0] + 1j * e[1]
+    e[:, 1:] *= np.sqrt(1 - abs(pole) ** 2)
+    x = lfilter([1.0], [1.0, -pole], e, axis=1).real
+    result = fit_timescales(x, DT, model="cos", n_boot=20)
+    assert abs(result.tau.mean() / 0.5 - 1) < 0.07 and abs(result.frequency.mean() - 1) < 0.02
+    assert np.all(result.tau_ci[:, 0] < result.tau) and np.all(result.tau < result.tau_ci[:, 1])
+    plain = fit_timescales(x, DT, ci=None)
+    assert np.all(plain.flag == "oscillatory") and np.isnan(plain.tau).all()
+
+
+def test_intervals_are_reproducible_and_hold_the_truth_as_often_as_they_say():
+    x = ou(13, n_units=60)
+    result = fit_timescales(x, DT)
+    low, high = result.tau_ci.T
+    # 60 intervals of 95 %: fewer than 50 or all far too wide would be 4 standard errors away.
+    assert 50 <= np.sum((low <= 0.2) & (0.2 <= high))
+    assert np.median(high / low) < 1.6
+    np.testing.assert_array_equal(fit_timescales(x, DT).tau_ci, result.tau_ci)
+    assert np.any(fit_timescales(x, DT, seed=1).tau_ci != result.tau_ci)
+    assert np.isnan(fit_timescales(x, DT, ci=None).tau_ci).all()
+
+
+# --- units that cannot be fitted ----------------------------------------------------------------
+
+
+def awkward(n_trials=40, n=200):
+    """One unit for each flag, and a sound one at the end."""
+    rng = np.random.default_rng(4)
+    white = rng.standard_normal((n_trials, n + 1))
+    x = ou(14, 7, n=n, n_trials=n_trials)
+    x[:, :, 0] = 3.0
+    x[3, 7, 1] = np.inf
+    x[:, :, 2] = white[:, 1:]
+    x[:, :, 3] = np.diff(white, axis=1)
+    x[:, :, 4] = np.cumsum(white[:, 1:], axis=1)
+    x[:, :, 5] = np.sin(np.arange(n))  # the same in every trial: nothing fluctuates
+    return x
+
+
+def test_what_cannot_be_fitted_is_flagged_and_never_a_bound():
+    result = fit_timescales(awkward(), DT, n_boot=50)
+    flags = ["constant", "nonfinite", "unresolved", "no_positive_decay"]
+    assert list(result.flag[:4]) == flags
+    assert "exceeds_trial" in words(result, 4) and result.flag[5] == "constant"
+    assert result.flag[6] == ""
+    assert np.isnan(result.tau[[0, 1, 2, 3, 5]]).all()
+    np.testing.assert_array_equal(result.tau_ci[2], [0, DT])
+    assert 0 < result.tau_ci[4, 0] < np.inf and result.tau_ci[4, 1] == np.inf
+    assert abs(result.tau[6] / 0.2 - 1) < 0.3
+    short = fit_timescales(awkward()[:, :9], DT, n_boot=5)
+    assert short.flag[6] == "too_few_samples" and np.isnan(short.tau).all()
+
+
+def test_a_timescale_below_the_step_has_an_open_interval():
+    result = fit_timescales(ou(15, 4, tau=0.6 * DT, n_trials=200), DT, n_boot=50)
+    assert all("unresolved" in words(result, i) for i in range(4))
+    assert np.all(result.tau_ci[:, 0] == 0)
+
+
+def test_two_exponentials_from_too_few_trials():
+    result = fit_timescales(ou(16, 2, n_trials=12), DT, model="two_exp", n_boot=5)
+    assert list(result.flag) == ["too_few_samples"] * 2 and np.isnan(result.tau).all()
+    fallback = fit_timescales(ou(16, 2, n_trials=12), DT, model="auto", n_boot=5)
+    assert list(fallback.model_used) == ["exp"] * 2 and np.isfinite(fallback.tau).all()
+
+
+@given(
+    n_trials=st.one_of(st.integers(1, 14), st.integers(26, 40)),
+    n=st.integers(1, 40),
+    kind=st.sampled_from(["normal", "huge", "tiny", "binary", "nan", "constant", "walk", "step"]),
+    model=st.sampled_from(["exp", "two_exp", "cos", "auto"]),
+    center=st.sampled_from(["auto", "trial"]),
+    use_lag0=st.sampled_from(["auto", True, False]),
+    seed=seeds,
+)
+def test_no_rates_raise_or_warn(n_trials, n, kind, model, center, use_lag0, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n_trials, n, 2))
+    x = {
+        "normal": x,
+        "huge": x * 1e300,
+        "tiny": x * 1e-300,
+        "binary": (x > 1).astype(int),
+        "nan": np.where(x > 2, np.nan, x),
+        "constant": np.ones_like(x),
+        "walk": np.cumsum(x, axis=1),
+        "step": np.repeat(x[:, :1], n, axis=1) * (np.arange(n)[:, None] > n // 2),
+    }[kind]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = fit_timescales(
+            x, DT, model=model, center=center, use_lag0=use_lag0, n_boot=4, seed=seed
+        )
+    assert result.tau.shape == (2,) and result.acf.shape == (n, 2)
+    lost = np.isnan(result.tau)
+    assert np.all(result.flag[lost] != ""), "an estimate that is missing says why"
+    assert np.all(result.tau[~lost] > 0)
+    assert not np.any(result.tau_ci[:, 0] > result.tau_ci[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("argument", "call"),
+    [
+        ("rates", lambda x: fit_timescales(x[0], DT)),
+        ("rates", lambda x: fit_timescales(x[:0], DT)),
+        ("rates", lambda x: fit_timescales(x + 1j, DT)),
+        ("dt", lambda x: fit_timescales(x, 0)),
+        ("dt", lambda x: fit_timescales(x, np.nan)),
+        ("conditions", lambda x: fit_timescales(x, DT, conditions=[1, 2])),
+        ("conditions", lambda x: fit_timescales(x, DT, conditions=range(len(x)))),
+        ("center", lambda x: fit_timescales(x, DT, center="trail")),
+        ("center", lambda x: fit_timescales(x[:1], DT, center="psth")),
+        ("model", lambda x: fit_timescales(x, DT, model="exponential")),
+        ("window", lambda x: fit_timescales(x, DT, window=0)),
+        ("use_lag0", lambda x: fit_timescales(x, DT, use_lag0="yes")),
+        ("ci", lambda x: fit_timescales(x, DT, ci="normal")),
+        ("n_boot", lambda x: fit_timescales(x, DT, n_boot=0)),
+        ("n_lags", lambda x: autocovariance(x, n_lags=0)),
+        ("center", lambda x: autocovariance(x, center="auto")),
+        ("acov", lambda x: expected_acf(np.ones(3), 4)),
+        ("n_trials", lambda x: expected_acf(np.ones(3), 3, 0)),
+        ("decay", lambda x: timescale_of_decay(1.0, DT)),
+        ("acov", lambda x: timescale_of_acf(np.ones(30), DT)),
+        ("A", lambda x: linear_network_acf(np.eye(2), np.eye(2), [0.0])),
+        ("Q", lambda x: linear_network_acf(-np.eye(2), np.eye(3), [0.0])),
+        ("lags", lambda x: linear_network_acf(-np.eye(2), np.eye(2), [-1.0])),
+    ],
+)
+def test_wrong_arguments_are_named(argument, call):
+    with pytest.raises(ValueError, match=argument):
+        call(ou(17, n_units=1, n_trials=4, n=20))
+
+
+# --- exact references ---------------------------------------------------------------------------
+
+
+def test_linear_network_of_one_unit_and_of_a_rotation():
+    lags = np.array([0.0, 0.1, 0.5, 2.0])
+    one = linear_network_acf([[-1 / 0.4]], [[2.0]], lags)
+    np.testing.assert_allclose(one[:, 0], 0.4 * np.exp(-lags / 0.4), rtol=1e-12)
+    w = 2 * np.pi
+    both = linear_network_acf([[-2, -w], [w, -2]], np.eye(2), lags)
+    expected = 0.25 * np.exp(-2 * lags) * np.cos(w * lags)
+    np.testing.assert_allclose(both, np.stack([expected, expected], axis=1), atol=1e-14)
+
+
+@given(N=st.integers(1, 8), seed=seeds)
+def test_linear_network_is_the_stationary_state_of_its_own_step(N, seed):
+    rng = np.random.default_rng(seed)
+    G = rng.standard_normal((N, N))
+    A = G - (np.linalg.eigvals(G).real.max() + 0.5) * np.eye(N)
+    B = rng.standard_normal((N, N))
+    variance, slope = linear_network_acf(A, B @ B.T, [0.0, 1e-7])
+    # d(diag P)/dt = 2 diag(A P) + diag(Q) = 0, and the ACF starts with slope diag(A P).
+    found = (slope - variance) / 1e-7
+    scale = np.abs(variance).max() * np.abs(A).sum() ** 2
+    # a one-sided difference of step 1e-7: its curvature and the rounding of its numerator
+    np.testing.assert_allclose(found, -0.5 * np.sum(B**2, axis=1), atol=1e-6 * scale)
+
+
+def test_the_effective_timescale_of_an_exact_autocovariance():
+    t = DT * np.arange(300)
+    acov = np.stack(
+        [np.exp(-t / 0.3), 5 * np.exp(-t / 1.2), np.exp(-t) + np.exp(-t / 0.1), 0 * t], axis=1
+    )
+    aim = timescale_of_acf(acov, DT)
+    np.testing.assert_allclose(aim[:2], [0.3, 1.2], rtol=1e-6)  # the polish of the search
+    assert 0.1 < aim[2] < 1 and np.isnan(aim[3])
+    longer = timescale_of_acf(acov, DT, window=4.0)
+    np.testing.assert_allclose(longer[:2], [0.3, 1.2], rtol=1e-6)
+    assert longer[2] > aim[2], "a mixture has the timescale its window gives it"
+
+
+@given(tau=st.floats(0.1, 10), dt=st.floats(1e-3, 0.05))
+def test_the_euler_trap(tau, dt):
+    np.testing.assert_allclose(timescale_of_decay(np.exp(-dt / tau), dt), tau, rtol=1e-9)
+    euler = timescale_of_decay(1 - dt / tau, dt)
+    assert euler < tau
+    # the next term of the series, (dt/tau)^2 / 12 and beyond
+    np.testing.assert_allclose(euler, tau - dt / 2, atol=0.2 * dt**2 / tau)
