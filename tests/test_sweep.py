@@ -1,0 +1,557 @@
+"""Sweeps: nothing is lost, nothing is computed twice, and a failure stops nothing else."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures import BrokenExecutor, Executor, Future
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tau_rnn.experiment import RunConfig, load_run, run_one
+from tau_rnn.experiment import store as stores
+from tau_rnn.experiment.claims import judge
+from tau_rnn.experiment.command import run_sweep
+from tau_rnn.experiment.controls import (
+    CONTROLS,
+    DEFAULT_CONTROLS,
+    POSTER,
+    label,
+    matched_constant,
+    matched_reference,
+    reference,
+    sweep_configs,
+)
+from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, effects
+from tau_rnn.experiment.executors import Engine, dask_engine, make_engine, process_engine
+from tau_rnn.experiment.sweep import sweep
+from tau_rnn.storage import StoreError
+from tau_rnn.taus import parse_tau
+
+BASE = RunConfig(units=8, steps=6, batch=4, test_trials=16, dt=0.1, eval_every=2)
+DIVERGES = BASE.but(lr=1e30, seed=9)
+
+
+def some_configs(n=3):
+    return [BASE.but(dist=d, seed=s) for s in range(n) for d in ("vanilla", "uniform")][:n]
+
+
+def same(a, b):
+    """Whether two results are equal to the last bit, but for the seconds they took."""
+    drop = {"seconds": None}
+    return (
+        a.config == b.config
+        and {**a.metrics, **drop} == {**b.metrics, **drop}
+        and all(np.array_equal(x, y) for x, y in zip(a.final, b.final))
+        and all(np.array_equal(a.units[k], b.units[k]) for k in a.units)
+        and json.dumps(a.history) == json.dumps(b.history)
+    )
+
+
+def contents(folder):
+    """The bytes of every file of a store but those of hidden ones."""
+    return {p.relative_to(folder): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
+
+
+# --- what is stored is not computed again --------------------------------------------------------
+
+
+def test_a_sweep_stores_what_run_one_gives(tmp_path):
+    configs, events = some_configs(), []
+    done = sweep(configs + configs[:1], store=tmp_path, progress=events.append)
+    assert done.configs == tuple(configs)  # a repeated run counts once
+    assert (done.computed, done.reused, done.failures) == (3, 0, {})
+    assert [(e.kind, e.done, e.total) for e in events] == [("done", k, 3) for k in (1, 2, 3)]
+    assert events[-1].seconds_left == 0
+    for config, result in zip(configs, done.results()):
+        assert same(result, run_one(config))
+
+
+def test_a_second_sweep_computes_only_what_is_missing(tmp_path):
+    configs = some_configs(4)
+    sweep(configs[:2], store=tmp_path)
+    before = contents(tmp_path)
+    done = sweep(configs, store=tmp_path)
+    assert (done.computed, done.reused) == (2, 2)
+    after = contents(tmp_path)
+    assert all(after[name] == data for name, data in before.items())
+
+
+def test_force_computes_again(tmp_path):
+    configs = some_configs(1)
+    folder = sweep(configs, store=tmp_path).folders[configs[0]]
+    path = folder / "metrics.json"
+    path.write_text(path.read_text().replace('"steps": 6', '"steps": 7'))
+    assert sweep(configs, store=tmp_path).computed == 0
+    assert sweep(configs, store=tmp_path, force=True).computed == 1
+    assert load_run(folder).metrics["steps"] == 6
+
+
+@pytest.mark.parametrize(
+    "name, damage",
+    [
+        ("metrics.json", lambda data: data[: len(data) // 2]),
+        ("config.json", lambda data: data[: len(data) // 2]),
+        ("config.json", lambda data: data.replace(b'"gain": 0.8', b'"gain": 0.9')),
+        ("final.npz", lambda data: data[:-40]),
+        ("initial.npz", lambda data: b"nothing"),
+        ("units.npz", lambda data: data[:10]),
+        ("history.csv", lambda data: data[: data.rindex(b"\n", 0, -1) + 1]),
+        ("history.csv", lambda data: b""),
+        ("final.npz", None),
+    ],
+)
+def test_a_damaged_entry_is_named_set_aside_and_redone(tmp_path, name, damage):
+    (config,), notes = some_configs(1), []
+    folder = sweep([config], store=tmp_path).folders[config]
+    good = load_run(folder)
+    path = folder / name
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage(path.read_bytes()))
+    done = sweep([config], store=tmp_path, progress=lambda e: notes.append((e.kind, e.text)))
+    assert done.computed == 1
+    assert done.set_aside == (folder.with_name(folder.name + ".damaged-1"),)
+    assert done.set_aside[0].is_dir()
+    assert notes[0][0] == "note" and name in notes[0][1] and done.set_aside[0].name in notes[0][1]
+    assert same(load_run(done.folders[config]), good)
+
+
+def test_a_folder_of_other_settings_is_left_alone(tmp_path):
+    config = RunConfig(units=8, steps=2, test_trials=16, dt=0.1)
+    plain = tmp_path / stores.run_name(config)
+    stores.save_run(plain, run_one(config))
+    other = config.but(steps=3)
+    done = sweep([other, config], store=tmp_path)
+    assert (done.computed, done.reused, done.set_aside) == (1, 1, ())
+    assert done.folders[config] == plain != done.folders[other]
+
+
+# --- failures ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failed_run_is_recorded_and_stops_nothing(tmp_path, workers):
+    configs = [DIVERGES, *some_configs(3)]
+    engine = process_engine(workers) if workers > 1 else None
+    done = sweep(configs, engine, store=tmp_path)
+    assert done.computed == 3
+    assert list(done.failures) == [DIVERGES]
+    assert "NonFiniteLoss: step 2" in done.failures[DIVERGES]
+    folder = stores.find(tmp_path, DIVERGES)
+    assert "NonFiniteLoss" in json.loads((folder / "error.json").read_text())["error"]
+    assert not stores.is_complete(folder)
+    again = sweep(configs, store=tmp_path)
+    assert (again.computed, again.reused, len(again.failures)) == (0, 3, 1)
+
+
+def test_a_run_that_succeeds_later_loses_its_error(tmp_path):
+    (config,) = some_configs(1)
+    folder = stores.find(tmp_path, config)
+    stores.save_failure(folder, config, "out of memory")
+    assert (folder / "error.json").exists()
+    sweep([config], store=tmp_path)
+    assert not (folder / "error.json").exists()
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, monkeypatch):
+    configs, save = some_configs(3), stores.save_run
+
+    def full(folder, result):
+        if result.config == configs[2]:
+            raise OSError(28, "No space left on device")
+        save(folder, result)
+
+    monkeypatch.setattr(stores, "save_run", full)
+    with pytest.raises(StoreError) as error:
+        sweep(configs, store=tmp_path)
+    assert "No space left on device" in str(error.value) and "2 of 3 runs" in str(error.value)
+    assert "\n" not in str(error.value)
+    monkeypatch.undo()
+    done = sweep(configs, store=tmp_path)
+    assert (done.computed, done.reused) == (1, 2)
+
+
+def test_a_store_that_is_a_file(tmp_path):
+    path = tmp_path / "runs"
+    path.write_text("something else")
+    with pytest.raises(StoreError, match="is a file, not a folder"):
+        sweep(some_configs(1), store=path)
+    assert path.read_text() == "something else"
+
+
+# --- executors -----------------------------------------------------------------------------------
+
+
+class Breaking(Executor):
+    """Computes in this process, and breaks when it is given a run of certain seeds."""
+
+    def __init__(self, seeds):
+        self.seeds, self.broken = seeds, False
+
+    def submit(self, fn, /, *args):
+        future = Future()
+        if args[1]["seed"] in self.seeds:
+            self.broken = True
+        if self.broken:
+            future.set_exception(BrokenExecutor("a worker was killed"))
+        else:
+            future.set_result(fn(*args))
+        return future
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+
+def test_a_broken_executor_is_opened_again_for_what_is_missing(tmp_path):
+    configs = [BASE.but(seed=s) for s in range(4)]
+    opened = []
+
+    def open_one():
+        opened.append(Breaking({1} if not opened else set()))
+        return opened[-1]
+
+    notes = []
+    done = sweep(configs, Engine(open_one, 2, "the pool"), store=tmp_path,
+                 progress=lambda e: notes.append(e.text))  # fmt: skip
+    assert (done.computed, done.failures, len(opened)) == (4, {}, 2)
+    assert any("the pool died" in note for note in notes)
+
+
+def test_a_run_that_kills_its_worker_twice_fails_alone(tmp_path):
+    configs = [BASE.but(seed=s) for s in range(4)]
+    done = sweep(configs, Engine(lambda: Breaking({2}), 1, "the pool"), store=tmp_path)
+    assert done.computed == 3
+    assert list(done.failures) == [configs[2]]
+    assert "twice" in done.failures[configs[2]]
+
+
+def test_an_executor_that_always_breaks_is_given_up(tmp_path):
+    configs, opened = [BASE.but(seed=s) for s in range(20)], []
+
+    def open_one():
+        opened.append(Breaking(range(20)))
+        return opened[-1]
+
+    done = sweep(configs, Engine(open_one, 1, "the pool"), store=tmp_path)
+    assert (done.computed, len(done.failures), len(opened)) == (0, 20, 3)
+
+
+def test_processes_equal_one_process_and_have_one_blas_thread(tmp_path):
+    configs = some_configs(4)
+    here = sweep(configs, store=tmp_path / "here").results()
+    engine = process_engine(2)
+    there = sweep(configs, engine, store=tmp_path / "there").results()
+    assert all(same(a, b) for a, b in zip(here, there))
+    with engine.open() as pool:
+        threads = pool.submit(os.getenv, "OPENBLAS_NUM_THREADS").result()
+    assert threads == "1"
+
+
+def test_the_environment_is_put_back(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with process_engine(1).open():
+        assert os.environ["OPENBLAS_NUM_THREADS"] == os.environ["OMP_NUM_THREADS"] == "1"
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_a_killed_worker_is_replaced(tmp_path):
+    import multiprocessing
+
+    configs, killed = [BASE.but(seed=s) for s in range(6)], []
+
+    def kill_one(event):
+        workers = multiprocessing.active_children()
+        if event.kind == "done" and not killed and workers:
+            killed.append(workers[0].pid)
+            os.kill(workers[0].pid, signal.SIGKILL)
+
+    done = sweep(configs, process_engine(2), store=tmp_path, progress=kill_one)
+    assert killed
+    assert (done.computed, done.failures) == (6, {})
+
+
+@pytest.mark.parametrize("wrong", [3, "two", object()])
+def test_an_executor_that_is_none(wrong):
+    with pytest.raises(ValueError, match="executor: must be"):
+        make_engine(wrong)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5])
+def test_workers_must_be_a_number_of_processes(wrong):
+    with pytest.raises(ValueError, match="workers: must be a whole number"):
+        process_engine(wrong)
+
+
+def test_dask_that_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ValueError, match=r"Dask is not installed; pip install"):
+        sweep(some_configs(1), dask_engine("tcp://127.0.0.1:1"), store=tmp_path)
+
+
+# --- killed and interrupted ----------------------------------------------------------------------
+
+SCRIPT = """
+import sys
+from tau_rnn.experiment import RunConfig
+from tau_rnn.experiment.executors import process_engine
+from tau_rnn.experiment.sweep import sweep
+
+def show(event):
+    print(event.kind, event.done, flush=True)
+
+if __name__ == "__main__":
+    base = RunConfig(units=8, steps=40, batch=4, test_trials=16, dt=0.1)
+    workers = int(sys.argv[2])
+    engine = process_engine(workers) if workers > 1 else None
+    sweep([base.but(seed=s) for s in range(int(sys.argv[3]))], engine, store=sys.argv[1],
+          progress=show)
+"""
+
+
+def start_script(tmp_path, *arguments, **options):
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    command = [sys.executable, str(script), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+
+
+def wait_for(process, line):
+    for text in process.stdout:
+        if text.strip() == line:
+            return
+    pytest.fail(f"the sweep ended before {line!r}")
+
+
+def children_of(pid):
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(k) for k in path.read_text().split()] if path.exists() else []
+
+
+def alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL and SIGINT as POSIX has them")
+@pytest.mark.parametrize("workers, how", [(1, "SIGKILL"), (2, "SIGKILL"), (2, "SIGINT")])
+def test_a_sweep_that_was_stopped_goes_on(tmp_path, workers, how):
+    store = tmp_path / "store"
+    process = start_script(tmp_path, store, workers, 400, stderr=subprocess.DEVNULL)
+    wait_for(process, "done 3")
+    workers_there = children_of(process.pid)
+    process.send_signal(getattr(signal, how))
+    process.wait(timeout=60)
+    process.stdout.close()
+    deadline = time.monotonic() + 30
+    while any(map(alive, workers_there)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, workers_there)), "a worker outlived its sweep"
+    complete = [p for p in store.iterdir() if (p / "metrics.json").exists()]
+    assert len(complete) >= 3
+    before = {p: contents(p) for p in complete}
+    seeds = sorted(stores.stored_config(p).seed for p in complete)
+    base = RunConfig(units=8, steps=40, batch=4, test_trials=16, dt=0.1)
+    n = max(seeds) + 2
+    done = sweep([base.but(seed=s) for s in range(n)], store=store)
+    assert done.reused == len([s for s in seeds if s < n])
+    assert (done.computed, done.failures, done.set_aside) == (n - done.reused, {}, ())
+    assert all(contents(p) == data for p, data in before.items())
+    assert not list(store.rglob("*.part")) or how == "SIGKILL"
+
+
+def test_two_sweeps_on_one_store(tmp_path):
+    store = tmp_path / "store"
+    first, second = (start_script(tmp_path, store, 1, 8) for _ in range(2))
+    for process in (first, second):
+        process.communicate(timeout=120)
+        assert process.returncode == 0
+    folders = [p for p in store.iterdir() if p.is_dir()]
+    assert len(folders) == 8
+    results = [load_run(p) for p in folders]
+    assert sorted(r.config.seed for r in results) == list(range(8))
+    assert same(results[0], run_one(results[0].config))
+
+
+# --- conditions and their pairing ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dist", ["normal", "uniform", "bimodal", "gamma", "uniform:low=0.5"])
+def test_the_matched_network_has_the_mean_leak_rate(dist):
+    matched, exact = parse_tau(matched_constant(dist)), 1 / parse_tau(dist).mean_rate
+    assert matched.cv == 0
+    assert abs(matched.mean - exact) <= 0.005 + 1e-12  # it is rounded to 0.01 s
+
+
+def test_the_default_conditions():
+    configs = sweep_configs(BASE, POSTER, [5], ["multi_timescale"], True)
+    # Four distributions; three matched, three harmonic, three lr ~ tau; the four at gain 1.
+    assert len(configs) == len(set(configs)) == 4 + 3 + 3 + 3 + 4
+    assert {c.dist for c in configs} >= {"constant:0.61", "constant:0.75", "constant:0.96"}
+    # Each has its references in the sweep.
+    for config in configs:
+        assert reference(config) in configs
+        assert matched_reference(config) in {*configs, None} or config.gain == 1.0
+    assert len({label(c) for c in configs}) == len(configs)
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_every_control_changes_something(name):
+    plain = sweep_configs(BASE, ["vanilla", "uniform"], [0], ["multi_timescale"])
+    added = sweep_configs(BASE, ["vanilla", "uniform"], [0], ["multi_timescale"], [name])
+    assert added[:2] == plain and len(added) > 2
+    assert len({label(c) for c in added}) == len(added)
+
+
+def test_controls_need_vanilla():
+    configs = sweep_configs(BASE, ["uniform"], [0], ["multi_timescale"], ["harmonic"])
+    assert [label(c) for c in configs] == ["vanilla", "uniform", "uniform, match=harmonic"]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"controls": ["harmonics"]}, "controls: unknown 'harmonics'; did you mean 'harmonic'"),
+        ({"dists": ["unifrom"]}, "did you mean 'uniform'"),
+        ({"tasks": ["integrate"]}, "task: unknown task"),
+    ],
+)
+def test_unknown_conditions(change, message):
+    options = {"dists": ["uniform"], "tasks": ["multi_timescale"], "controls": (), **change}
+    with pytest.raises(ValueError, match=message):
+        sweep_configs(BASE, options["dists"], [0], options["tasks"], options["controls"])
+
+
+@pytest.mark.parametrize("change", [{"match": "harmonic"}, {"lr_scale": "tau"},
+                                    {"lr_scale": "inverse-tau"}])  # fmt: skip
+def test_vanilla_is_the_reference_of_its_own_controls(change):
+    # All tau are 1 s, so neither rescaling nor scaled learning rates change a bit.
+    plain, changed = run_one(BASE.but(dist="vanilla")), run_one(BASE.but(dist="vanilla", **change))
+    assert all(np.array_equal(a, b) for a, b in zip(plain.final, changed.final))
+    assert json.dumps(plain.history) == json.dumps(changed.history)
+
+
+def fake_results(configs, metrics_of):
+    """Results with given metrics, whose histories fall from 1 to the loss of the run."""
+    template = run_one(BASE)
+    made = []
+    for config in configs:
+        metrics = {**template.metrics, **metrics_of(config)}
+        change = metrics["weight_change"] / 6
+        rows = [
+            {**template.history[0], "step": s, "loss": 1 - s / 10, "weight_change": change * s}
+            for s in (0, 2, 4, 6)
+        ]
+        made.append(template._replace(config=config, metrics=metrics, history=rows))
+    return made
+
+
+def test_effects_are_paired_by_seed():
+    configs = sweep_configs(BASE, ["vanilla", "uniform"], range(6), ["multi_timescale"], True)
+
+    def metrics_of(config):
+        # The seed's own level is far larger than what uniform adds to it.
+        wiggle = 0.001 * (-1) ** config.seed
+        extra = 0.01 + wiggle if config.dist == "uniform" else 0.0
+        change = np.exp(config.seed + (0.2 + wiggle if config.dist == "uniform" else 0))
+        return {"accuracy_last5": config.seed / 10 + extra, "weight_change": change,
+                "steps_to_criterion": 100 + config.seed}  # fmt: skip
+
+    results = fake_results(configs, metrics_of)
+    rows = {(r.condition, r.kind, r.metric): r for r in effects(results[:-1])}
+    accuracy = rows["uniform", VANILLA, "accuracy_last5"].effect
+    assert accuracy.estimate == pytest.approx(0.01, abs=1e-12)
+    assert accuracy.low > 0.008 and accuracy.n == 6
+    change = rows["uniform", VANILLA, "weight_change"].effect
+    assert change.estimate == pytest.approx(0.2, abs=1e-12)
+    matched = rows["uniform", VANILLA, "weight_change_at_matched_loss"].effect
+    assert matched.estimate == pytest.approx(0.2, abs=1e-12)  # the same fraction of the way
+    assert rows["uniform", MATCHED, "accuracy_last5"].reference == "constant:0.61"
+    assert rows["vanilla", ITSELF, "tau_eff_spread"].effect.n == 6
+    # The last run, uniform at gain 1 of seed 5, was left out: its pair is missing, and says so.
+    gain = rows["uniform, gain=1", VANILLA, "accuracy_last5"].effect
+    assert (gain.n, gain.missing) == (5, 1)
+    steps = rows["uniform, gain=1", VANILLA, "steps_to_criterion"].effect
+    assert (steps.n, steps.missing) == (5, 1)
+
+
+def test_judge_tells_an_effect_from_its_control():
+    configs = sweep_configs(BASE, POSTER, range(8), ["multi_timescale"], DEFAULT_CONTROLS)
+    rng = np.random.default_rng(0)
+
+    def metrics_of(config):
+        # Loss that follows the mean leak rate alone, accuracy that follows diversity alone.
+        tau = parse_tau(config.dist)
+        rate = 1.0 if config.match == "harmonic" else tau.mean_rate
+        noise = rng.normal(0, 0.005)
+        return {"log_area_under_loss": -rate + noise, "accuracy_last5": 0.5 + tau.cv / 4 + noise,
+                "weight_change": 1 + abs(noise)}  # fmt: skip
+
+    tests = judge(effects(fake_results(configs, metrics_of)), BASE, ["multi_timescale"])
+    verdicts = {(t.claim.number, t.dist): t.verdict for t in tests if t.metric != "weight_change"}
+    assert verdicts[1, "uniform"] == "holds for another reason: the mean leak rate"
+    assert verdicts[1, "bimodal"] == "holds for another reason: the mean leak rate"
+    assert verdicts[2, "uniform"] == verdicts[2, "bimodal"] == "holds"
+    # The metrics of timescales are one run's, so all of them spread by the same.
+    assert len(tests) == 14
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_run_sweep_writes_its_report(tmp_path, capsys):
+    configs = [*sweep_configs(BASE, ["vanilla", "uniform"], range(3), ["multi_timescale"],
+                              ["matched"]), DIVERGES]  # fmt: skip
+    lines = []
+    status = run_sweep(configs, out=tmp_path, progress=lines.append, figures=False)
+    assert status == 1  # one of them failed
+    said = capsys.readouterr()
+    assert "1 failed" in said.out and "NonFiniteLoss" in said.err
+    assert lines[0].startswith("10 runs")
+    with open(tmp_path / "summary.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["ok"] * 9 + ["failed"]
+    results = {c.key: load_run(stores.find(tmp_path, c)) for c in configs[:-1]}
+    for row in rows[:-1]:
+        assert float(row["accuracy"]) == results[row["key"]].metrics["accuracy"]
+        assert row["steps_to_criterion"] == ""  # six steps of training reach nothing
+    assert "NonFiniteLoss" in rows[-1]["error"]
+    with open(tmp_path / "effects.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert {r["condition"] for r in table} == {"vanilla", "uniform", "constant:0.61"}
+    tested = [r for r in table if r["p_holm"]]
+    assert all(float(r["p_holm"]) >= float(r["p"]) for r in tested)
+    report = (tmp_path / "report.md").read_text()
+    assert "9 of 10 runs are complete, 1 failed" in report
+    assert "constant:0.61 has the mean leak rate of uniform: 1 / E[1/tau] = 1 / 1.6358" in report
+
+
+def test_run_sweep_draws_and_is_silent_when_asked(tmp_path, capsys):
+    configs = sweep_configs(BASE, ["vanilla", "uniform"], range(2),
+                            ["multi_timescale", "integrate_and_remember"])  # fmt: skip
+    assert run_sweep(configs, out=tmp_path, progress=None) == 0
+    names = sorted(p.name for p in (tmp_path / "figures").iterdir())
+    assert names == ["effects.png", "learning.png", "steps_to_criterion.png", "timescales.png",
+                     "weight_change.png"]  # fmt: skip
+    assert all(f"figures/{name}" in (tmp_path / "report.md").read_text() for name in names)
+    assert capsys.readouterr().err == ""
+
+
+def test_run_sweep_of_nothing(tmp_path):
+    with pytest.raises(ValueError, match="at least one run"):
+        run_sweep([], out=tmp_path)
