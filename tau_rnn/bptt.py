@@ -1,13 +1,13 @@
 r"""Backpropagation through time, derived by hand.
 
-Notation: ``d<name>`` is dLoss/d<name> and has the shape of ``<name>``. The simulation is
+Notation: ``d<name>`` is dLoss/d<name> and has the shape of ``<name>``. The simulation (Eq. 3.1) is
 
     x[t+1] = (1 - alpha) * x[t] + alpha * c[t],   c[t] = W r[t] + W_in u[t] + b + noise[t]
     y[t]   = W_out r[t+1] + b_out,                r[t] = phi(x[t])
 
 **The adjoint.** A change of x[t] reaches the loss on two ways only. One goes through the leak to
 x[t+1]; the other goes through r[t], which enters both x[t+1] (by W) and y[t-1] (by W_out). The
-chain rule adds them up:
+chain rule adds them up (Eqs. 3.4 and 3.5):
 
     dr_j[t] = sum_i dx_i[t+1] alpha_i W_ij + sum_k dy_k[t-1] W_out_kj
     dx_j[t] = (1 - alpha_j) dx_j[t+1] + phi'(x_j[t]) dr_j[t]
@@ -16,15 +16,16 @@ starting from dx[T+1] = 0 at the end; at t = 0 there is no output y[-1], so its 
 W appears transposed: forward, unit j drives unit i through W_ij; backward, unit j collects from
 all units i that it drove.
 
-**The parameters.** Every step uses the same parameters, so their gradients add up over time t and
-trials (not written). From x_i[t+1] = ... + alpha_i (W_ij r_j[t] + W_in_ik u_k[t] + b_i) + ...
+**The parameters** (Eqs. 3.7 to 3.10). Every step uses the same parameters, so their gradients add
+up over time t and trials (not written). From x_i[t+1] = ... + alpha_i (W_ij r_j[t] + W_in_ik u_k[t] + b_i) + ...
 
     dW_ij    = alpha_i raw_ij,      raw_ij    = sum_t dx_i[t+1] r_j[t]
     dW_in_ik = alpha_i raw_in_ik,   raw_in_ik = sum_t dx_i[t+1] u_k[t]
     db_i     = alpha_i raw_b_i,     raw_b_i   = sum_t dx_i[t+1]
     dW_out_kj = sum_t dy_k[t] r_j[t+1],  db_out_k = sum_t dy_k[t],  dx0 = dx[0]
 
-**The time constants.** x[t+1] depends on tau_i through alpha_i alone, with slope c_i[t] - x_i[t]:
+**The time constants** (Eqs. 3.11 to 3.13). x[t+1] depends on tau_i through alpha_i alone, with
+slope c_i[t] - x_i[t]:
 
     dalpha_i = sum_t dx_i[t+1] (c_i[t] - x_i[t])
              = sum_j raw_ij W_ij + sum_k raw_in_ik W_in_ik + raw_b_i b_i
@@ -39,7 +40,7 @@ The second line costs almost nothing, since the sums over time are those of dW, 
 about twice the simulation. The trajectory is the only large memory.
 
 Reference: Werbos, Proc. IEEE 78, 1550 (1990), for the method; the derivation is written out in
-tutorials/03_bptt_by_hand.md.
+tutorials/03_bptt_by_hand.md, where the equations have their numbers.
 """
 
 from __future__ import annotations

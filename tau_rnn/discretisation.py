@@ -13,7 +13,7 @@ METHODS = ("euler", "exponential")
 
 
 def alpha(tau, dt: float, method: str = "euler") -> Array:
-    r"""Fraction of the way to its input that each unit moves in one step.
+    r"""Fraction of the way to its input that each unit moves in one step (Eqs. 1.5 and 1.6).
 
     .. math:: \alpha_i = dt/\tau_i \;\text{(euler)}, \qquad
               \alpha_i = 1 - e^{-dt/\tau_i} \;\text{(exponential)}
@@ -69,5 +69,5 @@ def alpha(tau, dt: float, method: str = "euler") -> Array:
 
 
 def alpha_slope(tau, a, dt: float, method: str) -> Array:
-    """dalpha/dtau: -alpha/tau (Euler), -(1 - alpha) dt/tau^2 (exponential); (N,), per second."""
+    """dalpha/dtau: -alpha/tau (Euler), -(1 - alpha) dt/tau^2 (exponential), Eq. 3.12; (N,), 1/s."""
     return -a / tau if method == "euler" else -(1 - a) * float(dt) / tau**2

@@ -1,10 +1,10 @@
 r"""The network: its parameters, its differential equation, and its simulation.
 
-The state of unit i obeys (seconds everywhere)
+The state of unit i obeys (seconds everywhere; Eq. 2.1)
 
     tau_i dx_i/dt = -x_i + sum_j W_ij phi(x_j) + sum_k W_in_ik u_k + b_i,      r = phi(x)
 
-and is simulated by
+and is simulated by (Eq. 3.1)
 
     x[t+1] = (1 - alpha) x[t] + alpha (W r[t] + W_in u[t] + b + noise[t])
     y[t]   = W_out r[t+1] + b_out
@@ -110,7 +110,7 @@ def check_params(params: Params) -> Params:
 
 
 def velocity(params: Params, x, u, *, phi: str | Nonlinearity = "tanh", noise=None) -> Array:
-    r"""The right-hand side of the differential equation, dx/dt.
+    r"""The right-hand side of the differential equation, dx/dt (Eq. 2.1).
 
     .. math:: \dot x_i = \frac{1}{\tau_i}\Big(-x_i + \sum_j W_{ij}\,\phi(x_j)
               + \sum_k W^{in}_{ik} u_k + b_i + \eta_i\Big)
@@ -195,7 +195,7 @@ def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -
 def forward(
     params, u, dt, *, phi="tanh", method="euler", noise=None, checkpoint_every=None, out=None
 ) -> Trajectory:
-    r"""Simulate the network.
+    r"""Simulate the network (Eq. 3.1).
 
     .. math::
 

@@ -55,7 +55,7 @@ def normal_table(dtype=np.float64) -> Array:
 
 
 def private_noise(params, dt, sigma, T, B, rng, *, method="euler", out=None) -> Array:
-    r"""White noise current, independent for each unit, trial and step.
+    r"""White noise current, independent for each unit, trial and step (Eq. 1.9).
 
     .. math:: \eta_i[t] = \sigma \sqrt{2/\alpha_i}\; \xi_i[t], \qquad \xi \sim N(0, 1)
 

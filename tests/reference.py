@@ -1,6 +1,7 @@
 """The oracle: simulation and gradient in scalar loops that look like the equations.
 
-Slow on purpose, and written from the equations, not from the code of the package.
+Slow on purpose, and written from the equations (Eqs. 3.1 to 3.12), not from the code of the
+package.
 """
 
 import math

@@ -322,6 +322,9 @@ def form_complaints(path: Path) -> list[str]:
             complaints.append(f"{name}: exercise {label} needs one folded solution")
     if "https://doi.org/" not in text.partition("\n## Further reading")[2]:
         complaints.append(f"{name}: no DOI under 'Further reading'")
+    for block in blocks(text):
+        if block.language not in ("python", "text", "py", "console"):
+            complaints.append(f"{name}:{block.line}: a block is python, text, py or console")
     for number, line in enumerate(text.splitlines(), 1):
         if re.match(r"\s+```", line):
             complaints.append(f"{name}:{number}: an indented block is not run; begin at column 0")
