@@ -1,164 +1,315 @@
-r"""Checks of a gradient that need no derivation, and the marker of a reader's own.
+"""The marker: is a hand-derived gradient right, and if not, what is wrong with it?
 
-For a loss L(p) and a direction v in parameter space, the derivative along v is
+`check_backward` puts any function with the signature of `tau_rnn.bptt.backward`, ours or a
+reader's, to the test of the complex step, and says in words what is wrong. From the shell, on a
+file that defines a function ``backward``:
 
-    d/de L(p + e v) = sum_k g_k v_k,     g = dLoss/dp
+    python -m tau_rnn.gradcheck my_bptt.py
 
-and each side is computed without the other: the right side from the gradient under test, the left
-side from the loss alone, by a complex step or by a central difference. Errors are measured in
-units of ``sum |g_k v_k|``, not of the sum itself: the terms may cancel, and a sum near zero would
-fake an error or hide one.
+The numerical derivatives it rests on (`complex_step`, `central_difference`, ...) are here as well.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import argparse
+import importlib.util
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from tau_rnn.model import Array, Params
+from tau_rnn.derivatives import (
+    StepSweep,
+    central_difference,
+    complex_step,
+    inner,
+    numerical_gradient,
+    random_direction,
+    relative_error,
+    step_sweep,
+)
+from tau_rnn.diagnosis import (
+    ADJOINT_FIELDS,
+    SAME,
+    Departure,
+    Network,
+    ask,
+    conditions,
+    departure,
+    distance,
+    draw_network,
+    explain,
+    reach,
+)
+from tau_rnn.model import METHODS, NONLINEARITIES, Array, Nonlinearity, Params, nonlinearity
+
+__all__ = [
+    "GradientReport",
+    "StepSweep",
+    "central_difference",
+    "check_backward",
+    "complex_step",
+    "first_nonfinite",
+    "inner",
+    "numerical_gradient",
+    "random_direction",
+    "relative_error",
+    "step_sweep",
+]
 
 
-def complex_step(f, params: Params, direction: Params, h: float = 1e-20) -> float:
-    r"""Derivative of f along a direction, without a difference and hence without cancellation.
+@dataclass(frozen=True)
+class GradientReport:
+    """The verdict on a backward; ``print(report)`` is a page to read.
 
-    .. math:: \frac{d}{d\varepsilon} f(p + \varepsilon v) = \frac{\mathrm{Im}\, f(p + i h v)}{h}
-              + O(h^2)
-
-    Since nothing is subtracted, h can be so small that the O(h^2) is below rounding error.
-
-    Parameters
+    Attributes
     ----------
-    f : function of a Params that returns a number, analytic at params (no abs, no conjugate)
-    params : Params, real
-    direction : Params, v
-    h : size of the step
-
-    Returns
-    -------
-    float
-
-    References
-    ----------
-    .. [1] Squire & Trapp, SIAM Review 40, 110 (1998).
+    errors : field -> relative error ``sum(abs(g - exact)) / sum(abs(exact))`` on the network where
+        it is largest; inf where there is nothing to compare
+    diagnosis : field -> what is wrong with it, for the wrong fields alone
+    departure : where the adjoint leaves the right one, counted back from the end: it is right at
+        dx[T], ..., dx[T - departure + 1] and wrong at dx[T - departure]. None if it never does.
+    networks : descriptions of the networks it was tried on
+    phi, method, rtol : as given
     """
-    return float(np.imag(f(_shifted(params, direction, 1j * h))) / h)
+
+    errors: dict[str, float]
+    diagnosis: dict[str, str]
+    departure: int | None
+    networks: tuple[str, ...]
+    phi: str
+    method: str
+    rtol: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether every field is right."""
+        return not self.diagnosis
+
+    def __str__(self) -> str:
+        n, wrong = len(self.errors), len(self.diagnosis)
+        verdict = f"all {n} gradients are right" if self.ok else f"{wrong} of {n} gradients wrong"
+        lines = [
+            f"{verdict}  (phi = {self.phi}, method = {self.method})",
+            f"against a complex step, on {len(self.networks)} random networks; "
+            f"a relative error up to {self.rtol:g} passes",
+            "",
+            "gradient    relative error",
+        ]
+        for name, error in self.errors.items():
+            mark = "WRONG" if name in self.diagnosis else "right"
+            lines.append(f"d{name:<10} {error:<15.1e} {mark}")
+        together: dict[str, list[str]] = {}
+        for name, sentences in self.diagnosis.items():
+            for sentence in sentences.split("\n"):
+                together.setdefault(sentence, []).append(f"d{name}")
+        for sentence, names in together.items():
+            lines += ["", f"{', '.join(names)}:"]
+            lines += textwrap.wrap(sentence, 96, initial_indent="  ", subsequent_indent="  ")
+        if self.departure is not None:
+            lines += ["", _where(self.departure)]
+        return "\n".join(lines)
 
 
-def central_difference(f, params: Params, direction: Params, h: float = 1e-5) -> float:
-    r"""Derivative of f along a direction from two values of f.
-
-    .. math:: \frac{f(p + h v) - f(p - h v)}{2 h} = \frac{d}{d\varepsilon} f(p + \varepsilon v)
-              + O(h^2) + O(\epsilon_{mach} / h)
+def check_backward(
+    backward: Callable,
+    *,
+    phi: str | Nonlinearity = "tanh",
+    method: str = "euler",
+    rng: np.random.Generator | int | None = None,
+    rtol: float = 1e-10,
+) -> GradientReport:
+    """Check a backward against complex steps, and say what is wrong with it.
 
     Parameters
     ----------
-    f : function of a Params that returns a number
-    params, direction : Params, p and v
-    h : size of the step; about eps^(1/3) = 6e-6 is best where f and its derivatives are of order 1
+    backward : function (params, traj, dy) -> gradients, as `tau_rnn.bptt.backward`: params is a
+        Params, traj the Trajectory that `forward` returned, dy (T, B, n_out) is dLoss/dy. It
+        returns a Params; a dict (keys ``"W"`` or ``"dW"``, ...) or any sequence of seven arrays
+        in the order of the fields of Params will do.
+    phi, method : what the networks are simulated with; the function finds them in traj
+    rng : numpy.random.Generator that draws the networks, or a seed; 0 by default
+    rtol : largest relative error that passes
 
     Returns
     -------
-    float
-    """
-    return float((f(_shifted(params, direction, h)) - f(_shifted(params, direction, -h))) / (2 * h))
-
-
-class StepSweep(NamedTuple):
-    """Relative error of a derivative for every step h: a "U" for differences, flat for complex."""
-
-    h: Array
-    central: Array
-    complex: Array
-
-
-def step_sweep(f, params: Params, direction: Params, steps=None, exact=None) -> StepSweep:
-    """Errors of `central_difference` and `complex_step` over a range of steps.
-
-    A central difference is inexact where h is large (the O(h^2) of the Taylor series) and noisy
-    where it is small (two nearly equal numbers are subtracted): its error draws a "U".
-
-    Parameters
-    ----------
-    f, params, direction : as for `complex_step`
-    steps : (n,) step sizes; 1e-20 to 0.1 by default
-    exact : the right derivative, for instance ``sum(g * v)`` with the g of `backward`; the complex
-        step at h = 1e-20 by default
-
-    Returns
-    -------
-    StepSweep
+    GradientReport
 
     Raises
     ------
     ValueError
-        If the exact derivative is zero or not finite, so that no error is relative to it.
+        If backward is not a function, phi or method is unknown, or rtol is not positive. What
+        backward itself raises does not pass through: the report says so.
+
+    Notes
+    -----
+    Nothing is read from the source of backward, and `tau_rnn.bptt` is not used: see `diagnosis`.
     """
-    steps = np.logspace(-20, -1, 39) if steps is None else np.asarray(steps, float)
-    exact = complex_step(f, params, direction) if exact is None else float(exact)
-    if not np.isfinite(exact) or exact == 0:
-        raise ValueError(f"exact: a relative error needs a finite derivative != 0, got {exact}")
-    errors = [
-        [abs(method(f, params, direction, h) - exact) / abs(exact) for h in steps]
-        for method in (central_difference, complex_step)
+    if not callable(backward):
+        raise ValueError(f"backward: must be a function (params, traj, dy), got {backward!r}")
+    if not (np.isfinite(rtol) and rtol > 0):
+        raise ValueError(f"rtol: must be a positive number, got {rtol}")
+    phi_name = nonlinearity(phi).name
+    rng = np.random.default_rng(0 if rng is None else rng)
+
+    def draw(**sizes) -> Network:
+        return draw_network(rng, **sizes, phi=phi, method=method)
+
+    networks = [
+        draw(N=5, T=5, B=3),
+        draw(N=4, T=6, B=2, n_in=3, n_out=1, noisy=False),
+        draw(N=1, T=1, B=1, n_in=1, n_out=1),
+        draw(N=4, T=60, B=1),
     ]
-    return StepSweep(steps, *map(np.array, errors))
+    errors = dict.fromkeys(Params._fields, 0.0)
+    said: dict[str, str] = {}
+    answers = []
+    for network in networks:
+        traj = network.run()
+        if not np.isfinite(traj.y).all():
+            t = first_nonfinite(traj.x)
+            said = dict.fromkeys(errors, f"the loss is not finite: x is first so at t = {t}")
+            errors = dict.fromkeys(errors, np.inf)
+            return GradientReport(errors, said, None, (str(network),), phi_name, method, rtol)
+        exact = numerical_gradient(network.loss, network.params)._asdict()
+        answers.append(ask(backward, network, exact))
+        for name, problem in answers[-1].problems.items():
+            said.setdefault(name, f"{problem} [{network}]")
+            errors[name] = np.inf
+        for name, g in answers[-1].grads.items():
+            errors[name] = max(errors[name], distance(g, exact[name]))
+    left_at = None
+    wrong = [name for name, error in errors.items() if error > rtol]
+    if wrong:
+        more, left_at = _diagnose(backward, draw, networks, answers, errors, wrong)
+        said = {name: "\n".join(filter(None, [said.get(name), more.get(name)])) for name in wrong}
+    return GradientReport(errors, said, left_at, tuple(map(str, networks)), phi_name, method, rtol)
 
 
-def random_direction(params: Params, rng: np.random.Generator, fields=None) -> Params:
-    """A random direction in parameter space, zero outside the given fields.
-
-    Entries are standard normal, those of tau times tau: time constants of milliseconds and of
-    minutes are then changed alike, and a small step cannot make one negative.
-
-    Parameters
-    ----------
-    params : Params, for the shapes
-    rng : numpy.random.Generator
-    fields : names of the fields that move; all seven by default
-
-    Returns
-    -------
-    Params
-
-    Raises
-    ------
-    ValueError
-        If a name is not a field of Params.
-    """
-    fields = Params._fields if fields is None else tuple(fields)
-    unknown = set(fields) - set(Params._fields)
-    if unknown:
-        raise ValueError(f"fields: {sorted(unknown)} are not among {', '.join(Params._fields)}")
-    v = Params(*(rng.standard_normal(np.shape(p)) for p in params))
-    v = v._replace(tau=v.tau * np.real(params.tau))
-    return Params(*(e if name in fields else 0 * e for name, e in zip(Params._fields, v)))
+def first_nonfinite(values: Array) -> int | None:
+    """Index along the first axis (time) where a value is first inf or nan, or None."""
+    bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    return int(bad.argmax()) if bad.any() else None
 
 
-def inner(g: Params, v: Params) -> tuple[float, float]:
-    """``sum(g * v)`` over all parameters, and ``sum(abs(g * v))``, the scale of its rounding."""
-    terms = np.concatenate([np.ravel(a * b) for a, b in zip(g, v)])
-    return float(terms.sum()), float(np.abs(terms).sum())
+def _diagnose(backward, draw, networks, answers, errors, wrong):
+    """Sentences for the wrong fields, and the number of steps after which the adjoint departs."""
+    long = networks[-1]
+    given = {name: [a.grads[name] for a in answers if name in a.grads] for name in wrong}
+    nonfinite = [name for name in wrong if not all(np.isfinite(g).all() for g in given[name])]
+    first = reach(backward, long, nonfinite).nonfinite if nonfinite else {}
+    sentences = {name: _not_finite(first.get(name)) for name in nonfinite}
+
+    # On short networks a slip is either reproduced to rounding or not; errors do not grow.
+    short = [k for k, network in enumerate(networks) if 1 < len(network.u) < 10]
+    seen = []
+    for name in wrong:
+        pairs = [(answers[k].grads.get(name), networks[k].exact()[name]) for k in short]
+        if name not in nonfinite and any(distance(g, e) > SAME for g, e in pairs if g is not None):
+            seen.append(name)
+    found = explain([networks[k] for k in short], [answers[k] for k in short], seen)
+    for shared, own in found:
+        for name, words in own.items():
+            parts = [f"in the adjoint, {slip.words}" for slip in shared]
+            parts += [f"in d{name} itself, {each}" for each in words]
+            sentences[name] = "\n".join(parts)
+
+    unexplained = [name for name in wrong if name not in sentences and np.isfinite(errors[name])]
+    left = Departure(None)
+    if any(shared for shared, _ in found) or set(unexplained) & set(ADJOINT_FIELDS):
+        left = departure(backward, long, not any(own.get("W_in") for _, own in found))
+    if unexplained:
+        k = reach(backward, long, unexplained).wrong
+        where = conditions(backward, draw)
+    for name in unexplained:
+        if name in ADJOINT_FIELDS and left.cut_off:
+            sentences[name] = (
+                f"what comes from the last {left.steps} steps is right, what comes from further "
+                "back is missing (truncated backpropagation)"
+            )
+        elif errors[name] < 1e-5:
+            sentences[name] = (
+                f"nearly right, to {errors[name]:.0e}: is something in single precision, or a "
+                "finite difference?"
+            )
+        elif name in seen or name not in k:
+            right = ", ".join(sorted(where[name])) or "none of the special cases that were tried"
+            sentences[name] = f"no known slip gives it; it is right with: {right}"
+        else:
+            sentences[name] = (
+                f"right in runs of up to {k[name] - 1} steps, wrong in runs of {k[name]} and more"
+            )
+    return sentences, left.steps
 
 
-def relative_error(g: Params, v: Params, derivative: float) -> float:
-    """``abs(sum(g * v) - derivative) / sum(abs(g * v))``; 0 if both are zero, inf if one is."""
-    total, scale = inner(g, v)
-    difference = abs(total - derivative)
-    return 0.0 if difference == 0 else difference / scale if scale > 0 else np.inf
+def _not_finite(steps: int | None) -> str:
+    if steps is None:
+        return "not finite (inf or nan)"
+    where = "the last step" if steps == 1 else f"{steps - 1} steps before the last"
+    return f"not finite (inf or nan), first in what comes from {where}".replace("1 steps", "1 step")
 
 
-def numerical_gradient(f, params: Params, h: float = 1e-20) -> Params:
-    """The whole gradient of f by one complex step for each number in params (slow, exact)."""
-    z = Params(*(np.array(p, complex) for p in params))
-    g = Params(*(np.empty(np.shape(p)) for p in params))
-    for entries, out in zip(z, g):
-        for k in np.ndindex(entries.shape):
-            entries[k] += 1j * h
-            out[k] = np.imag(f(z)) / h
-            entries[k] = entries[k].real
-    return g
+def _where(departure: int) -> str:
+    if departure == 0:
+        return "The adjoint is wrong from its first value on: dx[T], at the end of the run."
+    good = "dx[T]" if departure == 1 else f"dx[T] to dx[T-{departure - 1}]"
+    return (
+        f"Counting back from the end, the adjoint is right at {good} and leaves the right one at "
+        f"dx[T-{departure}]."
+    )
 
 
-def _shifted(params: Params, direction: Params, step: complex) -> Params:
-    return Params(*(p + step * v for p, v in zip(params, direction)))
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m tau_rnn.gradcheck FILE``: exit status 0 if right, 1 if wrong, 2 if unusable."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tau_rnn.gradcheck",
+        description="Check a hand-derived backward(params, traj, dy); say what is wrong with it.",
+        epilog="exit status: 0 every gradient is right, 1 some are wrong, 2 the file is unusable",
+    )
+    parser.add_argument("file", type=Path, help="Python file that defines the function")
+    parser.add_argument("--function", default="backward", help="its name (default: backward)")
+    parser.add_argument("--phi", default="tanh", help=f"{', '.join(NONLINEARITIES)} (default tanh)")
+    parser.add_argument("--method", default="euler", help=f"{', '.join(METHODS)} (default euler)")
+    parser.add_argument("--rtol", type=float, default=1e-10, help="bar (default 1e-10)")
+    parser.add_argument("--seed", type=int, default=0, help="draws other networks (default 0)")
+    args = parser.parse_args(argv)
+    try:
+        backward = _load(args.file, args.function)
+        report = check_backward(
+            backward, phi=args.phi, method=args.method, rng=args.seed, rtol=args.rtol
+        )
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{args.file}: {report}")
+    return 0 if report.ok else 1
+
+
+def _load(path: Path, name: str) -> Callable:
+    """The function of that name in a Python file, or a ValueError that says why there is none."""
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file")
+    spec = importlib.util.spec_from_loader(
+        path.stem, importlib.machinery.SourceFileLoader(path.stem, str(path))
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))  # it may import what lies beside it
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        last = traceback.format_exception_only(error)[-1].strip()
+        raise ValueError(f"{path}: cannot be imported: {last}") from error
+    finally:
+        sys.path.pop(0)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ValueError(f"{path}: defines no function {name!r} (see --function)")
+    return function
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

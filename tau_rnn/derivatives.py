@@ -1,0 +1,164 @@
+r"""Derivatives from the values of a function alone: complex steps and central differences.
+
+For a loss L(p) and a direction v in parameter space, the derivative along v is
+
+    d/de L(p + e v) = sum_k g_k v_k,     g = dLoss/dp
+
+and each side is computed without the other: the right side from a gradient under test, the left
+side from the loss alone, by a complex step or by a central difference. Errors are measured in
+units of ``sum |g_k v_k|``, not of the sum itself: the terms may cancel, and a sum near zero would
+fake an error or hide one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tau_rnn.model import Array, Params
+
+
+def complex_step(f, params: Params, direction: Params, h: float = 1e-20) -> float:
+    r"""Derivative of f along a direction, without a difference and hence without cancellation.
+
+    .. math:: \frac{d}{d\varepsilon} f(p + \varepsilon v) = \frac{\mathrm{Im}\, f(p + i h v)}{h}
+              + O(h^2)
+
+    Since nothing is subtracted, h can be so small that the O(h^2) is below rounding error.
+
+    Parameters
+    ----------
+    f : function of a Params that returns a number, analytic at params (no abs, no conjugate)
+    params : Params, real
+    direction : Params, v
+    h : size of the step
+
+    Returns
+    -------
+    float
+
+    References
+    ----------
+    .. [1] Squire & Trapp, SIAM Review 40, 110 (1998).
+    """
+    return float(np.imag(f(_shifted(params, direction, 1j * h))) / h)
+
+
+def central_difference(f, params: Params, direction: Params, h: float = 1e-5) -> float:
+    r"""Derivative of f along a direction from two values of f.
+
+    .. math:: \frac{f(p + h v) - f(p - h v)}{2 h} = \frac{d}{d\varepsilon} f(p + \varepsilon v)
+              + O(h^2) + O(\epsilon_{mach} / h)
+
+    Parameters
+    ----------
+    f : function of a Params that returns a number
+    params, direction : Params, p and v
+    h : size of the step; about eps^(1/3) = 6e-6 is best where f and its derivatives are of order 1
+
+    Returns
+    -------
+    float
+    """
+    return float((f(_shifted(params, direction, h)) - f(_shifted(params, direction, -h))) / (2 * h))
+
+
+class StepSweep(NamedTuple):
+    """Relative error of a derivative for every step h: a "U" for differences, flat for complex."""
+
+    h: Array
+    central: Array
+    complex: Array
+
+
+def step_sweep(f, params: Params, direction: Params, steps=None, exact=None) -> StepSweep:
+    """Errors of `central_difference` and `complex_step` over a range of steps.
+
+    A central difference is inexact where h is large (the O(h^2) of the Taylor series) and noisy
+    where it is small (two nearly equal numbers are subtracted): its error draws a "U".
+
+    Parameters
+    ----------
+    f, params, direction : as for `complex_step`
+    steps : (n,) step sizes; 1e-20 to 0.1 by default
+    exact : the right derivative, for instance ``sum(g * v)`` with the g of `backward`; the complex
+        step at h = 1e-20 by default
+
+    Returns
+    -------
+    StepSweep
+
+    Raises
+    ------
+    ValueError
+        If the exact derivative is zero or not finite, so that no error is relative to it.
+    """
+    steps = np.logspace(-20, -1, 39) if steps is None else np.asarray(steps, float)
+    exact = complex_step(f, params, direction) if exact is None else float(exact)
+    if not np.isfinite(exact) or exact == 0:
+        raise ValueError(f"exact: a relative error needs a finite derivative != 0, got {exact}")
+    errors = [
+        [abs(method(f, params, direction, h) - exact) / abs(exact) for h in steps]
+        for method in (central_difference, complex_step)
+    ]
+    return StepSweep(steps, *map(np.array, errors))
+
+
+def random_direction(params: Params, rng: np.random.Generator, fields=None) -> Params:
+    """A random direction in parameter space, zero outside the given fields.
+
+    Entries are standard normal, those of tau times tau: time constants of milliseconds and of
+    minutes are then changed alike, and a small step cannot make one negative.
+
+    Parameters
+    ----------
+    params : Params, for the shapes
+    rng : numpy.random.Generator
+    fields : names of the fields that move; all seven by default
+
+    Returns
+    -------
+    Params
+
+    Raises
+    ------
+    ValueError
+        If a name is not a field of Params.
+    """
+    fields = Params._fields if fields is None else tuple(fields)
+    unknown = set(fields) - set(Params._fields)
+    if unknown:
+        raise ValueError(f"fields: {sorted(unknown)} are not among {', '.join(Params._fields)}")
+    v = Params(*(rng.standard_normal(np.shape(p)) for p in params))
+    v = v._replace(tau=v.tau * np.real(params.tau))
+    return Params(*(e if name in fields else 0 * e for name, e in zip(Params._fields, v)))
+
+
+def inner(g: Params, v: Params) -> tuple[float, float]:
+    """``sum(g * v)`` over all parameters, and ``sum(abs(g * v))``, the scale of its rounding."""
+    terms = np.concatenate([np.ravel(a * b) for a, b in zip(g, v)])
+    return float(terms.sum()), float(np.abs(terms).sum())
+
+
+def relative_error(g: Params, v: Params, derivative: float) -> float:
+    """``abs(sum(g * v) - derivative) / sum(abs(g * v))``; 0 if both are zero, inf if one is."""
+    total, scale = inner(g, v)
+    difference = abs(total - derivative)
+    return 0.0 if difference == 0 else difference / scale if scale > 0 else np.inf
+
+
+def numerical_gradient(f, params: Params, h: float = 1e-20) -> Params:
+    """The whole gradient of f by one complex step for each number in params (slow, exact)."""
+    z = Params(*(np.array(p, complex) for p in params))
+    g = Params(*(np.empty(np.shape(p)) for p in params))
+    for entries, out in zip(z, g):
+        for k in np.ndindex(entries.shape):
+            entries[k] += 1j * h
+            out[k] = np.imag(f(z)) / h
+            entries[k] = entries[k].real
+    return g
+
+
+def _shifted(params: Params, direction: Params, step: complex) -> Params:
+    return Params(*(p + step * v for p, v in zip(params, direction)))
