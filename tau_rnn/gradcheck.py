@@ -12,13 +12,14 @@ The numerical derivatives it rests on (`complex_step`, `central_difference`, ...
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -293,13 +294,12 @@ def _load(path: Path, name: str) -> Callable:
     """The function of that name in a Python file, or a ValueError that says why there is none."""
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")
-    spec = importlib.util.spec_from_loader(
-        path.stem, importlib.machinery.SourceFileLoader(path.stem, str(path))
-    )
-    module = importlib.util.module_from_spec(spec)
+    loader = SourceFileLoader("tau_rnn_reader", str(path))
+    module = ModuleType(loader.name)
+    sys.modules[loader.name] = module  # where dataclasses look a module up
     sys.path.insert(0, str(path.resolve().parent))  # it may import what lies beside it
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except Exception as error:
         last = traceback.format_exception_only(error)[-1].strip()
         raise ValueError(f"{path}: cannot be imported: {last}") from error
