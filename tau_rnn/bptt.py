@@ -17,7 +17,7 @@ W appears transposed: forward, unit j drives unit i through W_ij; backward, unit
 all units i that it drove.
 
 **The parameters** (Eqs. 3.7 to 3.10). Every step uses the same parameters, so their gradients add
-up over time t and trials (not written). From x_i[t+1] = ... + alpha_i (W_ij r_j[t] + W_in_ik u_k[t] + b_i) + ...
+up over time t and trials (not written). From the current c in x[t+1]:
 
     dW_ij    = alpha_i raw_ij,      raw_ij    = sum_t dx_i[t+1] r_j[t]
     dW_in_ik = alpha_i raw_in_ik,   raw_in_ik = sum_t dx_i[t+1] u_k[t]
