@@ -227,6 +227,8 @@ def test_no_notebook_is_committed():
         ("math", "\n$$\na\n$$\n", "\n$$ a $$\n"),
         ("math", "\n$$\na\n{}- b\n$$\n", "\n$$\na\n- b\n$$\n"),
         ("math", "\n$$\n\\mathrm{f}\n$$\n", "\n$$\n\\operatorname{f}\n$$\n"),
+        ("math", "\n$$\nx_{ij}\n$$\n", "\n$$\nx_{ij\n$$\n"),
+        ("math", "\n$$\nx_{i}^{in}\n$$\n", "\n$$\nx^{in}_{i}\n$$\n"),
         (
             "math",
             "\n$$\n\\begin{aligned}\na &= b \\\\\n\\end{aligned} \\tag{1.1}\n$$\n",

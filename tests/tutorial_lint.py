@@ -203,6 +203,9 @@ def math_complaints(path: Path) -> list[str]:
             complain(start, "no empty line above $$")
         if end < len(lines) and lines[end].strip():
             complain(end, "no empty line below $$")
+        for left, right in (("{", "}"), (r"\begin", r"\end"), (r"\left", r"\right")):
+            if _count(left, inside) != _count(right, inside):
+                complain(start, f"{left} and {right} do not match")
         depth = 0
         for number, line in enumerate(inside, start + 1):
             if not line.strip():
@@ -226,6 +229,8 @@ def math_complaints(path: Path) -> list[str]:
             continue
         for k in range(1, len(pieces), 2):
             formula, before, after = pieces[k], pieces[k - 1][-1:], pieces[k + 1][:1]
+            if _count("{", [formula]) != _count("}", [formula]):
+                complain(number, f"braces of ${formula}$ do not match")
             if not formula.strip() or formula != formula.strip():
                 complain(number, f"${formula}$ begins or ends with a space")
             if before and before not in " (*|":
@@ -239,6 +244,11 @@ def math_complaints(path: Path) -> list[str]:
     return complaints
 
 
+def _count(what: str, lines: list[str]) -> int:
+    end = r"(?![A-Za-z])" if what[0] == "\\" else ""  # \left is not \leftarrow
+    return len(re.findall(re.escape(what) + end, "\n".join(lines)))
+
+
 def _bad_math(formula: str, display: bool) -> list[str]:
     bad = []
     if r"\operatorname" in formula:
@@ -248,13 +258,12 @@ def _bad_math(formula: str, display: bool) -> list[str]:
     rest = formula.replace("\\\\", "") if display else formula
     if re.search(r"\\[^A-Za-z\s]", rest):
         bad.append("a backslash before punctuation is eaten (\\lbrace, \\quad, \\lVert)")
-    if not display:
-        if re.search("[<>]", formula):
-            bad.append(r"write \lt or \gt")
-        if re.search(r"(^|[^A-Za-z0-9])_", formula):
-            bad.append("_ after punctuation starts an emphasis")
-        if "](" in formula:
-            bad.append("]( is a link")
+    if "](" in formula:
+        bad.append("]( is a link")
+    if re.search(r"(^|[^A-Za-z0-9])_", formula):
+        bad.append("_ after punctuation starts an emphasis")
+    if not display and re.search("[<>]", formula):
+        bad.append(r"write \lt or \gt")
     return bad
 
 
