@@ -39,23 +39,30 @@ def problem(N, B, T, dtype):
     return params, u, target, mask
 
 
-def interleaved(contenders, rounds, budget=None, clock=time.perf_counter):
-    """Call the contenders in turn, `rounds` times; seconds of each call, {name: (rounds,)}.
+def interleaved(contenders, rounds, budget=None, clock=time.perf_counter, turn=0.05):
+    """Call the contenders in turn, `rounds` times; seconds of one call, {name: (rounds,)}.
 
-    Each is called once before, so that what is compiled or allocated once is not counted. Other
-    processes slow all contenders of a round alike, so ratios within a round are steadier than
-    times. ``clock=time.process_time`` leaves out the time that other processes had the core. With
-    a budget in seconds, it stops after the round that exceeds it (never before 3).
+    In each turn a contender is called until `turn` seconds have passed, as a training loop would
+    call it, so that the caches hold what they hold in training. It is called once before the
+    first round, for what is compiled or allocated once. Other processes slow all contenders of a
+    round alike, so ratios within a round are steadier than times. ``clock=time.process_time``
+    leaves out the time that other processes had the core. With a budget in seconds, it stops
+    after the round that exceeds it (never before 3).
     """
     times = {name: [] for name in contenders}
-    for call in contenders.values():
+    calls = {}
+    for name, call in contenders.items():
         call()
+        start = clock()
+        call()
+        calls[name] = max(1, round(turn / max(clock() - start, 1e-9)))
     begin = time.perf_counter()
     for i in range(rounds):
         for name, call in contenders.items():
             start = clock()
-            call()
-            times[name].append(clock() - start)
+            for _ in range(calls[name]):
+                call()
+            times[name].append((clock() - start) / calls[name])
         if budget is not None and i >= 2 and time.perf_counter() - begin > budget:
             break
     return {name: np.array(t) for name, t in times.items()}
