@@ -1,0 +1,488 @@
+"""The simulation against scalar loops, exact solutions and its own promises."""
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import cases, make_case
+
+from tau_rnn.bptt import backward
+from tau_rnn.model import (
+    METHODS,
+    NONLINEARITIES,
+    Nonlinearity,
+    Params,
+    alpha,
+    forward,
+    init_params,
+    nonlinearity,
+    private_noise,
+    velocity,
+)
+
+# The whole space includes coarse Euler steps, of which `alpha` warns.
+coarse = pytest.mark.filterwarnings("ignore:dt = :RuntimeWarning")
+
+
+def relative(got, expected):
+    return np.abs(got - expected).max() / max(np.abs(expected).max(), 1e-300)
+
+
+# Forward
+
+
+@coarse
+@given(cases(max_units=4, max_steps=5, max_trials=3))
+def test_forward_is_the_equation(case):
+    traj = case.run()
+    x, _, y = reference.forward(case.params, case.u, case.dt, **case.options)
+    assert relative(traj.x, x) < 1e-12
+    assert relative(traj.y, y) < 1e-12
+    f = np.vectorize(reference.PHI[case.phi][0])
+    assert relative(traj.r, f(x)) < 1e-12
+
+
+@coarse
+@given(cases())
+def test_a_step_is_a_step_along_the_velocity(case):
+    # x[t+1] - x[t] = alpha tau dx/dt for both methods; alpha tau = dt for Euler.
+    traj = case.run()
+    a = alpha(case.params.tau, case.dt, case.method)
+    dxdt = velocity(case.params, traj.x[:-1], case.u, phi=case.phi, noise=case.noise)
+    expected = traj.x[:-1] + a * case.params.tau * dxdt
+    assert relative(traj.x[1:], expected) < 1e-12
+
+
+def test_what_a_trajectory_holds():
+    case = make_case(0)
+    traj = case.run()
+    assert traj.x.shape == traj.r.shape == (7, 3, 4)
+    assert traj.y.shape == (6, 3, 2)
+    assert (traj.x[0] == case.params.x0).all()
+    assert (traj.dt, traj.phi, traj.method) == (case.dt, case.phi, case.method)
+    assert traj.u is case.u
+    assert traj.noise is case.noise
+    assert traj.checkpoint_every is None
+
+
+@coarse
+@given(cases(), st.integers(0, 7))
+def test_the_future_does_not_matter(case, t):
+    t = min(t, len(case.u) - 1)
+    noise = None if case.noise is None else case.noise[: t + 1]
+    short = case._replace(u=case.u[: t + 1], noise=noise).run()
+    assert relative(short.x, case.run().x[: t + 2]) < 1e-12
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_isolated_unit_relaxes_to_its_input(method):
+    # W = 0 and constant input c: x[t] = c + (x0 - c) (1 - alpha)^t.
+    case = make_case(1, method=method, noisy=False, T=20)
+    params = case.params._replace(W=np.zeros((4, 4)))
+    u = np.broadcast_to(case.u[:1], case.u.shape)
+    traj = forward(params, u, case.dt, method=method)
+    c = u[0] @ params.W_in.T + params.b
+    t = np.arange(21)[:, np.newaxis, np.newaxis]
+    decay = np.exp(-case.dt / params.tau) if method == "exponential" else 1 - case.dt / params.tau
+    assert relative(traj.x, c + (params.x0 - c) * decay**t) < 1e-12
+
+
+@pytest.mark.parametrize("phi", NONLINEARITIES)
+def test_nonlinearities_and_their_slopes(phi):
+    x = np.concatenate([np.linspace(-6, 6, 241), [-700, -40, 40, 700.0]])
+    f, slope = reference.PHI[phi]
+    r = NONLINEARITIES[phi].function(x)
+    if phi == "softplus":
+        f = lambda z: max(z, 0) + np.log1p(np.exp(-abs(z)))  # noqa: E731  no overflow at 700
+    if phi == "sigmoid":
+        f = lambda z: np.exp(min(z, 0)) / (1 + np.exp(-abs(z)))  # noqa: E731
+    assert np.allclose(r, [f(z) for z in x], rtol=1e-14, atol=1e-15)
+    derivative = NONLINEARITIES[phi].derivative
+    inner = np.abs(x) < 7
+    assert np.allclose(derivative(r)[inner], [slope(z) for z in x[inner]], rtol=1e-10, atol=1e-15)
+    if phi != "relu":  # whose kink lies in this range
+        exact = NONLINEARITIES[phi].function(x[inner] + 1e-20j).imag / 1e-20
+        assert np.allclose(derivative(r[inner]), exact, rtol=1e-10)
+    for function, argument in ((NONLINEARITIES[phi].function, x), (derivative, r)):
+        out = np.full_like(x, np.nan)
+        kept = argument.copy()
+        assert function(argument, out=out) is out
+        assert np.array_equal(out, function(argument))
+        assert np.array_equal(argument, kept)
+
+
+def test_a_nonlinearity_of_ones_own():
+    cubic = Nonlinearity("cubic", lambda x, out=None: np.power(x, 3, out=out), None)
+    assert nonlinearity(cubic) is cubic
+    case = make_case(2)
+    traj = forward(case.params, case.u, case.dt, phi=cubic)
+    assert np.array_equal(traj.r, traj.x**3)
+
+
+# Dtype
+
+
+@pytest.mark.parametrize("field", [*Params._fields, "u", "noise"])
+@pytest.mark.parametrize(
+    ("most", "one", "result"),
+    [
+        (np.float32, np.float32, np.float32),
+        (np.float32, np.float64, np.float64),
+        (np.float64, np.float32, np.float64),
+        (np.float64, np.complex128, np.complex128),
+        (np.float32, np.complex64, np.complex64),
+    ],
+)
+def test_forward_and_backward_keep_the_promoted_dtype(field, most, one, result):
+    case = make_case(3)
+    arrays = {**case.params._asdict(), "u": case.u, "noise": case.noise}
+    arrays = {name: a.astype(one if name == field else most) for name, a in arrays.items()}
+    params = Params(*(arrays[name] for name in Params._fields))
+    traj = forward(params, arrays["u"], case.dt, noise=arrays["noise"])
+    assert traj.x.dtype == traj.r.dtype == traj.y.dtype == result
+    g = backward(params, traj, np.ones_like(traj.y))
+    assert {e.dtype for e in g} == {np.dtype(result)}
+    # Every array was rounded at most to single precision, 6e-8; a few steps add up.
+    assert relative(traj.y, case.run().y) < 1e-5
+
+
+def test_whole_numbers_become_float64():
+    params = Params(*(np.ones(p.shape, int) for p in make_case(0).params))
+    traj = forward(params, np.ones((2, 3, 2), int), 0.1)
+    assert traj.x.dtype == np.float64
+    same = forward(Params(*(p.astype(float) for p in params)), np.ones((2, 3, 2)), 0.1)
+    assert np.array_equal(traj.y, same.y)
+
+
+def test_lists_are_taken_for_arrays():
+    case = make_case(0)
+    params = Params(*(p.tolist() for p in case.params))
+    traj = forward(params, case.u.tolist(), case.dt, noise=case.noise.tolist())
+    assert np.array_equal(traj.y, case.run().y)
+
+
+# Buffers and checkpoints
+
+
+def test_what_a_caller_gets_is_his_own():
+    case = make_case(0)
+    first, second = case.run(), case.run()
+    kept = first.x.copy()
+    second.x[...] = np.nan
+    assert np.array_equal(first.x, kept)
+    assert not any(np.shares_memory(a, b) for a in first[:3] for b in second[:3])
+
+
+@coarse
+@given(cases())
+def test_out_is_filled_with_the_same(case):
+    expected = case.run()
+    out = expected._replace(**{k: np.full_like(getattr(expected, k), np.nan) for k in "xry"})
+    traj = forward(case.params, case.u, case.dt, **case.options, out=out)
+    for name in "xry":
+        assert getattr(traj, name) is getattr(out, name)
+        assert np.array_equal(getattr(traj, name), getattr(expected, name))
+
+
+@coarse
+@given(cases(max_steps=20), st.integers(1, 25))
+def test_checkpoints_keep_every_kth_state_and_all_outputs(case, k):
+    full = case.run()
+    traj = forward(case.params, case.u, case.dt, **case.options, checkpoint_every=k)
+    assert len(traj.x) == -(-len(case.u) // k)
+    assert relative(traj.x, full.x[:-1:k]) < 1e-12
+    assert relative(traj.r, full.r[:-1:k]) < 1e-12
+    assert relative(traj.y, full.y) < 1e-12
+
+
+# Current form and rate form
+
+
+def rate_form(params, r, u, dt):
+    """tau dr/dt = -r + phi(W r + W_in u + b) by Euler steps; (T, B, N) after each step."""
+    states = []
+    for u_t in u:
+        drive = np.tanh(r @ params.W.T + u_t @ params.W_in.T + params.b)
+        r = r + dt / params.tau * (drive - r)
+        states.append(r)
+    return np.array(states)
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_rate_form_is_the_same_system_only_if_all_tau_are_equal(equal):
+    # With x = W r + W_in u + b for constant u: tau dx/dt = W (tau dr/dt) = -x + W phi(x) + ...,
+    # but W commutes with the time constants only if they are equal.
+    case = make_case(4, noisy=False, T=30)
+    params = case.params
+    if equal:
+        params = params._replace(tau=np.full(4, 0.3))
+    u = np.broadcast_to(case.u[:1], (30, 3, 2))
+    r0 = np.tile(params.x0, (3, 1))
+    rates = rate_form(params, r0, u, case.dt)
+    drive = u[0] @ params.W_in.T + params.b
+    x = []
+    for trial in range(3):
+        start = params.W @ r0[trial] + drive[trial]
+        one = slice(trial, trial + 1)
+        x.append(forward(params._replace(x0=start), u[:, one], case.dt).x[1:, 0])
+    x = np.stack(x, axis=1)
+    difference = relative(rates @ params.W.T + drive, x)
+    assert difference < 1e-12 if equal else difference > 0.01
+
+
+# Step sizes
+
+
+@given(st.floats(1e-3, 1e3), st.floats(1e-4, 0.5))
+def test_alpha(tau, ratio):
+    dt = ratio * tau
+    assert alpha(tau, dt) == dt / tau
+    assert abs(alpha(tau, dt, "exponential") - (1 - np.exp(-dt / tau))) < 1e-15
+    # The two agree to first order, and the exponential one is always a contraction.
+    assert 0 < alpha(tau, dt) - alpha(tau, dt, "exponential") < (dt / tau) ** 2
+    assert alpha(tau, 100 * tau, "exponential") <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+@pytest.mark.parametrize("method", METHODS)
+def test_alpha_keeps_the_dtype(dtype, method):
+    assert alpha(np.ones(3, dtype), 0.1, method).dtype == dtype
+
+
+def test_coarse_euler_steps_warn_once_for_each_place():
+    code = (
+        "import numpy as np; from tau_rnn.model import Params, forward\n"
+        "p = Params(*map(np.ones, [(1, 1), (1, 1), 1, (1, 1), 1, 1, 1]))\n"
+        "for k in range(5):\n    forward(p, np.ones((9, 2, 1)), 0.6)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr.count("RuntimeWarning") == 1
+    assert "dt = 0.6 s is more than half of the shortest tau = 1 s" in done.stderr
+
+
+@pytest.mark.parametrize(("dt", "method"), [(0.5, "euler"), (5.0, "exponential")])
+def test_no_warning_where_steps_are_fine(dt, method):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        alpha(np.array([1.0, 2.0]), dt, method)
+
+
+# Noise
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_private_noise_gives_every_unit_the_same_sd(method):
+    tau = np.array([0.15, 0.5, 1.0, 3.0])
+    params = init_params(4, 1, 1, tau, np.random.default_rng(0), gain=0)
+    dt, sigma, T, B = 0.05, 0.2, 400, 300
+    noise = private_noise(params, dt, sigma, T, B, np.random.default_rng(1), method=method)
+    assert noise.shape == (T, B, 4)
+    a = alpha(tau, dt, method)
+    scale = sigma * np.sqrt(2 / a)
+    # Standard error of an sd from n draws: sd / sqrt(2 n); the bar is 5 of them.
+    n = T * B
+    assert np.abs(noise.std(axis=(0, 1)) / scale - 1).max() < 5 / np.sqrt(2 * n)
+    assert np.abs(noise.mean(axis=(0, 1)) / scale).max() < 5 / np.sqrt(n)
+    flat = noise.reshape(n, 4) / scale
+    assert np.abs(np.corrcoef(flat.T) - np.eye(4)).max() < 5 / np.sqrt(n)
+    assert np.abs((flat[:-B] * flat[B:]).mean(axis=0)).max() < 5 / np.sqrt(n)  # white in time
+
+    # Start each trial in the stationary distribution, the end is then stationary as well.
+    exact = sigma / np.sqrt(1 - a / 2)
+    start = exact * np.random.default_rng(2).standard_normal((B, 4))
+    x = start
+    ends = []
+    for eta in noise:
+        x = (1 - a) * x + a * eta
+        ends.append(x)
+    spread = np.concatenate([ends[k] for k in (133, 266, 399)]).std(axis=0)
+    # Three snapshots of 300 trials, correlated for the slow units: at least 300 free draws.
+    assert np.abs(spread / exact - 1).max() < 5 / np.sqrt(2 * B)
+    assert np.abs(exact / sigma - 1).max() < 0.1  # "about sigma": 1 / sqrt(1 - alpha / 2)
+    traj = forward(params, np.zeros((T, B, 1)), dt, method=method, noise=noise)
+    late = traj.x[-1].std(axis=0) / exact
+    # From x0 = 0 the variance has reached 1 - exp(-2 T dt / tau) > 0.999 of its end.
+    assert np.abs(late - 1).max() < 5 / np.sqrt(2 * B)
+
+
+def test_private_noise_is_reproducible_and_takes_a_buffer():
+    params = make_case(0).params
+    draws = [private_noise(params, 0.01, 0.3, 5, 2, np.random.default_rng(7)) for _ in range(2)]
+    assert np.array_equal(*draws)
+    out = np.empty_like(draws[0])
+    assert private_noise(params, 0.01, 0.3, 5, 2, np.random.default_rng(7), out=out) is out
+    assert np.array_equal(out, draws[0])
+    assert not private_noise(params, 0.01, 0, 5, 2, np.random.default_rng(7)).any()
+
+
+def test_private_noise_in_single_precision():
+    params = Params(*(p.astype(np.float32) for p in make_case(0).params))
+    noise = private_noise(params, 0.01, 0.3, 50, 20, np.random.default_rng(7))
+    assert noise.dtype == np.float32
+
+
+# Initial parameters
+
+
+def test_init_params_statistics():
+    N, n_in, n_out = 200, 50, 20
+    p = init_params(N, n_in, n_out, 0.7, np.random.default_rng(0), gain=1.3)
+    expected = {"W": 1.3 / np.sqrt(N), "W_in": 1.0, "W_out": 0.5 / np.sqrt(N)}
+    for name, sd in expected.items():
+        w = getattr(p, name)
+        assert abs(w.std() / sd - 1) < 5 / np.sqrt(2 * w.size), name  # 5 standard errors
+        assert abs(w.mean() / sd) < 5 / np.sqrt(w.size), name
+    assert not any(getattr(p, name).any() for name in ("b", "b_out", "x0"))
+    assert (p.tau == 0.7).all()
+    assert p.W.shape == (N, N)
+    # Circular law: the spectral radius is the gain, up to a few percent at this size.
+    assert abs(np.abs(np.linalg.eigvals(p.W)).max() / 1.3 - 1) < 0.1
+
+
+def test_one_seed_gives_paired_networks():
+    a = init_params(5, 2, 1, np.full(5, 1.0), np.random.default_rng(3), gain=0.5)
+    b = init_params(5, 2, 1, np.linspace(0.1, 2, 5), np.random.default_rng(3), gain=1.5)
+    assert np.allclose(3 * a.W, b.W, rtol=1e-14)
+    assert np.array_equal(a.W_in, b.W_in)
+    assert np.array_equal(a.W_out, b.W_out)
+    assert not np.array_equal(a.tau, b.tau)
+
+
+def test_init_params_copies_tau_and_sets_the_dtype():
+    tau = np.ones(3)
+    p = init_params(3, 1, 1, tau, np.random.default_rng(0), dtype=np.float32)
+    assert {q.dtype for q in p} == {np.dtype(np.float32)}
+    double = init_params(3, 1, 1, tau, np.random.default_rng(0))
+    double.tau[0] = 5
+    assert tau[0] == 1
+    assert not any(np.shares_memory(double.b, other) for other in (double.x0, double.b_out))
+
+
+# Velocity
+
+
+def test_velocity_has_the_shape_of_x_and_a_fixed_point():
+    case = make_case(5)
+    W, W_in, b, _, _, x0, tau = case.params
+    for shape in ((4,), (3, 4), (2, 3, 4)):
+        x = np.broadcast_to(x0, shape)
+        u = np.ones((*shape[:-1], 2))
+        v = velocity(case.params, x, u)
+        assert v.shape == shape
+        assert relative(v, (-x + np.tanh(x) @ W.T + u @ W_in.T + b) / tau) < 1e-14
+    # b chosen so that x0 is a fixed point.
+    still = case.params._replace(b=x0 - W @ np.tanh(x0))
+    assert np.abs(velocity(still, x0, np.zeros(2))).max() < 1e-13 / tau.min()
+
+
+# Wrong input
+
+
+CASE = make_case(8)
+P, U = CASE.params, CASE.u
+RNG = np.random.default_rng(0)
+
+
+def spoiled(a, value, index=0):
+    a = np.array(a, float)
+    a.flat[index] = value
+    return a
+
+
+def run(u=U, dt=0.05, params=P, **options):
+    return forward(params, u, dt, **options)
+
+
+@pytest.mark.parametrize(
+    ("message", "call"),
+    [
+        (r"W: must be square \(N, N\) with N >= 1, got shape \(4, 3\)",
+         lambda: run(params=P._replace(W=np.ones((4, 3))))),
+        (r"W: must be square .* got shape \(0, 0\)",
+         lambda: run(params=P._replace(W=np.ones((0, 0))))),
+        (r"W_in: must be \(N, n_in\) = \(4, n_in\), got shape \(4,\)",
+         lambda: run(params=P._replace(W_in=np.ones(4)))),
+        (r"W_in: must have shape \(4, 2\) for N = 4, got \(3, 2\)",
+         lambda: run(params=P._replace(W_in=np.ones((3, 2))))),
+        (r"W_out: must be \(n_out, N\) = \(n_out, 4\)",
+         lambda: run(params=P._replace(W_out=np.ones(4)))),
+        (r"W_out: must have shape \(2, 4\)", lambda: run(params=P._replace(W_out=np.ones((2, 3))))),
+        (r"b: must have shape \(4,\) for N = 4, got \(5,\)",
+         lambda: run(params=P._replace(b=np.ones(5)))),
+        (r"b_out: must have shape \(2,\)", lambda: run(params=P._replace(b_out=np.ones(3)))),
+        (r"x0: must have shape \(4,\)", lambda: run(params=P._replace(x0=np.ones((1, 4))))),
+        (r"tau: must have shape \(4,\)", lambda: run(params=P._replace(tau=1.0))),
+        (r"W: every value must be finite, got nan at index \(1, 2\)",
+         lambda: run(params=P._replace(W=spoiled(P.W, np.nan, 6)))),
+        (r"b: every value must be finite, got inf at index \(0,\)",
+         lambda: run(params=P._replace(b=spoiled(P.b, np.inf)))),
+        ("tau: every time constant must be positive",
+         lambda: run(params=P._replace(tau=spoiled(P.tau, 0)))),
+        ("tau: every time constant must be positive",
+         lambda: run(params=P._replace(tau=spoiled(P.tau, -1)))),
+        ("tau: every value must be finite", lambda: run(params=P._replace(tau=P.tau * np.nan))),
+        (r"u: must be \(T, B, n_in\) .* n_in = 2, got shape \(6, 3, 3\)",
+         lambda: run(np.ones((6, 3, 3)))),
+        (r"u: must be \(T, B, n_in\)", lambda: run(np.ones((6, 2)))),
+        (r"u: must be .* T >= 1", lambda: run(np.ones((0, 3, 2)))),
+        (r"u: must be .* B >= 1", lambda: run(np.ones((6, 0, 2)))),
+        (r"u: every value must be finite, got -inf at index \(0, 0, 0\)",
+         lambda: run(spoiled(U, -np.inf))),
+        (r"u: every value must be finite, got inf at index \(0, 0, 0\)",
+         lambda: run(spoiled(spoiled(U, -np.inf, 1), np.inf))),
+        (r"noise: must be \(T, B, N\) = \(6, 3, 4\) or None, got shape \(6, 3, 2\)",
+         lambda: run(noise=U)),
+        ("noise: every value must be finite", lambda: run(noise=spoiled(CASE.noise, np.nan))),
+        ("dt: the time step must be a positive finite number of seconds, got 0", lambda: run(dt=0)),
+        ("dt: the time step must be .* got -0.1", lambda: run(dt=-0.1)),
+        ("dt: the time step must be .* got nan", lambda: run(dt=np.nan)),
+        ("dt: the time step must be .* got inf", lambda: run(dt=np.inf)),
+        ("dt: the time step must be .* got None", lambda: run(dt=None)),
+        (r"dt: an Euler step of 100 s is unstable .* use dt <= min\(tau\)/2 or method='expon",
+         lambda: run(dt=100)),
+        ("phi: unknown nonlinearity 'tahn'; did you mean 'tanh'", lambda: run(phi="tahn")),
+        ("phi: unknown nonlinearity None", lambda: run(phi=None)),
+        ("method: unknown method 'eular'; did you mean 'euler'", lambda: run(method="eular")),
+        ("checkpoint_every: must be a whole number of steps >= 1 or None, got 0",
+         lambda: run(checkpoint_every=0)),
+        ("checkpoint_every: .* got 1.5", lambda: run(checkpoint_every=1.5)),
+        (r"out: x must be a contiguous float64 array of shape \(7, 3, 4\)",
+         lambda: run(out=run(U[:-1]))),
+        ("out: x must be .* float64 .* got float32",
+         lambda: run(out=run()._replace(x=np.ones((7, 3, 4), np.float32)))),
+        ("n_units: must be a whole number >= 1, got 0", lambda: init_params(0, 1, 1, 1, RNG)),
+        ("n_in: must be a whole number >= 1, got 1.5", lambda: init_params(1, 1.5, 1, 1, RNG)),
+        ("n_out: must be a whole number >= 1, got -1", lambda: init_params(1, 1, -1, 1, RNG)),
+        ("gain: must be finite and >= 0, got -1", lambda: init_params(1, 1, 1, 1, RNG, gain=-1)),
+        ("gain: must be finite", lambda: init_params(1, 1, 1, 1, RNG, gain=np.nan)),
+        (r"tau: must be a number or have shape \(3,\), got \(2,\)",
+         lambda: init_params(3, 1, 1, [1, 2], RNG)),
+        ("tau: every time constant must be positive", lambda: init_params(2, 1, 1, [1, 0], RNG)),
+        ("tau: every time constant must be positive", lambda: init_params(1, 1, 1, np.nan, RNG)),
+        ("tau: every time constant must be positive and finite", lambda: alpha([1, -1], 0.1)),
+        ("sigma: must be finite and >= 0, got -1",
+         lambda: private_noise(P, 0.05, -1, 1, 1, RNG)),
+        ("T: must be a whole number >= 0, got 1.5",
+         lambda: private_noise(P, 0.05, 1, 1.5, 1, RNG)),
+        ("B: must be a whole number >= 0, got -1", lambda: private_noise(P, 0.05, 1, 1, -1, RNG)),
+        (r"out: must be a contiguous float64 array of shape \(1, 2, 4\)",
+         lambda: private_noise(P, 0.05, 1, 1, 2, RNG, out=np.ones((1, 2, 3)))),
+        (r"x: must be \(..., N\) with N = 4, got shape \(3,\)",
+         lambda: velocity(P, np.ones(3), np.ones(2))),
+        (r"u: must be \(..., n_in\) with n_in = 2, got \(3,\)",
+         lambda: velocity(P, np.ones(4), np.ones(3))),
+        ("tau: every time constant must be positive",
+         lambda: velocity(P._replace(tau=-P.tau), np.ones(4), np.ones(2))),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_named(message, call):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # an error is reported once, as an error
+        with pytest.raises(ValueError, match=message):
+            call()
