@@ -15,8 +15,17 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from scipy.linalg import expm, solve_continuous_lyapunov
-from scipy.optimize import OptimizeWarning, curve_fit
+from _timescale_baselines import (
+    N_TRIALS,
+    ar1,
+    damped_cosine,
+    first_1e,
+    linear_network,
+    murray,
+    ou,
+    per_trial,
+)
+from scipy.optimize import curve_fit
 from scipy.signal import lfilter
 
 from tau_rnn.timescales import (
@@ -31,7 +40,6 @@ from tau_rnn.timescales import (
 FIGURE = Path(__file__).parent / "figures" / "timescale_recovery.png"
 GRID = [(T, dt, tau) for T, dt in ((2.5, 0.01), (5, 0.02), (20, 0.05))
         for tau in (0.05, 0.2, 0.5, 1.0, 2.0)]  # fmt: skip
-N_TRIALS = 100
 
 
 class Report:
@@ -46,85 +54,6 @@ class Report:
     def check(self, compared, worst, bar, passed):
         self.failed += not passed
         print(f"  {'PASS' if passed else 'FAIL'}  {compared}: {worst}  (bar: {bar})", flush=True)
-
-
-# --- what is simulated --------------------------------------------------------------------------
-
-
-def ou(rng, n_units, tau, T, dt, n_trials=N_TRIALS):
-    """Stationary Ornstein-Uhlenbeck units of variance 1, exactly sampled (trials, time, units)."""
-    n, phi = round(T / dt), np.exp(-dt / tau)
-    e = rng.standard_normal((n_trials, n, n_units))
-    e[:, 1:] *= np.sqrt(1 - phi**2)
-    return lfilter([1.0], [1.0, -phi], e, axis=1)
-
-
-def damped_cosine(rng, n_units, tau, frequency, T, dt, n_trials=N_TRIALS):
-    """Units with autocovariance exp(-t/tau) cos(2 pi f t): real part of a complex OU process."""
-    n, pole = round(T / dt), np.exp((-1 / tau + 2j * np.pi * frequency) * dt)
-    e = rng.standard_normal((2, n_trials, n, n_units))
-    e = e[0] + 1j * e[1]
-    e[:, 1:] *= np.sqrt(1 - abs(pole) ** 2)
-    return lfilter([1.0], [1.0, -pole], e, axis=1).real
-
-
-def linear_network(rng, A, Q, T, dt, n_trials=N_TRIALS):
-    """Stationary trials of dx = A x dt + dw, cov(dw) = Q dt, exactly sampled."""
-    P = solve_continuous_lyapunov(A, -Q)
-    F = expm(A * dt)
-    step = np.linalg.cholesky(P - F @ P @ F.T)
-    x = np.empty((n_trials, round(T / dt), len(A)))
-    x[:, 0] = rng.standard_normal((n_trials, len(A))) @ np.linalg.cholesky(P).T
-    for t in range(1, x.shape[1]):
-        x[:, t] = x[:, t - 1] @ F.T + rng.standard_normal((n_trials, len(A))) @ step.T
-    return x
-
-
-# --- baselines ----------------------------------------------------------------------------------
-
-
-def murray(x, dt):
-    """Exponential with offset fitted to the across-trial autocovariance (Murray et al. 2014)."""
-    acf = autocovariance(x, center="psth")
-    n = len(acf)
-    t = dt * np.arange(1, n // 2)
-    taus = np.full(x.shape[2], np.nan)
-    for i, c in enumerate((acf / acf[0]).T):
-        try:
-            p, _ = curve_fit(
-                lambda t, a, tau, b: a * (np.exp(-t / tau) + b),
-                t, c[1 : n // 2], p0=[1, 0.1 * n * dt, 0],
-                bounds=([0, 0.1 * dt, -10], [10, 10 * n * dt, 10]),
-            )  # fmt: skip
-            taus[i] = p[1]
-        except (RuntimeError, OptimizeWarning):
-            pass
-    return taus
-
-
-def per_trial(x, dt):
-    """Plain exponential fitted to each trial's own autocorrelation, then averaged over trials."""
-    n = x.shape[1]
-    k = np.arange(n // 2)
-    grid = np.geomspace(0.3 * dt, 10 * n * dt, 200)
-    F = np.exp(-k * dt / grid[:, None])
-    taus = []
-    for trial in x:
-        c = autocovariance(trial[None])[: n // 2].T
-        taus.append(grid[(np.maximum(c @ F.T, 0) ** 2 / np.sum(F**2, axis=1)).argmax(axis=1)])
-    return np.mean(taus, axis=0)
-
-
-def first_1e(x, dt):
-    """First 1/e crossing of the pooled autocorrelation, trial means subtracted."""
-    acf = autocovariance(x)
-    return (acf < acf[0] / np.e).argmax(axis=0) * dt
-
-
-def ar1(x, dt):
-    """-dt / ln of the lag-1 autocorrelation, trial means subtracted."""
-    acf = autocovariance(x)
-    return timescale_of_decay(np.clip(acf[1] / acf[0], 1e-9, 1 - 1e-9), dt)
 
 
 ESTIMATORS = {
@@ -242,7 +171,7 @@ def switch(report, rng, n_units):
 
 
 def networks(report, rng, n_repeats):
-    report.section("Linear networks, N = 16, T = 5 s, dt = 0.02 s, against their exact autocovariance")
+    report.section("Linear networks, N = 16, T = 5 s, dt = 0.02 s, against the exact answer")
     N, T, dt = 16, 5.0, 0.02
     tau = rng.uniform(0.1, 0.4, N)
     symmetric = rng.standard_normal((N, N))
@@ -343,11 +272,9 @@ def coverage(report, rng, n_units):
     print(f"  covariance of curve_fit, for comparison: covered {100 * np.mean(curve):.0f} %")
     mean, worst = np.mean(covered), min(covered)
     report.check("coverage over all cells", f"{mean:.1f} %", "90 to 98 %", 90 <= mean <= 98)
-    # A cell of n units has a binomial error of its own; three of its standard errors are allowed.
-    slack = 300 * np.sqrt(0.95 * 0.05 / n_units)
-    inside = 90 - slack <= worst and max(covered) <= 98 + slack
-    report.check("coverage, every cell", f"{worst:.1f} to {max(covered):.1f} %",
-                 f"90 to 98 %, give or take {slack:.1f}", inside)  # fmt: skip
+    if n_units >= 200:  # with fewer, the binomial error of a cell is as wide as the bar
+        report.check("coverage, every cell", f"{worst:.1f} to {max(covered):.1f} %",
+                     "90 to 98 %", worst >= 90 and max(covered) <= 98)  # fmt: skip
 
 
 def invariances(report, rng, n_units):
@@ -367,12 +294,12 @@ def invariances(report, rng, n_units):
     }
     for name, rates in same.items():
         worst = np.abs(fit_timescales(rates, 0.02, ci=None).tau / tau - 1).max()
-        # tau is polished to 1e-6 of the grid step, which rounding moves by less than that
+        # rounding moves the top of the last parabola, of step 3e-4, in its eighth digit or less
         report.check(f"tau, {name}", f"{worst:.1e}", "1e-8", worst <= 1e-8)
 
 
 def draw(table):
-    """Bias and RMS error against tau / T for every estimator."""
+    """Bias and RMS error against tau / T for every estimator; the dotted line is tau = T/5."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -384,26 +311,34 @@ def draw(table):
         "per trial": ("#D55E00", "^", "--"), "1/e": ("#CC79A7", "<", "--"),
         "AR(1)": ("#009E73", ">", "--"),
     }  # fmt: skip
-    figure, axes = plt.subplots(2, 3, figsize=(9.5, 5.6), sharex="col", layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(9, 5.4), sharex="col", layout="constrained")
     for column, T in enumerate((2.5, 5, 20)):
         cells = {key: cell for key, cell in table.items() if key[0] == T}
         x = [tau / T for _, tau in cells]
+        above, below = axes[:, column]
+        above.axhspan(-5, 5, color="0.9", zorder=0)
         for name, (color, marker, line) in styles.items():
             bias, rms = np.array([cell[name] for cell in cells.values()]).T
-            label = {"ours": "ours (auto)", "Murray": "exp. + offset (Murray)"}.get(name, name)
+            label = {"ours": "ours (auto)", "Murray": "exponential + offset (Murray)",
+                     "per trial": "exponential, per trial"}.get(name, name)  # fmt: skip
             style = {"color": color, "marker": marker, "ls": line, "ms": 4, "lw": 1.3}
-            axes[0, column].plot(x, bias, label=label, **style)
-            axes[1, column].plot(x, rms, **style)
-        axes[0, column].axhspan(-5, 5, color="0.9", zorder=0)
-        axes[0, column].set(title=f"T = {T:g} s", ylim=(-80, 40))
-        axes[1, column].set(xscale="log", yscale="log", xlabel="tau / T", ylim=(1, 200))
-        axes[1, column].axvline(1 / 5, color="0.6", lw=0.8, ls=":")
-        axes[0, column].axvline(1 / 5, color="0.6", lw=0.8, ls=":")
+            above.plot(x, bias, label=label if column == 0 else None, **style)
+            below.plot(x, rms, **style)
+        for ax in (above, below):
+            label = "tau = T/5" if ax is axes[0, 0] else None
+            ax.axvline(1 / 5, color="0.4", lw=1, ls=":", label=label)
+            ax.grid(alpha=0.3)
+        above.set(title=f"trials of {T:g} s", ylim=(-95, 45))
+        below.set(xscale="log", yscale="log", ylim=(1, 300), xlabel="tau / trial length")
+        below.set_xticks(x, [f"{value:.2g}".lstrip("0") for value in x], minor=False)
+        below.set_xticks([], minor=True)
+        below.set_yticks([1, 3, 10, 30, 100, 300], ["1", "3", "10", "30", "100", "300"])
+        below.set_yticks([], minor=True)
     axes[0, 0].set_ylabel("bias (% of tau)")
     axes[1, 0].set_ylabel("RMS error (% of tau)")
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
     FIGURE.parent.mkdir(exist_ok=True)
-    figure.savefig(FIGURE, dpi=100)
+    figure.savefig(FIGURE, dpi=90, metadata={"Software": None})
     plt.close(figure)
 
 

@@ -8,7 +8,9 @@ from tau_rnn.timescales.autocovariance import (
     linear_network_acf,
     timescale_of_decay,
 )
-from tau_rnn.timescales.fit import TimescaleResult, fit_timescales, timescale_of_acf
+from tau_rnn.timescales.fit import fit_timescales
+from tau_rnn.timescales.result import TimescaleResult
+from tau_rnn.timescales.single import timescale_of_acf
 
 __all__ = [
     "TimescaleResult",

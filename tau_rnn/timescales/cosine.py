@@ -89,8 +89,8 @@ def cos_decay(rows, resamples, dof):
     interval = np.full((n_rows, 2), np.nan)
     for i in range(n_rows) if resamples is not None else ():
         of = sh.without_nugget(resamples @ rows.c_trials[i] / rows.c_trials.shape[1], s)
-        begin = (np.full(len(of), x[i]) for x in (log_tau, frequency))
-        of_theta, _, _ = walk(of, w[i : i + 1], *begin, (0.2, 0.1 / tau[i]), s)
+        theta, f = np.full(len(of), log_tau[i]), np.full(len(of), frequency[i])
+        of_theta, _, _ = walk(of, w[i : i + 1], theta, f, (0.2, 0.1 / tau[i]), s)
         interval[i] = sh.percentile_interval(np.exp(of_theta), rows.c_trials.shape[1], dof)
     wave = np.cos(2 * np.pi * frequency[:, None] * s.dt * np.arange(s.n))
     at0 = sh.expectation(sh.decay(log_tau, s) * wave, s)[:, 0]

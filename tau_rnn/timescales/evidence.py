@@ -31,8 +31,8 @@ class Rows(NamedTuple):
     def take(self, rows: np.ndarray) -> Rows:
         """Some of the rows."""
         fit = ExpFit(*(field[rows] for field in self.fit))
-        own = (field[rows] for field in (self.lag0, self.nugget, self.influence))
-        return Rows(self.c_trials[rows], fit, *own, self.s)
+        lag0, nugget, moved = self.lag0[rows], self.nugget[rows], self.influence[rows]
+        return Rows(self.c_trials[rows], fit, lag0, nugget, moved, self.s)
 
 
 def fit_center(c_trials, s, use_lag0, dof, enough):

@@ -155,7 +155,8 @@ def replace_by_pairs(rows, decay, dof, resamples, forced):
     used : dict
         For each row with two exponentials its Bins; None for rows with too few trials to tell.
     """
-    s, used = rows.s, {}
+    s = rows.s
+    used: dict[int, Bins | None] = {}
     for i, c_trials in enumerate(rows.c_trials):
         bins = make_bins(c_trials, dof, s)
         if bins is None:
@@ -173,10 +174,10 @@ def replace_by_pairs(rows, decay, dof, resamples, forced):
             interval[0] = sh.percentile_interval(slow, len(c_trials), dof)
         at0 = sh.expectation(sh.decay(pair.log_tau[0], s), s)[:, 0]
         excess = (c[0] - pair.amplitude[0] @ at0) / sh.noise_shape(s)[0]
-        nugget = max(excess, 0.0) if bins.nugget else 0.0
-        row = sh.Decay(
-            "two_exp", pair.log_tau, pair.amplitude, 0.0, nugget, int(LAST_LAG * s.n), 0, interval
-        )
+        nugget = np.array([max(excess, 0.0) if bins.nugget else 0.0])
+        zero, last = np.zeros(1), np.array([int(LAST_LAG * s.n)])
+        name = np.array(["two_exp"], dtype=object)
+        row = sh.Decay(name, pair.log_tau, pair.amplitude, zero, nugget, last, zero, interval)
         decay = decay.put(np.array([i]), row)
     return decay, used
 
@@ -184,13 +185,14 @@ def replace_by_pairs(rows, decay, dof, resamples, forced):
 def pair_offsets(rows, decay, used, means, dof):
     """`offsets` of the rows that have two exponentials: their indices, ratios and z."""
     s = rows.s
-    index = np.array([i for i, bins in used.items() if bins is not None], dtype=int)
+    pairs = {i: bins for i, bins in used.items() if bins is not None}
+    index = np.array(list(pairs), dtype=int)
     moved = np.empty((len(index), rows.c_trials.shape[1]))
     theta, a = decay.log_tau[index], decay.amplitude[index]
     variance = [sh.variance_of_mean(sh.decay(theta + e, s), s) for e in (0, sh.EPS, -sh.EPS)]
     slope = a * (variance[1] - variance[2]) / (2 * sh.EPS)
     for row, i in enumerate(index):
-        bins, d = used[i], rows.c_trials[i] - rows.c_trials[i].mean(axis=0)
+        bins, d = pairs[i], rows.c_trials[i] - rows.c_trials[i].mean(axis=0)
         shape, up, down = (
             bins.exponentials(theta[row] + e, s) for e in (0, sh.EPS, -sh.EPS)
         )  # (2, bins) each

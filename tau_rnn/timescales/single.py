@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tau_rnn.checks import check_dt
 from tau_rnn.timescales import shapes as sh
 
 N_GRID = 400  # of log tau: spacing about 0.03 for 500 samples; refined to 1e-6 afterwards
@@ -29,6 +30,12 @@ class ExpFit(NamedTuple):
 def log_tau_grid(s):
     """The grid of the search."""
     return np.linspace(np.log(SHORTEST * s.dt), np.log(LONGEST * s.n * s.dt), N_GRID)
+
+
+def check_window(window):
+    if not (np.isfinite(window) and window > 0):
+        raise ValueError(f"window must be a finite number > 0 (of timescales), got {window!r}")
+    return float(window)
 
 
 @lru_cache(maxsize=4)
@@ -112,3 +119,40 @@ def influence(fit, c_trials, s, lag0):
         gain[..., 0] += gain.sum(axis=2) / (s.n - 1)
     moved = c_trials @ np.swapaxes(gain, 1, 2)
     return moved - moved.mean(axis=1, keepdims=True)
+
+
+def timescale_of_acf(acov, dt, *, window=2.0):
+    """The timescale that `fit_timescales` aims at, for a true autocovariance given exactly.
+
+    A unit with several timescales has no single one: the exponential fitted over lags up to
+    `window` times its own tau, weighted as in `fit_timescales`, *defines* it. Compare estimates on
+    a network with this number for its exact autocovariance (`linear_network_acf`).
+
+    Parameters
+    ----------
+    acov : array_like, shape (lags, units)
+        gamma(0), gamma(dt), ...; as many lags as a trial has samples.
+    dt : float
+        Step (s).
+    window : float
+        As in `fit_timescales`.
+
+    Returns
+    -------
+    ndarray, shape (units,)
+        Timescales (s); NaN where the autocovariance is not positive at lag 0 or the search ends at
+        a bound.
+    """
+    acov = np.asarray(acov, dtype=float)
+    if acov.ndim != 2 or len(acov) <= sh.MIN_LAGS or not np.isfinite(acov).all():
+        raise ValueError(
+            f"acov must be finite, of shape (lags, units) with lags > {sh.MIN_LAGS}, "
+            f"got shape {acov.shape}"
+        )
+    s = sh.Setting(len(acov), check_dt(dt), "psth", check_window(window))
+    tau = np.full(acov.shape[1], np.nan)
+    live = acov[0] > 0
+    if live.any():
+        fit = fit_exp((acov[:, live] / acov[0, live]).T, s, True)
+        tau[live] = np.where(fit.bound == 0, np.exp(fit.log_tau), np.nan)
+    return tau
