@@ -256,6 +256,22 @@ def test_another_seed_changes_everything():
     assert not np.array_equal(tests[0].trials.u, tests[1].trials.u)
 
 
+def test_the_held_out_trials_and_noise_are_not_those_of_training():
+    config = TINY.but(batch=40)
+    held_out = make_held_out(config, initial_params(config))
+    rngs, task = streams(config.seed), config.make_task()
+    first_batch = task.trials(40, rngs["trials"], dtype=np.float32)
+    assert held_out.trials.u.shape == first_batch.u.shape
+    evidence = [x.u[5, :, 1] for x in (held_out.trials, first_batch)]  # every trial has its own
+    assert not np.isin(*evidence).any()
+    noise = private_noise(
+        initial_params(config.but(dist="vanilla")), config.dt, task.noise, *held_out.noise.shape[:2],
+        rngs["noise"], method=config.method,
+    )  # fmt: skip
+    # Of two independent arrays of the 65536 values of the noise one in 65536 agrees.
+    assert np.mean(held_out.noise == noise) < 1e-3
+
+
 def test_matching_gives_a_harmonic_mean_of_one_second():
     rng = np.random.default_rng(0)
     tau = draw_tau(TINY.but(dist="uniform", match="harmonic"), rng)
@@ -336,7 +352,10 @@ def test_steps_to_criterion_is_the_first_evaluation_at_nine_tenths(accuracies, e
     *_, last = iterate(TINY)
     for row, accuracy in zip(last.history, accuracies):
         row["accuracy"] = accuracy
-    assert finish(TINY, last, parts=()).metrics["steps_to_criterion"] == expected
+    result = finish(TINY, last, parts=())
+    assert result.metrics["steps_to_criterion"] == expected
+    # A result stays what it is if the training goes on.
+    assert not np.shares_memory(result.final.W, last.training.theta)
 
 
 def test_the_training_loss_is_the_mean_since_the_last_evaluation():

@@ -10,12 +10,13 @@ import numpy as np
 
 
 class TauDistribution:
-    """What all distributions of tau have in common: the text form and the checks."""
+    """What all distributions of tau have in common: the text form and the checks.
+
+    ``mean`` is E[tau] in s: a field of the families that are placed by it, a property of others.
+    """
 
     name: ClassVar[str]
     about: ClassVar[str]
-
-    # Either a field (the families that are placed by their mean) or a property of a subclass.
     mean: Any
 
     def ppf(self, q):

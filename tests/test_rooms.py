@@ -1,0 +1,232 @@
+"""The rooms: a file imports only from the floors below it, and heavy libraries stay where they are.
+
+The parts of ``tau_rnn`` are listed from the ground up; a part is a file or a folder, or a file of a
+folder that lives on another floor than the rest of it.
+"""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+import types
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import tau_rnn
+
+ROOT = Path(tau_rnn.__file__).parent
+
+#: The floors, lowest first. A part imports only parts of lower floors, and itself.
+FLOORS = [
+    {"checks", "storage"},
+    {"nonlinearities", "discretisation", "taus", "tasks", "losses"},
+    {"noise"},
+    {"model"},
+    {"timescales"},
+    {"bptt", "derivatives", "slips"},
+    {"diagnosis"},
+    {"gradcheck", "__init__"},
+    {"training", "measures"},
+    {"experiment"},
+    {"progress", "plotting"},
+    {"plotting_sweep", "plotting_measures"},
+    {"experiment.command"},  # what the command line does with a sweep: it draws as well
+    {"run"},
+]
+FLOOR = {part: k for k, floor in enumerate(FLOORS) for part in floor}
+#: What may be imported at the head of a file; everything else that is not Python's own may not.
+LIGHT = {"numpy", "tau_rnn"}
+
+FILES = sorted(ROOT.rglob("*.py"))
+MODULES = ["tau_rnn", *(m.name for m in pkgutil.walk_packages([str(ROOT)], "tau_rnn."))]
+
+
+def module_name(path: Path) -> str:
+    parts = ("tau_rnn", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def part_of(module: str) -> str:
+    """The part a module belongs to: ``tau_rnn.tasks.memory`` to tasks."""
+    names = module.split(".")[1:]
+    if ".".join(names) in FLOOR:
+        return ".".join(names)
+    return names[0] if names else "__init__"
+
+
+@cache
+def imports(path: Path) -> list[tuple[str, int, bool]]:
+    """Every module that a file imports, its line, and whether inside a function."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for node in ast.walk(function)
+    }
+    typing_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test)
+        for node in ast.walk(block)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}:{node.lineno}: imports are absolute"
+            # ``from package import module`` imports the module.
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in MODULES else node.module for name in whole]
+        else:
+            continue
+        within = id(node) in inside or id(node) in typing_only
+        found += [(name, node.lineno, within) for name in names]
+    return found
+
+
+def test_the_imports_inside_functions_are_found(tmp_path):
+    (tmp_path / "a.py").write_text(
+        "import os\ndef f():\n    from tau_rnn import training\n    import scipy.stats\n"
+    )
+    assert imports(tmp_path / "a.py") == [
+        ("os", 1, False), ("tau_rnn.training", 3, True), ("scipy.stats", 4, True),
+    ]  # fmt: skip
+
+
+def test_every_part_has_one_floor():
+    parts = {part_of(module) for module in MODULES}
+    assert parts <= FLOOR.keys(), f"on no floor: {sorted(parts - FLOOR.keys())}"
+    assert sum(map(len, FLOORS)) == len(FLOOR)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_a_file_imports_only_from_the_floors_below(path):
+    here = part_of(module_name(path))
+    for module, line, _ in imports(path):
+        if module.split(".")[0] != "tau_rnn" or part_of(module) == here:
+            continue
+        there = part_of(module)
+        assert FLOOR[there] < FLOOR[here], f"{path.name}:{line}: {here} imports {there}"
+
+
+def test_no_module_imports_itself_through_others():
+    names = set(MODULES)
+    graph = {module_name(path): {m for m, _, _ in imports(path) if m in names} for path in FILES}
+    # A file of a folder may import the folder's other files, but no two import each other. The
+    # package itself is imported by its parts for its version only.
+    order = list(TopologicalSorter(graph).static_order())
+    assert set(order) == names
+
+
+def test_importing_the_package_is_light():
+    code = (
+        "import sys, tau_rnn; "
+        "print(*sorted(m for m in ('matplotlib', 'torch', 'dask', 'distributed', 'scipy.stats', "
+        "'scipy.optimize', 'concurrent.futures', 'tqdm', 'multiprocessing') if m in sys.modules))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_heavy_libraries_are_imported_inside_functions(path):
+    for module, line, inside in imports(path):
+        library = module.split(".")[0]
+        if library == "matplotlib":
+            assert path.stem.startswith("plotting"), f"{path.name}:{line}: only plotting may"
+        assert inside or library in LIGHT or library in sys.stdlib_module_names, (
+            f"{path.name}:{line}: {module} at the head of the file"
+        )
+
+
+# --- what a reader meets -------------------------------------------------------------------------
+
+
+def public(module):
+    """The docstrings of a module's own public functions, classes and their methods, by name.
+
+    A method that overrides another may leave its explanation to that one.
+    """
+    for name, thing in vars(module).items():
+        if name.startswith("_") or getattr(thing, "__module__", None) != module.__name__:
+            continue
+        if inspect.isfunction(thing):
+            yield name, thing.__doc__
+        if inspect.isclass(thing):
+            # NamedTuples and dataclasses make up a signature where nothing was written.
+            made_up = (thing.__doc__ or "").startswith(f"{name}(")
+            yield name, "" if made_up else thing.__doc__
+            for method, function in vars(thing).items():
+                inner = getattr(function, "fget", getattr(function, "__func__", function))
+                if not method.startswith("_") and inspect.isfunction(inner):
+                    yield f"{name}.{method}", method_doc(thing, method)
+
+
+def method_doc(cls, name) -> str:
+    """What is written of a method: by it, by one that it overrides, or of it in a base's head."""
+    docs = [getattr(vars(base).get(name), "__doc__", None) for base in cls.__mro__]
+    heads = [
+        base.__doc__ or ""
+        for base in cls.__mro__[1:]
+        if name in vars(base).get("__annotations__", {}) and name in (base.__doc__ or "")
+    ]
+    return next((text for text in (*docs, *heads) if text), "")
+
+
+def test_missing_docstrings_are_found():
+    code = (
+        "from typing import NamedTuple\nfrom dataclasses import dataclass\n"
+        "class A(NamedTuple):\n    x: int\n@dataclass\nclass B:\n    'Two.'\n    x: int\n"
+        "    @property\n    def p(self): ...\n    @classmethod\n    def c(cls): ...\n"
+        "    def m(self): 'Three.'\nclass C(B):\n    'Four.'\n    def m(self): ...\n"
+        "def f(): ...\ndef _g(): ...\n"
+    )
+    module = types.ModuleType("made_up")
+    exec(code, vars(module))
+    found = {name: bool(text) for name, text in public(module)}
+    assert found == {
+        "A": False, "B": True, "B.p": False, "B.c": False, "B.m": True, "C": True, "C.m": True,
+        "f": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_everything_public_has_a_docstring(name):
+    module = importlib.import_module(name)
+    assert (module.__doc__ or "").strip(), f"{name} has none"
+    bare = [thing for thing, text in public(module) if not (text or "").strip()]
+    assert not bare, f"{name}: without a docstring: {bare}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_name_that_is_offered_exists(name):
+    module = importlib.import_module(name)
+    offered = getattr(module, "__all__", [])
+    assert len(set(offered)) == len(offered)
+    missing = [n for n in offered if not hasattr(module, n)]
+    assert not missing, f"{name}.__all__ names {missing}"
+
+
+def test_the_package_offers_what_a_reader_types_first():
+    names = tau_rnn.__all__
+    assert names == sorted(names, key=lambda n: (n[0].islower(), n)) and len(names) <= 16
+    assert {"Params", "forward", "backward", "tangent", "sample_tau", "init_params"} <= set(names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_files_can_be_read_in_one_sitting(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_there_are_no_notebooks():
+    root = ROOT.parent
+    folders = ("tau_rnn", "tests", "tutorials", "validation", "benchmarks", "docs", ".")
+    found = [p for f in folders for p in (root / f).glob("*.ipynb" if f == "." else "**/*.ipynb")]
+    assert not found
