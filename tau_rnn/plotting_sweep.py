@@ -13,11 +13,12 @@ from tau_rnn.experiment.effects import ITSELF, MATCHED, Row, effects, grouped
 from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, RunResult, measurable
 from tau_rnn.experiment.statistics import mean_band, where_loss_reaches
 from tau_rnn.plotting import color_of, new_figure, save
+from tau_rnn.storage import replacing
 
 #: Dashes of homogeneous controls, which share a colour, in the order in which they appear.
 CONSTANT_STYLES: tuple = ((0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
-RESOLUTIONS = (110, 95, 80, 65, 50)  # dots per inch, tried until a figure is small enough
-LOSS_TICKS = (1, 0.7, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01)
+RESOLUTIONS = (110, 90, 70)  # dots per inch, tried until a figure is small enough
+LOSS_TICKS = (1, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001)
 #: Rows of the forest plot: metric -> title.
 FOREST = {
     "log_area_under_loss": "mean loss over training (ln)",
@@ -27,7 +28,6 @@ FOREST = {
     "weight_change_at_matched_loss": "change of W, same loss (ln)",
     "tau_eff_spread": "sd of ln effective timescale,\nafter - before training",
 }
-_NEVER = "never"
 
 
 def plot_sweep(
@@ -66,11 +66,18 @@ def plot_sweep(
 
 def _save_small(figure, path: Path, largest: int | None) -> None:
     import matplotlib
+    from PIL import Image  # matplotlib itself needs it
 
     for dpi in RESOLUTIONS:
         with matplotlib.rc_context({"savefig.dpi": dpi}):
             save(figure, path)
         if largest is None or path.stat().st_size <= largest:
+            return
+        with Image.open(path) as image:  # 128 colours are enough for lines and pale bands
+            small = image.convert("RGB").quantize(128)
+        with replacing(path) as file:
+            small.save(file, "png", optimize=True)
+        if path.stat().st_size <= largest:
             return
 
 
@@ -123,7 +130,7 @@ def _caption(results) -> str:
 def plot_learning(results: Sequence[RunResult]):
     """Held-out loss and accuracy against the step: mean over seeds and 95 % t band."""
     tasks = _tasks(results)
-    figure, axes = new_figure(2, len(tasks), figsize=(5.4 * len(tasks), 6.4), squeeze=False,
+    figure, axes = new_figure(2, len(tasks), figsize=(4.9 * len(tasks) + 1.6, 6.4), squeeze=False,
                               sharex="col", layout="constrained")  # fmt: skip
     for column, task in enumerate(tasks):
         top, bottom = axes[:, column]
@@ -147,8 +154,12 @@ def plot_learning(results: Sequence[RunResult]):
         bottom.set_xlabel("training step")
         bottom.set_ylim(0, 1.02)
         bottom.axhline(0.9, color="black", lw=0.7, ls=(0, (1, 3)))
-        top.legend()
-    figure.suptitle(f"Learning: mean and 95 % band over {_caption(results)}", x=0.01, ha="left")
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside right upper")
+    figure.suptitle(
+        f"Learning: mean over {_caption(results)}, and 95 % band of the distributions",
+        x=0.01, ha="left",
+    )  # fmt: skip
     return figure
 
 
@@ -163,6 +174,8 @@ def _loss_ticks(axis, which: str) -> None:
 
 def plot_steps(results: Sequence[RunResult]):
     """Steps to accuracy 0.9, each pair a line from vanilla; runs that never got there on top."""
+    from matplotlib.ticker import MaxNLocator
+
     tasks = _tasks(results)
     figure, axes = new_figure(1, len(tasks), figsize=(5.6 * len(tasks), 4.6), squeeze=False,
                               layout="constrained")  # fmt: skip
@@ -185,9 +198,9 @@ def plot_steps(results: Sequence[RunResult]):
         for k, median in enumerate(np.nanmedian(places, axis=0)):
             axis.plot([k - 0.3, k + 0.3], [median] * 2, color="black", lw=1.5)
         axis.axhline(1.06 * last, color="#BBBBBB", lw=0.7)
-        ticks = [t for t in axis.get_yticks() if 0 <= t <= last]
-        axis.set_yticks([*ticks, never_at], [*(f"{t:g}" for t in ticks), _NEVER])
         axis.set_ylim(0, 1.2 * last)
+        ticks = [t for t in MaxNLocator(5).tick_values(0, last) if 0 <= t <= last]
+        axis.set_yticks([*ticks, never_at], [*(f"{t:g}" for t in ticks), "never"])
         axis.set_xticks(range(len(conditions)), [label(g).replace(", ", "\n") for g, _ in
                                                  conditions], rotation=20)  # fmt: skip
         axis.set_title(task)
@@ -263,11 +276,9 @@ def plot_timescales(results: Sequence[RunResult]):
     """Effective timescales of all units before and after training, one row a condition."""
     tasks = _tasks(results)
     rows = max(len(_plain(_conditions(results, task))) for task in tasks)
-    figure, axes = new_figure(rows, len(tasks), figsize=(5.2 * len(tasks), 0.9 + 1.1 * rows),
+    figure, axes = new_figure(rows, len(tasks), figsize=(4.6 * len(tasks) + 1.2, 0.9 + 1.1 * rows),
                               squeeze=False, sharex=True, layout="constrained")  # fmt: skip
-    pooled = {
-        id(run): [_pooled([run], when) for when in ("before", "after")] for run in results
-    }
+    pooled = {id(run): [_timescales(run, when) for when in ("before", "after")] for run in results}
     every = np.concatenate([v for pair in pooled.values() for v in pair])
     bins = np.geomspace(max(0.04, every.min()), every.max() * 1.02, 45) if every.size else 10
     for column, task in enumerate(tasks):
@@ -276,9 +287,8 @@ def plot_timescales(results: Sequence[RunResult]):
             before, after = (
                 np.concatenate([pooled[id(r)][k] for r in runs.values()]) for k in (0, 1)
             )
-            axis.hist(before, bins, color="#BBBBBB", label="before", density=False)
-            axis.hist(after, bins, histtype="step", lw=1.5, color=color_of(group.dist),
-                      label="after")  # fmt: skip
+            axis.hist(before, bins, color="#BBBBBB")
+            axis.hist(after, bins, histtype="step", lw=1.5, color=color_of(group.dist))
             axis.set_xscale("log")
             axis.set_yticks([])
             sds = [_mean_of(runs, f"tau_eff_sd_log_{w}") for w in ("before", "after")]
@@ -293,17 +303,21 @@ def plot_timescales(results: Sequence[RunResult]):
         last.tick_params(labelbottom=True)
         last.set_xlabel(f"effective timescale (s); last bar: {LONGEST_TIMESCALE:.1f} s or more")
         axes[0, column].set_title(task)
-        axes[0, column].legend(loc="upper center", ncols=2)
+    figure.legend(*_before_after_handles(), loc="outside right upper")
     figure.suptitle(f"Units of all networks ({_caption(results)}), noise-driven, no input",
                     x=0.01, ha="left")  # fmt: skip
     return figure
 
 
-def _pooled(runs, when):
-    values = [
-        measurable(r.units[f"tau_eff_{when}"], r.units[f"tau_eff_flag_{when}"])[0] for r in runs
-    ]
-    tau = np.concatenate(values)
+def _before_after_handles():
+    from matplotlib.patches import Patch
+
+    patches = [Patch(color="#BBBBBB"), Patch(fill=False, edgecolor="black", lw=1.5)]
+    return patches, ["before training", "after"]
+
+
+def _timescales(run: RunResult, when: str):
+    tau = measurable(run.units[f"tau_eff_{when}"], run.units[f"tau_eff_flag_{when}"])[0]
     return tau[np.isfinite(tau)]
 
 
@@ -357,11 +371,11 @@ def _forest_row(axis, y: int, row: Row, edge: float) -> None:
     e, color = row.effect, color_of(row.group.dist)
     if math.isnan(e.estimate):
         return
-    for end in (e.low, e.high):
-        if math.isinf(end):  # of steps to criterion, where runs never got there
-            axis.plot(math.copysign(edge, end), y, ">" if end > 0 else "<", ms=5, color=color)
     middle, low, high = (min(max(v, -edge), edge) for v in e[:3])
-    if not math.isnan(e.low):
+    if math.isfinite(e.low) or math.isfinite(e.high):
         axis.plot([low, high], [y, y], color=color, lw=1.6)
+        for end in (e.low, e.high):
+            if math.isinf(end):  # of steps to criterion, where runs never got there
+                axis.plot(math.copysign(edge, end), y, ">" if end > 0 else "<", ms=5, color=color)
     face = "white" if row.kind == MATCHED else color
     axis.plot(middle, y, "D" if row.kind == ITSELF else "o", ms=5, color=color, mfc=face)

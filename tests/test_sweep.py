@@ -507,8 +507,15 @@ def test_judge_tells_an_effect_from_its_control():
     assert verdicts[1, "uniform"] == "holds for another reason: the mean leak rate"
     assert verdicts[1, "bimodal"] == "holds for another reason: the mean leak rate"
     assert verdicts[2, "uniform"] == verdicts[2, "bimodal"] == "holds"
-    # The metrics of timescales are one run's, so all of them spread by the same.
-    assert len(tests) == 14
+    assert len(tests) == 3 + 3 + 4 + 4
+    # Two controls of the leak rate and one of the learning rate; the other gain of claim 4.
+    assert [len(t.controls) for t in tests] == [3] * 10 + [1] * 4
+    for test in tests[:3]:
+        matched, harmonic, rate = (c.effect.estimate for c in test.controls)
+        expected = 1 - parse_tau(test.dist).mean_rate
+        assert test.effect.estimate == pytest.approx(expected, abs=0.01)  # noise of sd 0.005
+        assert rate == pytest.approx(expected, abs=0.01)
+        assert abs(matched) < 0.02 and abs(harmonic) < 0.01  # tau is rounded to 0.01 s in the first
 
 
 # --- the command ---------------------------------------------------------------------------------

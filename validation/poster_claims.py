@@ -56,8 +56,9 @@ def write_result(done: Sweep, base: RunConfig, folder: Path, figures: list[Path]
         f"failed; seeds {seeds[0]} to {seeds[-1]}, {base.steps} steps, {base.units} units, dt = "
         f"{base.dt:g} s. The hypotheses, measures, controls and rules were written down before, in "
         "[poster_claims_protocol.md](poster_claims_protocol.md), where it also says what is the "
-        "poster's and what is our choice. This file is written by `validation/poster_claims.py` "
-        "from the stored runs.",
+        "poster's and what is our choice. An exploratory study with other seeds and other code "
+        "came first; it suggested the measures and the controls, and its numbers are not used. "
+        "This file is written by `validation/poster_claims.py` from the stored runs.",
     ]
     parts += [f"- failed: {c.task}, {c.dist}, seed {c.seed}: {e}" for c, e in done.failures.items()]
     parts += ["## Each claim in words", reading(tests)]

@@ -60,10 +60,8 @@ class Control(NamedTuple):
     survives: bool
 
 
-class Test(NamedTuple):
-    """A member of the family: one claim, one quantity, one distribution, one task."""
-
-    __test__ = False  # not a test, whatever pytest makes of its name
+class Finding(NamedTuple):
+    """A test of the family: one claim, one quantity, one distribution, one task."""
 
     claim: Claim
     metric: str
@@ -75,7 +73,7 @@ class Test(NamedTuple):
     verdict: str
 
 
-def judge(rows: Iterable[Row], base: RunConfig, tasks: Iterable[str]) -> list[Test]:
+def judge(rows: Iterable[Row], base: RunConfig, tasks: Iterable[str]) -> list[Finding]:
     """All tests of the family that the rows allow, with Holm's p values and verdicts.
 
     Parameters
@@ -100,8 +98,8 @@ def judge(rows: Iterable[Row], base: RunConfig, tasks: Iterable[str]) -> list[Te
                         family.append((claim, metric, group, effect, controls))
     adjusted = holm([effect.p for *_, effect, _ in family])
     return [
-        Test(claim, metric, group.dist, group.task, effect, float(p), controls,
-             verdict(claim.sign, effect, float(p), controls))
+        Finding(claim, metric, group.dist, group.task, effect, float(p), controls,
+                verdict(claim.sign, effect, float(p), controls))
         for (claim, metric, group, effect, controls), p in zip(family, adjusted)
     ]  # fmt: skip
 
@@ -164,7 +162,7 @@ def verdict(sign: int, effect: Effect, p_holm: float, controls: Iterable[Control
     return f"holds in part: the controls of {' and '.join(mixed)} disagree"
 
 
-def over_tasks(tests: Iterable[Test]) -> dict[tuple[int, str, str], str]:
+def over_tasks(tests: Iterable[Finding]) -> dict[tuple[int, str, str], str]:
     """The verdict of each claim, metric and distribution over the tasks that were run."""
     found: dict[tuple[int, str, str], dict[str, str]] = {}
     for test in tests:

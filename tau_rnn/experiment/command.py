@@ -133,8 +133,10 @@ class Shown:
             return
         self.last = now
         left = "" if event.seconds_left is None else f"  {_duration(event.seconds_left)} left"
-        what = f"  {event.config.task}, {label(event.config)}, seed {event.config.seed}"
-        self.say(f"run {event.done:>{len(str(event.total))}}/{event.total}{left}{what}")
+        line = f"run {event.done:>{len(str(event.total))}}/{event.total}{left}"
+        if event.config is not None:
+            line += f"  {event.config.task}, {label(event.config)}, seed {event.config.seed}"
+        self.say(line)
 
     def close(self) -> None:
         """Leave the bar."""

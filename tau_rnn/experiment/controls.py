@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tau_rnn.checks import nearest
 from tau_rnn.experiment.config import RunConfig
@@ -131,7 +131,7 @@ def _variants(name: str, run: RunConfig) -> list[RunConfig]:
         return [] if run == reference(run) else [run.but(lr_scale=name[3:])]
     if name == "lr-grid":
         return [run.but(lr=float(f"{run.lr * factor:.6g}")) for factor in (1 / 3, 3)]
-    changed = {
+    changed: dict[str, dict[str, Any]] = {
         "gain": {"gain": 1.0 if run.gain != 1.0 else 0.8},
         "recurrent": {"train": "recurrent"},
         "train-all": {"train": "all"},

@@ -185,8 +185,8 @@ def levels(results: Iterable[RunResult], metrics: Sequence[str]) -> list[Level]:
             if metric == "steps_to_criterion":
                 # Against one step each, the ln ratio is the ln of the steps itself.
                 effect = steps_effect(values, [1] * len(values))
-                points = [math.exp(x) for x in effect[:3]]
-                effect = Effect(*points, math.nan, len(values), never=effect.never)
+                middle, low, high = (math.exp(x) for x in effect[:3])
+                effect = Effect(middle, low, high, math.nan, len(values), never=effect.never)
             elif all(v is None for v in values):
                 continue
             else:

@@ -17,7 +17,7 @@ THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
 )  # fmt: skip
-CONNECT_SECONDS = 8.0
+CONNECT_SECONDS = 6.0
 
 
 class Engine(NamedTuple):
@@ -116,13 +116,14 @@ def _start_worker() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
+    if parent is None:
+        return
 
     def follow():
         parent.join()
         os._exit(1)
 
-    if parent is not None:
-        threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=follow, daemon=True).start()
 
 
 # --- Dask ----------------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ def dask_engine(address: str) -> Engine:
     Raises
     ------
     ValueError
-        When it is opened, if the scheduler does not answer within 8 s or Dask is not installed.
+        When it is opened, if the scheduler does not answer within 6 s or Dask is not installed.
     """
     return Engine(lambda: _dask(address), 1000, f"the Dask scheduler {address}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from tau_rnn.experiment.claims import CLAIMS, Control, Test, over_tasks
+from tau_rnn.experiment.claims import CLAIMS, Control, Finding, over_tasks
 from tau_rnn.experiment.statistics import Effect
 
 #: What a quantity is called in a sentence.
@@ -35,7 +35,7 @@ def size(metric: str, effect: Effect) -> str:
     return f"{middle} % ({low} to {high})"
 
 
-def sentence(test: Test) -> str:
+def sentence(test: Finding) -> str:
     """One test in a sentence: the effect, what each control leaves of it, and the verdict."""
     within = test.metric == "tau_eff_spread"
     compared = "after training against before" if within else "against vanilla"
@@ -48,13 +48,13 @@ def sentence(test: Test) -> str:
     return f"{text} **{test.verdict[0].upper()}{test.verdict[1:]}.**"
 
 
-def _control(test: Test, control: Control) -> str:
+def _control(test: Finding, control: Control) -> str:
     left = "still there" if control.survives else "not there"
     name = control.name[0].upper() + control.name[1:]
     return f"{name}: {size(test.metric, control.effect)}, {left}."
 
 
-def reading(tests: Iterable[Test]) -> str:
+def reading(tests: Iterable[Finding]) -> str:
     """All claims in plain words: first over the tasks, then test by test."""
     tests = list(tests)
     overall = over_tasks(tests)

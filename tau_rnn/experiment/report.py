@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from tau_rnn.experiment.claims import Test, judge
+from tau_rnn.experiment.claims import Finding, judge
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.controls import describe_matched, is_diverse, label, reference
 from tau_rnn.experiment.effects import ITSELF, Row, effects, levels, what_is
@@ -62,7 +62,7 @@ def table_of_runs(sweep: Sweep, results: Sequence[RunResult]) -> list[dict[str, 
     return rows
 
 
-def table_of_effects(rows: Iterable[Row], tests: Iterable[Test]) -> list[dict[str, Any]]:
+def table_of_effects(rows: Iterable[Row], tests: Iterable[Finding]) -> list[dict[str, Any]]:
     """One row for each paired comparison, with Holm's p value where it is one of the family."""
     adjusted = {id(test.effect): test.p_holm for test in tests}  # each row has its own effect
     return [
@@ -117,7 +117,7 @@ def p_text(p: float) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
 
 
-def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def grid(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table in Markdown that reads well as plain text, too."""
     table = [list(map(str, head)), *(list(map(str, row)) for row in rows)]
     widths = [max(len(row[k]) for row in table) for k in range(len(head))]
@@ -164,7 +164,7 @@ def effect_table(rows: Iterable[Row]) -> str:
     return grid(["comparison", "effect [95 %]", "scale", "p", "pairs", "remarks"], lines)
 
 
-def verdict_table(tests: Iterable[Test]) -> str:
+def verdict_table(tests: Iterable[Finding]) -> str:
     """The family of tests: effect, Holm's p value, controls and verdict."""
     lines = []
     for t in tests:
