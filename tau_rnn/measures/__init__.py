@@ -25,6 +25,7 @@ from tau_rnn.measures.effective_tau import (
 from tau_rnn.measures.lesions import LesionCurve, accuracy_on, lesion, lesion_by_tau
 from tau_rnn.measures.summary import summarise
 from tau_rnn.measures.training_measures import (
+    LONGEST,
     PARTS,
     REMEMBERED,
     Decoding,
@@ -48,6 +49,7 @@ from tau_rnn.measures.weights import (
 )
 
 __all__ = [
+    "LONGEST",
     "PARTS",
     "REMEMBERED",
     "ChangeSpectrum",

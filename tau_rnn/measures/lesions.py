@@ -104,7 +104,7 @@ def lesion_by_tau(
     score: Callable[[Params], float],
     rng,
     *,
-    fractions=(0.1, 0.2, 0.3, 0.5),
+    fractions=(0, 0.1, 0.2, 0.3, 0.5),
     n_random=10,
     tau=None,
 ) -> LesionCurve:
@@ -130,8 +130,8 @@ def lesion_by_tau(
 
     Notes
     -----
-    The cost is (n_random + 2) simulations for each fraction, and 3 n_random where units share a
-    tau. A larger random set contains the smaller ones.
+    The cost is (n_random + 2) simulations for each fraction above 0, and 3 n_random where units
+    share a tau. A larger random set contains the smaller ones.
     """
     params = check_params(params)
     N = len(params.b)
@@ -144,8 +144,10 @@ def lesion_by_tau(
     n_random = whole("n_random", n_random, 1)
     n_silenced = np.rint(fractions * N).astype(int)
 
+    whole_network = score(params)
+
     def curve(order):
-        return [score(lesion(params, order[:n])) for n in n_silenced]
+        return [score(lesion(params, order[:n])) if n else whole_network for n in n_silenced]
 
     distinct = len(np.unique(tau))
     if distinct == 1:

@@ -257,10 +257,8 @@ def _decoding(initial, final, task, trials, noise_of, rng, run) -> Decoding:
     stride = max(1, round(0.1 / task.dt))
     epochs = trials.epochs
     starts = epochs.stimulus[:, 0], epochs.response[:, 0]
-    lengths = (
-        int((epochs.delay[:, 1] - starts[0]).min()),
-        int((epochs.response[:, 1] - starts[1]).min()),
-    )
+    durations = task.stimulus + task.delay_min, task.response
+    lengths = [round(duration / task.dt) for duration in durations]
     seed = int(rng.integers(2**63))
     found = {}
     for name, params in (("before", initial), ("after", final)):

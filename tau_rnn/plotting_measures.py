@@ -1,0 +1,214 @@
+"""One page on what training changed, from what `tau_rnn.measures.measure_run` returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from tau_rnn.measures import LONGEST, TrainingMeasures
+from tau_rnn.plotting import OTHER_COLOR, new_figure
+
+# Told apart by line style or marker as well as by colour.
+SLOW, FAST, RANDOM, BEFORE = "#D55E00", "#0072B2", "#808080", "#A0A0A0"
+N_MODES, LONGEST_SHOWN = 10, 100.0  # s
+KINDS = {"slow": "slow point", "marginal": "marginal point"}
+
+
+def plot_measures(measures: TrainingMeasures, *, title="", color=OTHER_COLOR):
+    """Weights, rank, alignments, lesions, decoding, effective tau and fixed points on one page.
+
+    Parameters
+    ----------
+    measures : TrainingMeasures; what was not measured is left out
+    title : what the page is about
+    color : of the network, that of its distribution of tau (`tau_rnn.plotting.color_of`)
+
+    Returns
+    -------
+    matplotlib Figure
+
+    Raises
+    ------
+    ValueError
+        If nothing was measured.
+    """
+    panels = _panels(measures, color)
+    if not panels:
+        raise ValueError("measures: nothing was measured, so there is nothing to draw")
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = new_figure(
+        rows, columns, figsize=(4.3 * columns, 3.1 * rows), squeeze=False, layout="constrained"
+    )
+    for axis, draw in zip(axes.ravel(), panels):
+        draw(axis)
+    for axis in axes.ravel()[len(panels) :]:
+        axis.remove()
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    return figure
+
+
+def _panels(m: TrainingMeasures, color) -> list[Callable]:
+    panels: list[Callable] = []
+    if m.weights is not None:
+        panels += [
+            partial(_weight_change, m=m, color=color),
+            partial(_singular_values, m=m, color=color),
+        ]
+    if m.rank is not None:
+        panels.append(partial(_rank, curve=m.rank, color=color))
+    if m.representation_alignment is not None:
+        panels.append(partial(_alignments, m=m, color=color))
+    if m.lesions is not None:
+        panels.append(partial(_lesions, curve=m.lesions))
+    if m.effective is not None:
+        panels.append(partial(_effective, m=m, color=color))
+    if m.fixed_points_after is not None:
+        panels.append(partial(_modes, m=m, color=color))
+    if m.decoding is not None:
+        quantities = range(len(m.decoding.quantities))
+        panels += [partial(_decoding, d=m.decoding, q=q) for q in quantities]
+    return panels
+
+
+def _weight_change(axis, m, color):
+    tau = _spread_if_equal(m.tau_after)
+    axis.scatter(tau, m.weights["W"].absolute_per_row, s=14, color=color, alpha=0.8, lw=0)
+    axis.set_xlim(0, max(2.0, 1.05 * tau.max()))
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("intrinsic time constant tau (s)")
+    axis.set_ylabel("norm of the change of\nincoming recurrent weights")
+    axis.set_title(f"Change of W: {m.weights['W'].relative:.2f} of its norm")
+
+
+def _singular_values(axis, m, color):
+    s = m.spectrum.singular_values
+    axis.plot(np.arange(1, len(s) + 1), s, "o-", color=color, ms=3, lw=1)
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("number k")
+    axis.set_ylabel("singular value of the change of W")
+    axis.set_title(f"Directions of change: effective rank {m.spectrum.effective_rank:.1f}")
+
+
+def _rank(axis, curve, color):
+    axis.plot(curve.ranks, curve.accuracy, "o-", color=color, ms=3, lw=1)
+    axis.set_xscale("symlog", linthresh=10)
+    ticks = [k for k in (0, 2, 4, 6, 8, 10, 20, 50, 100, 200, 500, 1000) if k <= curve.ranks[-1]]
+    axis.set_xticks(ticks, [str(k) for k in ticks])
+    axis.minorticks_off()
+    axis.set_ylim(0, 1.03)
+    axis.set_xlabel("rank k to which the change of W is cut")
+    axis.set_ylabel("accuracy")
+    if np.isfinite(curve.needed):
+        axis.axvline(curve.needed, color="black", ls=":", lw=0.8)
+    axis.set_title(f"Rank that the task needs: {curve.needed:.0f}")
+
+
+def _alignments(axis, m, color):
+    values = [m.representation_alignment, m.kernel_alignment]
+    bars = axis.bar(["representation", "tangent kernel"], np.nan_to_num(values), 0.5, color=color)
+    axis.bar_label(bars, [f"{v:.2f}" if np.isfinite(v) else "not defined" for v in values])
+    axis.set_ylim(0, 1.1)
+    axis.set_ylabel("alignment after with before")
+    axis.set_title("Rebuilt (0) or only rescaled (1)?")
+
+
+def _lesions(axis, curve):
+    random = curve.random.T
+    low, high = np.quantile(random, [0.1, 0.9], axis=1)
+    axis.fill_between(curve.fractions, low, high, color=RANDOM, alpha=0.25, lw=0)
+    axis.plot(curve.fractions, random.mean(1), "o:", color=RANDOM, ms=3, label="random units")
+    if np.isfinite(curve.slowest).all():
+        axis.plot(curve.fractions, curve.slowest, "s-", color=SLOW, ms=4, label="slowest")
+        axis.plot(curve.fractions, curve.fastest, "^--", color=FAST, ms=4, label="fastest")
+    axis.set_xlim(0, 1.05 * curve.fractions.max())
+    axis.set_ylim(0, 1.03)
+    axis.set_xlabel("fraction of units silenced (band: 80 % of random sets)")
+    axis.set_ylabel("accuracy")
+    axis.set_title("Which units the task needs")
+    axis.legend()
+
+
+def _effective(axis, m, color):
+    e = m.effective
+    tau0, tau1 = m.tau_before, m.tau_after
+    if len(np.unique(tau1)) < len(tau1) / 2:  # columns of points: before beside after
+        tau0, tau1 = tau0 - 0.05, tau1 + 0.05
+    axis.plot(tau0, e.before, "o", mfc="none", color=BEFORE, ms=4, label="before training")
+    axis.plot(tau1, e.after, "o", color=color, ms=4, alpha=0.8, mew=0, label="after training")
+    same = np.linspace(0.1, max(2.0, 1.1 * max(tau0.max(), tau1.max())), 200)
+    axis.plot(same, same, color="black", lw=0.8, ls=":", label="effective = intrinsic")
+    axis.set_yscale("log")
+    ticks = [0.1, 0.2, 0.5, 1, 2, 5, 10]
+    axis.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    axis.minorticks_off()
+    axis.set_xlim(0, same[-1])
+    axis.set_xlabel("intrinsic time constant tau (s)")
+    axis.set_ylabel(f"effective timescale (s; {LONGEST:.1f}: or longer)")
+    spreads = e.spread_before.sd_log.value, e.spread_after.sd_log.value
+    axis.set_title("Effective timescales: sd of ln {:.2f} to {:.2f}".format(*spreads))
+    axis.legend()
+
+
+def _modes(axis, m, color):
+    for points, which, shade in (
+        (m.fixed_points_before, "before", BEFORE),
+        (m.fixed_points_after, "after", color),
+    ):
+        for k in range(min(len(points.x), 3)):
+            timescales = np.sort(np.abs(points.timescales[k]))[::-1][:N_MODES]
+            axis.plot(
+                np.arange(1, len(timescales) + 1), np.minimum(timescales, LONGEST_SHOWN),
+                marker="o^s"[k], ls=("-", "--", ":")[k], color=shade, ms=4, lw=1,
+                label=f"{which}: {KINDS.get(points.kind[k], points.kind[k])}",
+            )  # fmt: skip
+    axis.axhline(m.fixed_points_after.slow, color="black", lw=0.8, ls=":")
+    axis.set_yscale("log")
+    axis.set_ylim(0.1, 1.3 * LONGEST_SHOWN)
+    ticks = [0.1, 1, 10, 100]
+    axis.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    axis.set_xlabel("mode, from slow to fast (dotted line: longest delay)")
+    axis.set_ylabel(f"time constant (s; {LONGEST_SHOWN:g}: or longer)")
+    axis.set_title("Modes around the points of the delay")
+    axis.legend()
+
+
+def _decoding(axis, d, q):
+    from matplotlib.lines import Line2D
+
+    # The response of every trial follows its own delay: it is drawn after a gap.
+    shift = d.time[-1] + 0.5
+    last = shift + d.go_time[-1]
+    for time, r2, untrained in (
+        (d.time, d.after, d.before),
+        (shift + d.go_time, d.go_after, d.go_before),
+    ):
+        random = r2.random[:, :, q].mean(axis=0)
+        axis.plot(time, random, ":", color=RANDOM, lw=1.5)
+        axis.plot(time, r2.slow[:, q], "-", color=SLOW, lw=1.5)
+        axis.plot(time, r2.fast[:, q], "--", color=FAST, lw=1.5)
+        axis.plot(time, untrained.random[:, :, q].mean(axis=0), "-.", color=BEFORE, lw=1)
+    axis.axvline(d.stimulus, color="black", lw=0.8, ls=":")
+    axis.axvspan(d.time[-1], shift, color="#EEEEEE", lw=0)
+    axis.set_ylim(-0.1, 1.03)
+    whole = np.arange(0, d.time[-1] + 1e-9)
+    axis.set_xticks(
+        [*whole, shift, last], [*(f"{t:g}" for t in whole), "go", f"+{d.go_time[-1]:g}"]
+    )
+    axis.set_xlabel("time from the start of the stimulus, then from the go (s)")
+    axis.set_ylabel("cross-validated $R^2$")
+    axis.set_title(f"Decoding {d.quantities[q].replace('_', ' ')} from {d.after.n_units} units")
+    styles = {"slowest": (SLOW, "-"), "fastest": (FAST, "--"), "random": (RANDOM, ":")}
+    if np.isnan(d.after.slow[:, q]).all():
+        styles = {"random": (RANDOM, ":")}
+    styles["random, before training"] = (BEFORE, "-.")
+    lines = [Line2D([], [], color=c, ls=ls) for c, ls in styles.values()]
+    axis.legend(lines, list(styles), loc="lower right")
+
+
+def _spread_if_equal(tau):
+    """The points of a homogeneous network would fall on one line: draw them side by side."""
+    return tau * np.linspace(0.97, 1.03, len(tau)) if np.ptp(tau) == 0 else tau

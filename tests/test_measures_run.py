@@ -1,0 +1,195 @@
+"""All measures of a run, and their one row of numbers."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tau_rnn.bptt import backward
+from tau_rnn.losses import mse
+from tau_rnn.measures import (
+    PARTS,
+    fixed_points,
+    kernel_alignment,
+    measure_run,
+    representation_alignment,
+    summarise,
+)
+from tau_rnn.model import Params, forward, init_params
+from tau_rnn.plotting_measures import plot_measures
+from tau_rnn.tasks import TASKS, make_task
+
+SMALL = {"n_trials": 6, "n_test": 20, "method": "exponential"}
+
+
+def trained(name, n_units=12, steps=30, tau=None):
+    """A task and the network before and after a few steps of plain gradient descent."""
+    task = make_task(name, dt=0.1)
+    rng = np.random.default_rng(0)
+    tau = rng.uniform(0.2, 2, n_units) if tau is None else tau
+    initial = init_params(n_units, task.n_in, task.n_out, tau, rng)
+    params = initial
+    for _ in range(steps):
+        trials = task.trials(8, rng)
+        traj = forward(params, trials.u, task.dt, method="exponential")
+        grads = backward(params, traj, mse(traj.y, trials.target, trials.mask)[1])
+        moved = Params(*(p - 0.3 * g for p, g in zip(params, grads)))
+        params = moved._replace(x0=params.x0, tau=params.tau)
+    return task, initial, params
+
+
+@pytest.fixture(scope="module", params=list(TASKS))
+def run(request):
+    task, initial, final = trained(request.param)
+    return task, initial, final, measure_run(initial, final, task, rng=7, **SMALL)
+
+
+def test_every_part_is_there_and_says_what_its_own_function_says(run):
+    task, initial, final, m = run
+    assert all(value is not None for value in m)
+    change = np.linalg.norm(final.W - initial.W)
+    assert m.weights["W"].absolute == pytest.approx(change, rel=1e-12)
+    assert m.weights["tau"].absolute == 0
+    assert (m.spectrum.singular_values**2).sum() == pytest.approx(change**2, rel=1e-12)
+    assert m.rank.ranks[-1] == 12 and 0 <= m.rank.needed <= 12
+    assert m.lesions.random.shape == (10, 5)
+    n = len(m.decoding.time)
+    assert m.decoding.time[-1] == pytest.approx(task.stimulus + task.delay_min)
+    assert m.decoding.go_time[-1] == pytest.approx(task.response)
+    assert m.decoding.after.slow.shape == (n, 2)
+    assert m.effective.before.shape == (12,) and len(m.effective.flag_after) == 12
+    assert len(m.fixed_points_after.reached) == 12  # 6 trials at the end of the delay, and later
+
+
+def test_the_same_seed_gives_the_same_numbers_and_parts_do_not_disturb_each_other(run):
+    task, initial, final, m = run
+    everything = summarise(m)
+    assert summarise(measure_run(initial, final, task, rng=7, **SMALL)) == everything
+    for part in PARTS:
+        alone = summarise(measure_run(initial, final, task, rng=7, parts=part, **SMALL))
+        assert alone and alone.items() <= everything.items()
+
+
+def test_alignments_are_at_the_decision_without_noise(run):
+    """One trial at a time: what the decision reads is W_out times the mean rate of its window."""
+    task, initial, final, m = run
+    probe_seed = np.random.default_rng(7).integers(2**63, size=len(PARTS) + 3)[len(PARTS)]
+    trials = task.trials(6, np.random.default_rng(probe_seed))
+    H = []
+    for params in (initial, final):
+        traj = forward(params, trials.u, task.dt, method="exponential")
+        steps = round(task.decision_window / task.dt)
+        end = trials.epochs.response[:, 1]
+        H.append(
+            np.array([traj.r[end[b] - steps + 1 : end[b] + 1, b].mean(0) for b in range(6)])
+        )
+        decision = task.decision(traj.y, trials)
+        np.testing.assert_allclose(H[-1] @ params.W_out.T + params.b_out, decision, atol=1e-12)
+    assert m.representation_alignment == pytest.approx(representation_alignment(*H), rel=1e-12)
+    times = np.array(
+        [np.linspace(s, e - 1, 8) for s, e in zip(trials.epochs.stimulus[:, 0], end)]
+    ).T
+    found = kernel_alignment(
+        initial, final, trials.u, task.dt, method="exponential", times=np.rint(times).astype(int)
+    )
+    # A time half way between two steps may be rounded to either.
+    assert m.kernel_alignment == pytest.approx(found, abs=0.01)
+    last = kernel_alignment(
+        initial, final, trials.u, task.dt, method="exponential", times=end[np.newaxis] - 1
+    )
+    alone = measure_run(
+        initial, final, task, rng=7, parts="alignment", n_times=1, **SMALL
+    ).kernel_alignment
+    assert alone == pytest.approx(last, rel=1e-12)
+
+
+def test_the_late_starts_of_the_fixed_points_have_come_to_rest(run):
+    task, _, final, m = run
+    points = m.fixed_points_after
+    late = points.reached[6:]
+    assert (late >= 0).all()
+    # Continuing the delay from there, the network stays where it is: these are where it ends.
+    again = fixed_points(final, np.zeros(task.n_in), points.x[np.unique(late)], slow=points.slow)
+    np.testing.assert_allclose(again.x[again.reached], points.x[np.unique(late)], atol=1e-8)
+    assert points.slow == task.delay_max
+
+
+def test_the_summary_is_plain_numbers_that_json_holds(run):
+    *_, m = run
+    row = summarise(m)
+    assert json.loads(json.dumps(row, allow_nan=False)) == row
+    assert all(type(value) in (int, float, type(None)) for value in row.values())
+    assert row["weight_change_W"] == m.weights["W"].relative
+    assert row["weight_change_b"] == m.weights["b"].absolute
+    assert row["lesion_slowest_0.3"] == m.lesions.slowest[3]
+    assert row["lesion_fastest_0"] == m.rank.accuracy[-1]
+    assert row["lesion_random_0"] == pytest.approx(m.rank.accuracy[-1], rel=1e-12)
+    name = m.decoding.quantities[1]
+    assert row[f"decode_slow_{name}_delay"] == m.decoding.after.slow[-1, 1]
+    assert row[f"decode_fast_{name}_response"] == m.decoding.go_after.fast[-1, 1]
+    at_end = np.flatnonzero(np.isclose(m.decoding.time, m.decoding.stimulus))
+    assert row[f"decode_every_{name}_stimulus"] == m.decoding.after.every[at_end[0], 1]
+    assert row["effective_change_low"] <= row["effective_change"] <= row["effective_change_high"]
+
+
+def test_nothing_changed_and_all_tau_equal():
+    """What is not defined is None, no warning is raised, and everything else is there."""
+    task, initial, _ = trained("multi_timescale", n_units=6, steps=0, tau=1.0)
+    m = measure_run(initial, initial, task, rng=0, **SMALL)
+    row = summarise(m)
+    assert row["weight_change_W"] == 0 and row["effective_rank"] is None
+    assert row["overlap_in"] is None and row["rank_needed"] == 0
+    assert row["representation_alignment"] == pytest.approx(1)
+    assert row["kernel_alignment"] == pytest.approx(1)
+    assert row["lesion_slowest_0.5"] is None and row["lesion_random_0.5"] is not None
+    assert row["decode_slow_integral_delay"] is None
+    assert row["decode_random_integral_delay"] is not None
+    assert row["effective_rank_correlation_after"] is None
+    assert row["effective_change"] == 0
+
+
+def test_a_network_whose_tau_was_trained_can_be_measured():
+    task, initial, final = trained("integrate_and_remember", n_units=6, steps=3)
+    m = measure_run(initial, final._replace(tau=2 * final.tau), task, rng=0, **SMALL)
+    assert m.weights["tau"].relative == pytest.approx(1)
+    np.testing.assert_allclose(m.tau_after, 2 * m.tau_before)
+
+
+def test_single_precision_is_measured_in_double():
+    task, initial, final = trained("multi_timescale", n_units=6, steps=3)
+    single = [Params(*(p.astype(np.float32) for p in params)) for params in (initial, final)]
+    double = [Params(*(p.astype(np.float64) for p in params)) for params in single]
+    options = {"rng": 3, "parts": ("weights", "alignment", "rank"), **SMALL}
+    rows = [summarise(measure_run(*pair, task, **options)) for pair in (single, double)]
+    assert rows[0] == rows[1]
+
+
+def test_the_figure_draws_what_was_measured(run):
+    task, initial, final, m = run
+    figure = plot_measures(m, title="a title")
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert len(titles) == len(set(titles)) >= 8 and all(titles)
+    for axes in figure.axes:
+        assert axes.get_xlabel() or axes.get_xticklabels()
+    some = plot_measures(measure_run(initial, final, task, rng=7, parts=("weights",), **SMALL))
+    assert 0 < len(some.axes) < len(figure.axes)
+
+
+def test_bad_arguments_are_refused():
+    task, initial, final = trained("multi_timescale", n_units=4, steps=1)
+    other = make_task("integrate_and_remember", dt=0.1)
+    for call, words in [
+        (lambda: measure_run(initial, final, other, rng=0), "initial.*do not fit.*integrate"),
+        (lambda: measure_run(initial, final, task, rng=0, parts=["weight"]), "'weights'"),
+        (lambda: measure_run(initial, final, task, rng=0, n_trials=0), "n_trials.*0"),
+        (lambda: measure_run(initial, final, task, rng=0, n_test=10), "n_test.*10"),
+        (lambda: measure_run(initial, final, task, rng=0, n_times=0), "n_times.*0"),
+        (lambda: measure_run(
+            initial, final._replace(b=np.full(4, np.nan)), task, rng=0
+        ), "b: .*nan"),
+        (lambda: plot_measures(measure_run(initial, final, task, rng=0, parts=())), "measures"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            call()
