@@ -137,7 +137,7 @@ def compare_training(report, steps, figure):
     rng = np.random.default_rng(12)
     tau = sample_tau("normal", 40, rng)
     params = init_params(40, task.n_in, task.n_out, tau, rng)
-    settings = Settings(batch=16, fields=FIELDS)
+    settings = Settings(batch=64, lr=0.01, fields=FIELDS)
 
     def rngs():
         return [np.random.default_rng([12, k]) for k in (1, 2)]
