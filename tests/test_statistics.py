@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tau_rnn.experiment.claims import CLAIMS, GAIN, LEAK, RATE, Control, verdict
+from tau_rnn.experiment.claims import CLAIMS, GAIN, LEAK, RATE, Control, Finding, verdict
+from tau_rnn.experiment.reading import reading, size
 from tau_rnn.experiment.statistics import (
     Effect,
     at_matched_loss,
@@ -254,7 +255,7 @@ DOWN, UP, NULL = Effect(-1, -2, -0.5, 0, 9), Effect(1, 0.5, 2, 0, 9), Effect(0, 
 
 
 def control(explains, survives):
-    return Control("", explains, NULL, survives)
+    return Control("a control", explains, NULL, survives)
 
 
 @pytest.mark.parametrize(
@@ -281,3 +282,32 @@ def test_verdict(effect, p, controls, expected):
 def test_the_family_is_that_of_the_protocol():
     counts = [len(c.metrics) * len(c.dists) * 2 for c in CLAIMS]
     assert counts == [6, 6, 8, 8]
+
+
+def finding(number, metric, task, said, estimate=-0.1):
+    claim = CLAIMS[number - 1]
+    effect = Effect(estimate, estimate - 0.1, estimate + 0.05, 0.01, 20)
+    return Finding(claim, metric, "uniform", task, effect, 0.01, (control(LEAK, True),), said)
+
+
+def test_the_reading_says_what_depends_on_what():
+    a, b = "multi_timescale", "integrate_and_remember"
+    text = reading([
+        finding(1, "log_area_under_loss", a, "holds"),
+        finding(1, "log_area_under_loss", b, "not shown"),
+        finding(3, "weight_change", a, "not shown"),
+        finding(3, "weight_change", b, "not shown"),
+        finding(3, "weight_change_at_matched_loss", a, "holds"),
+        finding(3, "weight_change_at_matched_loss", b, "holds"),
+    ])  # fmt: skip
+    assert "- uniform: **depends on the task: multi_timescale: holds; " in text
+    assert "- uniform, by the change of W at the same loss: **holds**" in text
+    assert "- uniform, all in all: **depends on the measure**" in text
+    # exp(-0.1) - 1 and so on: -9.5 %, -18.1 %, -4.9 %.
+    assert "mean loss over training against vanilla: -9.5 % (-18.1 to -4.9)" in text
+
+
+def test_sizes_in_words():
+    effect = Effect(0.0123, -0.004, 0.02, 0.2, 20)
+    assert size("accuracy_last5", effect) == "+1.2 percentage points (-0.4 to +2.0)"
+    assert size("tau_eff_spread", effect) == "+0.012 in the sd of ln tau_eff (-0.004 to +0.020)"

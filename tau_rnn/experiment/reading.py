@@ -71,6 +71,10 @@ def reading(tests: Iterable[Finding]) -> str:
                 if said:
                     about = f", by the {NAMES[metric]}" if len(claim.metrics) > 1 else ""
                     lines.append(f"- {dist}{about}: **{said}**")
+        for dist in claim.dists:
+            both = [overall.get((claim.number, metric, dist)) for metric in claim.metrics]
+            if len(set(both)) > 1 and None not in both:
+                lines.append(f"- {dist}, all in all: **depends on the measure**")
         parts.append("\n".join(lines))
         parts.append("\n".join(f"- {sentence(t)}" for t in mine))
     return "\n\n".join(parts)

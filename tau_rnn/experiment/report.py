@@ -12,7 +12,13 @@ from typing import Any
 
 from tau_rnn.experiment.claims import Finding, judge
 from tau_rnn.experiment.config import RunConfig
-from tau_rnn.experiment.controls import describe_matched, is_diverse, label, reference
+from tau_rnn.experiment.controls import (
+    describe_matched,
+    is_diverse,
+    label,
+    reference,
+    setting_parts,
+)
 from tau_rnn.experiment.effects import ITSELF, Row, effects, levels, what_is
 from tau_rnn.experiment.outcome import RunResult
 from tau_rnn.experiment.reading import reading
@@ -191,10 +197,9 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
     parts += ["## How to read the numbers", METHOD]
     for task in tasks:
         parts += [f"## {task}: each condition", LEVELS, level_table(results, task)]
-    for setting in _settings(sweep.configs):
-        tests = judge(rows, setting, tasks)
+    for setting, tests in judged(sweep, rows):
         if tests:
-            parts += [f"## The poster's claims ({label(setting)} and its kin)",
+            parts += [", ".join(["## The poster's claims", *setting_parts(setting)]),
                       reading(tests), "### The tests",
                       f"Holm's p values are over the family of these {len(tests)} tests.",
                       verdict_table(tests)]  # fmt: skip
@@ -208,12 +213,23 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _settings(configs: Iterable[RunConfig]) -> list[RunConfig]:
-    """The settings of a sweep, each as its vanilla configuration of the first task, seed 0."""
-    found: dict[RunConfig, RunConfig] = {}
-    for config in configs:
-        found.setdefault(reference(config).but(task="multi_timescale", seed=0), config)
-    return list(found)
+def judged(sweep: Sweep, rows: Sequence[Row]) -> list[tuple[RunConfig, list[Finding]]]:
+    """The settings of a sweep, each with its family of tests.
+
+    A setting that is there as a control of another, such as the other gain, has no controls of its
+    own and is no family: its effects are in the tables.
+    """
+    tasks = list(dict.fromkeys(c.task for c in sweep.configs))
+    settings: dict[RunConfig, RunConfig] = {}
+    for config in sweep.configs:
+        settings.setdefault(reference(config).but(task=tasks[0], seed=0), config)
+    found = [(first, judge(rows, first, tasks)) for first in settings.values()]
+    controlled = [
+        (first, tests)
+        for first, tests in found
+        if any(t.controls for t in tests if t.metric != "tau_eff_spread")
+    ]
+    return controlled or found
 
 
 def _what_was_run(sweep: Sweep) -> str:
@@ -250,8 +266,7 @@ def write_tables(out, sweep: Sweep, results: Sequence[RunResult]) -> None:
     """Write summary.csv and effects.csv."""
     out = Path(out)
     rows = effects(results)
-    tasks = list(dict.fromkeys(c.task for c in sweep.configs))
-    tests = [t for s in _settings(sweep.configs) for t in judge(rows, s, tasks)]
+    tests = [test for _, tests in judged(sweep, rows) for test in tests]
     write_text(out / "summary.csv", csv_text(table_of_runs(sweep, results)))
     table = table_of_effects(rows, tests)
     if table:
