@@ -209,6 +209,8 @@ def test_an_exact_expectation_gives_tau_back(tau, center, noise, window):
     np.testing.assert_allclose(np.exp(fit.log_tau), tau, rtol=1e-4)
     np.testing.assert_allclose(fit.amplitude, 2, rtol=1e-3)
     assert fit.bound[0] == 0
+    # The window agrees with the tau it gave, up to the spacing of the search's grid (3 %) and a lag.
+    assert abs(fit.k_max[0] - sh.window_lags(tau, s)) <= 0.03 * fit.k_max[0] + 1
 
 
 @pytest.mark.parametrize("center", ["trial", "psth"])
@@ -297,6 +299,12 @@ def test_observation_noise_is_noticed_and_left_out():
     assert abs(result.amplitude.mean() - 1) < 0.05
     naive = fit_timescales(noisy, DT, ci=None, use_lag0=True)
     assert naive.tau.mean() < 0.92 * result.tau.mean()  # what is avoided
+
+
+def test_units_as_fast_as_the_step_are_not_taken_for_noise():
+    fast = fit_timescales(ou(30, 100, tau=DT, n=60, n_trials=12), DT, ci=None)
+    # The jump at lag 0 must exceed three standard errors; without that, 37 % are taken for noise.
+    assert sum("nugget" in words(fast, i) for i in range(100)) < 10
 
 
 def test_two_timescales_are_told_from_one():
