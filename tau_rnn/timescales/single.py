@@ -33,6 +33,7 @@ def log_tau_grid(s):
 
 
 def check_window(window):
+    """The window as a float, or a ValueError if it is not positive and finite."""
     if not (np.isfinite(window) and window > 0):
         raise ValueError(f"window must be a finite number > 0 (of timescales), got {window!r}")
     return float(window)

@@ -1,0 +1,610 @@
+"""The command line: what it shows, stores and refuses, and that it survives being killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import namedtuple
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tau_rnn import progress, run, training
+from tau_rnn.experiment import RunConfig, load_run, run_one, store
+from tau_rnn.model import Params
+from tau_rnn.storage import StoreError, read_arrays, write_arrays
+
+SMALL = ["--units", "8", "--dt", "0.1", "--batch", "4", "--steps", "30"]
+CONFIG = RunConfig(units=8, dt=0.1, batch=4, steps=30)
+NAME = "multi_timescale-normal-seed0"
+PATIENCE = 300  # s that a command may take on a busy machine before it counts as hanging
+
+Outcome = namedtuple("Outcome", "status out err")
+
+
+def start(*args, cwd, **options):
+    """Start the command as a user would, with the interrupts of a terminal."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tau_rnn.run", *args], cwd=cwd, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
+
+
+def command(*args, cwd):
+    process = start(*args, cwd=cwd)
+    out, err = process.communicate(timeout=PATIENCE)
+    return Outcome(process.returncode, out, err)
+
+
+@pytest.fixture
+def call(capsys, tmp_path, monkeypatch):
+    """Run the command in this process, in an empty folder: faster than to start another."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args):
+        capsys.readouterr()
+        try:
+            status = run.main([*map(str, args)])
+        except SystemExit as ended:
+            status = ended.code
+        return Outcome(status, *capsys.readouterr())
+
+    return call
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()
+    }
+
+
+def timeless(folder):
+    """The numbers of a stored run that must not depend on when it was computed."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    del metrics["seconds"]
+    arrays = {
+        name: read_arrays(folder / name) for name in ("initial.npz", "final.npz", "units.npz")
+    }
+    bits = {(k, f): a.tobytes() for k, v in arrays.items() for f, a in v.items()}
+    return metrics, bits, (folder / "history.csv").read_bytes()
+
+
+# --- a run ---------------------------------------------------------------------------------------
+
+First = namedtuple("First", "outcome folder")
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """The first command of a newcomer, smaller."""
+    cwd = tmp_path_factory.mktemp("first")
+    return First(command("--dist", "normal", *SMALL, cwd=cwd), cwd / "runs" / NAME)
+
+
+def test_a_run_says_what_it_will_do_then_how_it_goes_then_what_came_of_it(first):
+    status, out, err = first.outcome
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    tau = load_run(first.folder).initial.tau
+    assert "8 units" in lines[0] and "multi_timescale" in lines[0] and "30 steps" in lines[0]
+    assert f"mean {tau.mean():.2f} s, range {tau.min():.2f} to {tau.max():.2f} s" in lines[1]
+    assert NAME in lines[1]
+    # Plain lines every 25 steps where the output is not a terminal.
+    steps = [line.split()[1] for line in lines if line.startswith("step ")]
+    assert steps == ["0/30", "25/30", "30/30"]
+    assert "\r" not in out
+    step = next(line for line in lines if line.startswith("step 25/30"))
+    assert all(word in step for word in ("loss", "accuracy", "steps/s", "s left"))
+    table = {line[2:44].strip(): line[44:].split() for line in lines if line.startswith("  ")}
+    metrics = load_run(first.folder).metrics
+    before, after = metrics["accuracy_initial"], metrics["accuracy"]
+    assert table["accuracy"][-2:] == [f"{before:.3f}", f"{after:.3f}"]
+    assert str(Path("runs") / NAME) in lines[-1]
+
+
+def test_the_files_of_a_run(first):
+    assert sorted(contents(first.folder)) == [
+        "config.json", "figure.png", "final.npz", "history.csv", "initial.npz", "metrics.json",
+        "units.npz",
+    ]  # fmt: skip
+    config = json.loads((first.folder / "config.json").read_text())
+    assert config["settings"] == CONFIG.to_json()
+    assert {"tau_rnn", "numpy", "scipy", "python"} <= config["versions"].keys()
+    metrics = json.loads((first.folder / "metrics.json").read_text())
+    required = {"accuracy", "loss", "steps_to_criterion", "weight_change", "seconds"}
+    assert required <= metrics.keys()
+    for name in ("initial.npz", "final.npz"):
+        assert list(read_arrays(first.folder / name)) == list(Params._fields)
+    history = (first.folder / "history.csv").read_text().splitlines()
+    assert history[0].startswith("step,train_loss,loss,accuracy,conflict_accuracy")
+    assert [row.split(",")[0] for row in history[1:]] == ["0", "20", "30"]
+    figure = (first.folder / "figure.png").read_bytes()
+    assert figure.startswith(b"\x89PNG\r\n\x1a\n") and len(figure) > 50_000
+
+
+def test_what_is_stored_is_what_the_library_computes(first):
+    stored, computed = load_run(first.folder), run_one(CONFIG)
+    assert stored.config == CONFIG
+    for a, b in zip((*stored.initial, *stored.final), (*computed.initial, *computed.final)):
+        assert a.tobytes() == b.tobytes() and a.dtype == np.float32
+    assert repr(stored.history) == repr(computed.history)
+    for name, value in computed.metrics.items():
+        assert name == "seconds" or stored.metrics[name] == value, name
+    change = stored.final.W.astype(float) - stored.initial.W
+    norm = np.linalg.norm(stored.initial.W.astype(float))
+    assert stored.metrics["weight_change"] == pytest.approx(np.linalg.norm(change) / norm)
+
+
+def test_help_explains_itself_without_loading_what_it_does_not_need():
+    code = (
+        "import sys; from tau_rnn import run\n"
+        "try: run.main(['--help'])\n"
+        "except SystemExit as e: assert e.code == 0\n"
+        "heavy = {'matplotlib', 'scipy.stats', 'scipy.optimize'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert (shown.returncode, shown.stderr) == (0, "")
+    for word in ("vanilla", "normal", "uniform", "bimodal", "seconds", "--checkpoint-seconds"):
+        assert word in shown.stdout
+    assert "python -m tau_rnn.run --dist normal\n" in shown.stdout
+
+
+# --- stored results ------------------------------------------------------------------------------
+
+RUN = [*SMALL[:-1], "3", "--no-figure"]
+
+
+def test_the_same_command_again_shows_the_stored_result(call, tmp_path):
+    first = call(*RUN)
+    assert first.status == 0 and "figure" not in first.out
+    before = contents(tmp_path)
+    assert not any("figure" in name for name in before)
+    second = call(*RUN)
+    assert (second.status, second.err) == (0, "")
+    assert "This is the stored result of" in second.out and "--force" in second.out
+    assert contents(tmp_path) == before
+    rows = [line for line in first.out.splitlines() if line.startswith("  ")]
+    assert rows and rows == [line for line in second.out.splitlines() if line.startswith("  ")]
+    # With --resume as well: there is nothing left to do.
+    assert "This is the stored result of" in call(*RUN, "--resume").out
+
+
+def test_other_settings_under_the_same_name_are_refused_by_what_differs(call, tmp_path):
+    assert call(*RUN).status == 0
+    before = contents(tmp_path)
+    refused = call(*RUN, "--steps", 4, "--gain", 1.1)
+    assert refused.status == 2 and refused.err.count("\n") == 1 and refused.out == ""
+    assert "steps 3 there, 4 here" in refused.err and "gain 0.8 there, 1.1 here" in refused.err
+    assert "units" not in refused.err and "--force" in refused.err
+    assert contents(tmp_path) == before
+    assert call(*RUN, "--steps", 4, "--out", "elsewhere").status == 0
+    forced = call(*RUN, "--steps", 4, "--force", "--quiet")
+    assert forced.status == 0 and forced.out.startswith("\nmulti_timescale, tau ~ normal, seed 0")
+    assert load_run(tmp_path / "runs" / NAME).config.steps == 4
+    assert timeless(tmp_path / "runs" / NAME) == timeless(tmp_path / "elsewhere" / NAME)
+
+
+def test_options_reach_the_run(call, tmp_path):
+    done = call(
+        *RUN, "--dtype", "float64", "--train", "+tau", "--lr", "0.05", "--dist", "bimodal",
+        "--task", "integrate_and_remember", "--seed", 7, "--phi", "softplus", "--method", "euler",
+        "--optimizer", "sgd", "--lr-scale", "inverse-tau", "--match", "harmonic", "--quiet",
+    )  # fmt: skip
+    assert (done.status, done.err) == (0, "")
+    result = load_run(tmp_path / "runs" / "integrate_and_remember-bimodal-seed7")
+    assert result.config == RunConfig(
+        task="integrate_and_remember", dist="bimodal", match="harmonic", units=8, steps=3, batch=4,
+        dt=0.1, lr=0.05, seed=7, train="+tau", optimizer="sgd", lr_scale="inverse-tau",
+        phi="softplus", method="euler", dtype="float64",
+    )  # fmt: skip
+    assert all(p.dtype == np.float64 for p in (*result.initial, *result.final))
+    assert not np.array_equal(result.initial.tau, result.final.tau)
+    np.testing.assert_allclose(np.mean(1 / result.initial.tau), 1, rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("default::RuntimeWarning")
+def test_a_warning_is_one_line_and_said_once(call):
+    done = call(*RUN, "--dist", "constant:0.15", "--method", "euler", "--quiet")
+    assert done.status == 0
+    assert done.err.startswith("tau_rnn.run: warning: dt = 0.1 s is more than half")
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("damaged", ["final.npz", "history.csv", "metrics.json", "units.npz"])
+def test_a_damaged_result_is_named_and_left_alone(call, first, tmp_path, damaged):
+    folder = tmp_path / "runs" / NAME
+    folder.mkdir(parents=True)
+    for name, content in contents(first.folder).items():
+        (folder / name).write_bytes(content[: len(content) // 2] if name == damaged else content)
+    before = contents(tmp_path)
+    refused = call(*SMALL)
+    assert refused.status == 2 and refused.err.count("\n") == 1 and damaged in refused.err
+    assert contents(tmp_path) == before
+
+
+# --- bad arguments -------------------------------------------------------------------------------
+
+BAD = [
+    (["--dist", "nromal"], "did you mean 'normal'"),
+    (["--dist", "normal:sdd=1"], "did you mean 'sd'"),
+    (["--dist", "normal:sd=-1"], "sd"),
+    (["--dist", "constant:0"], "constant"),
+    (["--dist", "file:none.npy"], "none.npy"),
+    (["--dist", "values:0.5,1"], "has 2 values, but the network has 8 units"),
+    (["--dist", "normal", "unifrom"], "did you mean 'uniform'"),
+    (["--dist"], "--dist"),
+    (["--task", "multi_timescales"], "did you mean 'multi_timescale'"),
+    (["--phi", "tahn"], "did you mean 'tanh'"),
+    (["--method", "eular"], "did you mean 'euler'"),
+    (["--train", "Wout"], "did you mean 'W_out'"),
+    (["--train", ""], "train"),
+    (["--optimizer", "adma"], "did you mean 'adam'"),
+    (["--match", "harmnic"], "did you mean 'harmonic'"),
+    (["--lr-scale", "inverse_tau"], "did you mean 'inverse-tau'"),
+    (["--dtype", "float16"], "Allowed: float32, float64"),
+    (["--units", "0"], "units: must be a whole number >= 1, got 0"),
+    (["--units", "-3"], "units"),
+    (["--units", "2.5"], "--units"),
+    (["--units", "many"], "--units"),
+    (["--units", "10000000", "--dist", "vanilla"], "not enough memory"),
+    (["--steps", "0"], "steps"),
+    (["--batch", "-1"], "batch"),
+    (["--seed", "-1"], "seed"),
+    (["--lr", "0"], "lr: must be finite and > 0, got 0"),
+    (["--lr", "-0.1"], "lr"),
+    (["--lr", "nan"], "lr"),
+    (["--lr", "fast"], "--lr"),
+    (["--gain", "-1"], "gain"),
+    (["--gain", "inf"], "gain"),
+    (["--dt", "0"], "dt"),
+    (["--dt", "-0.1"], "dt"),
+    (["--dt", "nan"], "dt"),
+    (["--dt", "0.03"], "dt = 0.03"),
+    (["--dt", "0.3"], "dt"),
+    (["--dist", "constant:0.04", "--method", "euler"], "unstable for tau = 0.04 s"),
+    (["--dist", "constant:0.05", "--train", "+tau"], "between dt = 0.1 s and 10 s"),
+    (["--checkpoint-seconds", "-1"], "--checkpoint-seconds: must be >= 0"),
+    (["--checkpoint-seconds", "nan"], "--checkpoint-seconds"),
+    (["--seeds", "0"], "--seeds"),
+    (["--workers", "0"], "--workers"),
+    (["--workers", "2"], "a single run has nothing to share out"),
+    (["--steps"], "--steps"),
+    (["--stepz", "3"], "--stepz"),
+    (["--unit", "3"], "--unit"),
+    (["normal"], "normal"),
+]
+
+
+@pytest.mark.parametrize("arguments, message", BAD, ids=[" ".join(a) for a, _ in BAD])
+def test_bad_arguments_are_refused_in_one_line(call, tmp_path, arguments, message):
+    refused = call(*RUN, *arguments)
+    assert refused.status == 2
+    assert refused.err.startswith("tau_rnn.run: ") and refused.err.count("\n") == 1
+    assert message in refused.err
+    assert refused.out == "" and contents(tmp_path) == {} and not list(tmp_path.iterdir())
+
+
+def test_bad_arguments_have_exit_status_2(tmp_path):
+    refused = command("--dist", "bimodla", cwd=tmp_path)
+    assert refused.status == 2 and refused.out == "" and refused.err.count("\n") == 1
+    assert "did you mean 'bimodal'" in refused.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("out", ["a file", "a file/below", "/proc/none", "no\0name"])
+def test_a_place_that_cannot_be_written_to_is_refused(call, tmp_path, out):
+    if out.startswith("/proc") and not Path("/proc/self").exists():
+        pytest.skip("there is no /proc")
+    (tmp_path / "a file").write_text("not a folder")
+    refused = call(*RUN, "--out", out)
+    assert refused.status == 2
+    assert refused.err.startswith("tau_rnn.run: ") and refused.err.count("\n") == 1
+    assert contents(tmp_path) == {"a file": b"not a folder"}
+
+
+def test_a_folder_that_holds_something_else_is_refused(call, tmp_path):
+    folder = tmp_path / "runs" / NAME
+    folder.mkdir(parents=True)
+    (folder / "thesis.txt").write_text("years of work")
+    for options in ([], ["--force"], ["--resume"]):
+        refused = call(*RUN, *options)
+        assert refused.status == 2 and "no run is stored here" in refused.err
+        assert contents(tmp_path) == {f"runs/{NAME}/thesis.txt": b"years of work"}
+    (folder / "thesis.txt").unlink()
+    for content in (b'{"format": "tau_rnn ru', b'{"name": "a package"}', b""):
+        (folder / "config.json").write_bytes(content)
+        refused = call(*RUN)
+        assert refused.status == 2 and "config.json" in refused.err
+        assert contents(folder) == {"config.json": content}
+
+
+def test_a_loss_that_is_not_finite_is_a_failed_run(call, tmp_path):
+    failed = call(*RUN, "--lr", "1e39")
+    assert failed.status == 1 and failed.err.count("\n") == 1
+    assert "step 1: the update is not finite" in failed.err and "last_good.npz" in failed.err
+    folder = tmp_path / "runs" / NAME
+    with pytest.raises(StoreError, match="not complete"):
+        load_run(folder)
+    kept = Params(**read_arrays(folder / "last_good.npz"))
+    assert all(np.isfinite(field).all() for field in kept)
+    assert call(*RUN, "--force").status == 0  # with other settings
+    assert "last_good.npz" not in contents(folder)
+
+
+# --- interrupted and resumed ---------------------------------------------------------------------
+
+#: Settings in which much can go wrong: tau and the learning rates change, evaluations lie between.
+LONG = [
+    "--units", "8", "--dt", "0.1", "--batch", "4", "--steps", "70", "--train", "+tau",
+    "--lr-scale", "tau", "--lr", "0.02", "--no-figure",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("uninterrupted")
+    assert run.main([*LONG, "--out", str(cwd), "--quiet"]) == 0
+    return timeless(cwd / NAME)
+
+
+def checkpoint_step(folder) -> int:
+    """The step of the checkpoint in a folder, -1 if there is none."""
+    try:
+        return json.loads(str(read_arrays(folder / "checkpoint.npz", ["meta"])["meta"]))["step"]
+    except FileNotFoundError:
+        return -1
+
+
+KILLED = """
+import os, signal, sys
+from tau_rnn import run, training
+from tau_rnn.experiment import outcome
+
+def dies(function, last):
+    calls = []
+    def wrapper(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+    return wrapper
+
+places = {"update": (training, "update"), "rename": (os, "replace"),
+          "finish": (outcome, "unit_table")}
+module, name = places[sys.argv[1]]
+setattr(module, name, dies(getattr(module, name), int(sys.argv[2])))
+run.main(sys.argv[3:])
+"""
+
+
+def test_a_run_that_is_killed_again_and_again_gives_the_same_bits(tmp_path, uninterrupted):
+    folder = tmp_path / "runs" / NAME
+    moments = [  # where it is killed, at which call, and the checkpoint that is there then
+        ("rename", 1, -1),  # config.json is written and has not its name yet
+        ("update", 9, 8),  # in the middle of step 9
+        ("rename", 5, 11),  # after config.json and the checkpoints of steps 9, 10, 11
+        ("finish", 1, 70),  # all steps are made, and nothing is stored
+        ("rename", 5, 70),  # after config.json, a checkpoint, config.json and initial.npz
+    ]
+    for place, call, step in moments:
+        killed = subprocess.run(
+            [sys.executable, "-c", KILLED, place, str(call), *LONG, "--resume",
+             "--checkpoint-seconds", "0"],
+            cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE,
+        )  # fmt: skip
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert not store.is_complete(folder) and checkpoint_step(folder) == step
+    assert any(name.endswith(".part") for name in contents(folder))
+    last = command(*LONG, "--resume", cwd=tmp_path)
+    assert (last.status, last.err) == (0, "") and "Going on from step 70." in last.out
+    assert timeless(folder) == uninterrupted
+    assert sorted(contents(folder)) == [
+        "config.json", "final.npz", "history.csv", "initial.npz", "metrics.json", "units.npz",
+    ]  # fmt: skip
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(call, tmp_path):
+    folder = tmp_path / "runs" / NAME
+    endless = [*SMALL[:-1], "1000000", "--no-figure"]
+    # A shell may have started the tests with interrupts ignored; a user's terminal does not.
+    process = start(
+        *endless, cwd=tmp_path, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
+    lines = [process.stdout.readline() for _ in range(3)]
+    assert lines[2].startswith("step "), (lines, process.poll())
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    step = checkpoint_step(folder)
+    assert f"after step {step} of 1000000" in err and "--resume" in err
+    assert err.count("\n") == 1 and "Traceback" not in err
+    before = contents(folder)
+    refused = call(*endless)
+    assert refused.status == 2 and refused.err.count("\n") == 1
+    assert f"interrupted at step {step} of 1000000" in refused.err and "--resume" in refused.err
+    assert contents(folder) == before
+
+
+@pytest.fixture
+def interrupts():
+    """The interrupts of a terminal, whatever started the tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def raise_in_update(monkeypatch, at, times=1):
+    """Let Ctrl-C come in the middle of a step: after the trials are drawn, before theta moves."""
+    calls, update = [], training.update
+
+    def interrupted_update(*args):
+        calls.append(1)
+        if len(calls) == at:
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+        update(*args)
+
+    monkeypatch.setattr(training, "update", interrupted_update)
+
+
+def test_ctrl_c_in_the_middle_of_a_step_waits_for_its_end(
+    call, tmp_path, uninterrupted, interrupts, monkeypatch
+):
+    raise_in_update(monkeypatch, at=5)
+    stopped = call(*LONG)
+    assert stopped.status == 130 and "after step 5 of 70, which is saved" in stopped.err
+    assert checkpoint_step(tmp_path / "runs" / NAME) == 5
+    assert call(*LONG, "--resume").status == 0
+    assert timeless(tmp_path / "runs" / NAME) == uninterrupted
+
+
+def test_a_second_ctrl_c_does_not_wait_and_spoils_nothing(call, tmp_path, interrupts, monkeypatch):
+    folder = tmp_path / "runs" / NAME
+    raise_in_update(monkeypatch, at=5, times=2)
+    stopped = call(*LONG, "--checkpoint-seconds", 0)
+    assert stopped.status == 130 and "interrupted" in stopped.err
+    assert checkpoint_step(folder) == 4 and not store.is_complete(folder)
+
+
+def test_checkpoints_are_as_frequent_as_asked(call, tmp_path, interrupts, monkeypatch):
+    saved = []
+    monkeypatch.setattr(store, "save_checkpoint", lambda f, c, s: saved.append(s.training.step))
+    assert call(*RUN, "--quiet", "--checkpoint-seconds", 0).status == 0
+    assert saved == [0, 1, 2, 3, 3]  # and once more when all steps are made
+    saved.clear()
+    assert call(*RUN, "--quiet", "--checkpoint-seconds", 1e6, "--force").status == 0
+    assert saved == [3]
+
+
+@pytest.fixture
+def stopped(call, tmp_path, interrupts, monkeypatch):
+    """The folder of a run that was interrupted after its second step."""
+    with monkeypatch.context() as patched:
+        raise_in_update(patched, at=2)
+        assert call(*RUN).status == 130
+    return tmp_path / "runs" / NAME
+
+
+@pytest.mark.parametrize("options", [[], ["--resume"]], ids=["again", "resume"])
+def test_a_damaged_or_foreign_checkpoint_is_refused_by_name(call, stopped, options):
+    path = stopped / "checkpoint.npz"
+    whole = path.read_bytes()
+    write_arrays(path, {"W": np.zeros(3)})
+    foreign = path.read_bytes()
+    for content in (whole[:1000], whole[:-1], b"", b"a letter to my aunt", foreign):
+        path.write_bytes(content)
+        before = contents(stopped)
+        refused = call(*RUN, *options)
+        assert refused.status == 2 and refused.err.count("\n") == 1
+        assert str(Path("runs") / NAME / "checkpoint.npz") in refused.err
+        assert contents(stopped) == before
+    path.write_bytes(whole)
+    assert call(*RUN, "--resume").status == 0
+
+
+def test_force_starts_an_interrupted_run_again(call, stopped):
+    forced = call(*RUN, "--force")
+    assert forced.status == 0 and "step 0/3" in forced.out
+    assert "checkpoint.npz" not in contents(stopped)
+
+
+def test_other_settings_do_not_resume_a_run(call, stopped):
+    before = contents(stopped)
+    refused = call(*RUN, "--steps", 9, "--resume")
+    assert refused.status == 2 and "steps 3 there, 9 here" in refused.err
+    assert contents(stopped) == before
+
+
+def test_resume_without_a_checkpoint_starts(call):
+    done = call(*RUN, "--resume")
+    assert done.status == 0 and "there is no checkpoint yet" in done.out
+
+
+def test_a_run_killed_while_it_wrote_its_first_file_can_be_started(call, tmp_path):
+    folder = tmp_path / "runs" / NAME
+    folder.mkdir(parents=True)
+    (folder / ".config.json.x1.part").write_bytes(b'{"form')
+    assert call(*RUN).status == 0
+    assert not any(name.endswith(".part") for name in contents(folder))
+
+
+# --- progress on a terminal ----------------------------------------------------------------------
+
+
+def states(n):
+    row = {"loss": 0.5, "accuracy": 0.75}
+    for step in range(n + 1):
+        loss = float("nan") if step == 0 else 1 / step
+        yield namedtuple("State", "training history")(
+            namedtuple("Training", "step loss")(step, loss), [row]
+        )
+
+
+def shown(monkeypatch, capsys, *, terminal, quiet=False, tqdm=False):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
+    if not tqdm:
+        monkeypatch.setattr(progress, "find_spec", lambda name: None)
+    bar = progress.Progress(60, quiet=quiet)
+    for state in states(60):
+        bar.show(state)
+    bar.close()
+    return capsys.readouterr()
+
+
+def test_a_terminal_gets_one_line_that_is_rewritten(monkeypatch, capsys):
+    out = shown(monkeypatch, capsys, terminal=True).out
+    lines = out.removesuffix("\n").split("\r")
+    assert "\n" not in out[:-1] and out.endswith("\n") and lines[0] == ""
+    assert len(lines) == 62 and lines[1].startswith("step  0/60  loss 0.5000  accuracy 0.750")
+    assert lines[-1].startswith("step 60/60  loss 0.0167  accuracy 0.750")
+    for before, after in pairwise(lines[1:]):  # nothing of the old line is left standing
+        assert len(after) >= len(before.rstrip())
+
+
+def test_elsewhere_there_is_a_line_every_25_steps(monkeypatch, capsys):
+    out = shown(monkeypatch, capsys, terminal=False).out
+    assert "\r" not in out
+    steps = [line.split()[1] for line in out.splitlines()]
+    assert steps == ["0/60", "25/60", "50/60", "60/60"]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_quiet_shows_no_progress(monkeypatch, capsys, terminal):
+    assert shown(monkeypatch, capsys, terminal=terminal, quiet=True) == ("", "")
+
+
+def test_tqdm_shows_the_same_numbers_where_it_is_installed(monkeypatch, capsys):
+    pytest.importorskip("tqdm")
+    both = shown(monkeypatch, capsys, terminal=True, tqdm=True)
+    assert "60/60" in both.err and "accuracy 0.750" in both.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals of POSIX")
+def test_a_real_terminal(tmp_path):
+    import pty
+
+    ours, theirs = pty.openpty()
+    code = (
+        "import sys; from tau_rnn import progress; progress.find_spec = lambda name: None; "
+        "sys.exit(__import__('tau_rnn.run').run.main(sys.argv[1:]))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *RUN], cwd=tmp_path, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        text = b""
+        try:
+            while part := os.read(ours, 4096):
+                text += part
+        except OSError:  # how Linux says that the other end is closed
+            pass
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"\rstep 3/3" in text and b"Traceback" not in text
