@@ -247,7 +247,8 @@ def test_an_executor_that_always_breaks_is_given_up(tmp_path):
     assert (done.computed, len(done.failures), len(opened)) == (0, 20, 3)
 
 
-def test_processes_equal_one_process_and_have_one_blas_thread(tmp_path):
+def test_processes_equal_one_process_and_have_one_blas_thread(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
     configs = some_configs(4)
     here = sweep(configs, store=tmp_path / "here").results()
     engine = process_engine(2)
@@ -314,10 +315,10 @@ def show(event):
 
 if __name__ == "__main__":
     base = RunConfig(units=8, steps=40, batch=4, test_trials=16, dt=0.1)
-    workers = int(sys.argv[2])
+    workers, runs, long = map(int, sys.argv[2:])
     engine = process_engine(workers) if workers > 1 else None
-    sweep([base.but(seed=s) for s in range(int(sys.argv[3]))], engine, store=sys.argv[1],
-          progress=show)
+    configs = [base.but(seed=s, steps=10**7 if s and long else 40) for s in range(runs)]
+    sweep(configs, engine, store=sys.argv[1], progress=show)
 """
 
 
@@ -352,7 +353,7 @@ def alive(pid):
 @pytest.mark.parametrize("workers, how", [(1, "SIGKILL"), (2, "SIGKILL"), (2, "SIGINT")])
 def test_a_sweep_that_was_stopped_goes_on(tmp_path, workers, how):
     store = tmp_path / "store"
-    process = start_script(tmp_path, store, workers, 400, stderr=subprocess.DEVNULL)
+    process = start_script(tmp_path, store, workers, 400, 0, stderr=subprocess.DEVNULL)
     wait_for(process, "done 3")
     workers_there = children_of(process.pid)
     process.send_signal(getattr(signal, how))
@@ -375,9 +376,23 @@ def test_a_sweep_that_was_stopped_goes_on(tmp_path, workers, how):
     assert not list(store.rglob("*.part")) or how == "SIGKILL"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="SIGINT as POSIX has it")
+def test_an_interrupted_sweep_does_not_wait_for_its_runs(tmp_path):
+    # All but the first run would take hours.
+    process = start_script(tmp_path, tmp_path / "store", 2, 3, 1, stderr=subprocess.DEVNULL)
+    wait_for(process, "done 1")
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=60)
+    finally:
+        process.kill()
+        process.stdout.close()
+    assert process.returncode not in (0, -signal.SIGKILL)
+
+
 def test_two_sweeps_on_one_store(tmp_path):
     store = tmp_path / "store"
-    first, second = (start_script(tmp_path, store, 1, 8) for _ in range(2))
+    first, second = (start_script(tmp_path, store, 1, 8, 0) for _ in range(2))
     for process in (first, second):
         process.communicate(timeout=120)
         assert process.returncode == 0
