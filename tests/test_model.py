@@ -266,6 +266,19 @@ def test_coarse_euler_steps_warn_once_for_each_place():
     assert "dt = 0.6 s is more than half of the shortest tau = 1 s" in done.stderr
 
 
+@coarse
+def test_the_limit_of_euler_steps_is_twice_tau():
+    assert alpha(np.array([1.0, 3.0]), 2.0)[0] == 2
+    with pytest.raises(ValueError, match=r"dt: an Euler step of 2.001 s is unstable for tau = 1 s"):
+        alpha(np.array([1.0, 3.0]), 2.001)
+
+
+@pytest.mark.parametrize("dt", [0.501, 1.0])
+def test_the_warning_starts_at_half_of_tau(dt):
+    with pytest.warns(RuntimeWarning, match="more than half of the shortest tau = 1 s"):
+        alpha(np.array([1.0, 3.0]), dt)
+
+
 @pytest.mark.parametrize(("dt", "method"), [(0.5, "euler"), (5.0, "exponential")])
 def test_no_warning_where_steps_are_fine(dt, method):
     with warnings.catch_warnings():
