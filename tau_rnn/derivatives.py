@@ -1,13 +1,13 @@
 r"""Derivatives from the values of a function alone: complex steps and central differences.
 
-For a loss L(p) and a direction v in parameter space, the derivative along v is
+For a loss L(p) and a direction v in parameter space, the derivative along v is (Eq. 4.1)
 
     d/de L(p + e v) = sum_k g_k v_k,     g = dLoss/dp
 
 and each side is computed without the other: the right side from a gradient under test, the left
 side from the loss alone, by a complex step or by a central difference. Errors are measured in
-units of ``sum |g_k v_k|``, not of the sum itself: the terms may cancel, and a sum near zero would
-fake an error or hide one.
+units of ``sum |g_k v_k|`` (Eq. 4.2), not of the sum itself: the terms may cancel, and a sum near
+zero would fake an error or hide one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tau_rnn.model import Array, Params
 
 
 def complex_step(f, params: Params, direction: Params, h: float = 1e-20) -> float:
-    r"""Derivative of f along a direction, without a difference and hence without cancellation.
+    r"""Derivative of f along a direction, without a difference and so without cancellation (Eq. 4.5).
 
     .. math:: \frac{d}{d\varepsilon} f(p + \varepsilon v) = \frac{\mathrm{Im}\, f(p + i h v)}{h}
               + O(h^2)
@@ -46,7 +46,7 @@ def complex_step(f, params: Params, direction: Params, h: float = 1e-20) -> floa
 
 
 def central_difference(f, params: Params, direction: Params, h: float = 1e-5) -> float:
-    r"""Derivative of f along a direction from two values of f.
+    r"""Derivative of f along a direction from two values of f (Eq. 4.3).
 
     .. math:: \frac{f(p + h v) - f(p - h v)}{2 h} = \frac{d}{d\varepsilon} f(p + \varepsilon v)
               + O(h^2) + O(\epsilon_{mach} / h)

@@ -4,8 +4,8 @@ The recipe is a table: how each step size, each term of the adjoint and each par
 is made. A slip replaces one entry or two, so that any slip, and any two, can be *carried out*, and
 the marker (`diagnosis`) can say which of them reproduces a given wrong gradient to rounding.
 
-    dx[t] = recurrent[t] + leak[t] + readout[t],    t = T .. 0,    dx[T+1] = 0
-    dfield = sum of terms over time and trials
+    dx[t] = recurrent[t] + leak[t] + readout[t],    t = T .. 0,    dx[T+1] = 0     (Eqs. 3.4, 3.5)
+    dfield = sum of terms over time and trials                                      (3.7 to 3.12)
 
 The derivation is at the head of `bptt`. Written apart from it and for clarity alone: with no slip
 it is one more independent implementation of the gradient, and a test holds it to that.
