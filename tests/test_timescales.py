@@ -209,7 +209,7 @@ def test_an_exact_expectation_gives_tau_back(tau, center, noise, window):
     np.testing.assert_allclose(np.exp(fit.log_tau), tau, rtol=1e-4)
     np.testing.assert_allclose(fit.amplitude, 2, rtol=1e-3)
     assert fit.bound[0] == 0
-    # The window agrees with the tau it gave, up to the spacing of the search's grid (3 %) and a lag.
+    # The window agrees with the tau it gave, up to the spacing of the grid (3 %) and one lag.
     assert abs(fit.k_max[0] - sh.window_lags(tau, s)) <= 0.03 * fit.k_max[0] + 1
 
 
