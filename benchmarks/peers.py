@@ -45,8 +45,8 @@ def torch_steps(params, u, target, mask):
         x = x0
         r = torch.tanh(x)
         rates: list[torch.Tensor] = []
-        for t in range(drive.shape[0]):
-            x = torch.addmm(torch.addcmul(drive[t], leak, x), r, aW_T)
+        for drive_t in drive.unbind(0):
+            x = torch.addmm(torch.addcmul(drive_t, leak, x), r, aW_T)
             r = torch.tanh(x)
             rates.append(r)
         return torch.stack(rates)

@@ -1,0 +1,147 @@
+"""What each trick is worth: a training step without it, against the one that has them all.
+
+    python benchmarks/tricks.py [--quick]
+
+Each variant is a copy of the package in which one trick is undone by replacing the lines below.
+All variants are called in turn in one process. The gain is the median of the ratio without / with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import common  # before numpy: it sets the number of threads
+import numpy as np
+
+import tau_rnn
+
+# name: [(file, lines as they are, lines without the trick)]
+UNDO = {
+    "rows of W scaled by alpha once": [
+        ("model.py", 'aW_T = np.multiply(a, params.W.T, order="C")',
+         'aW_T, a_rows = params.W.T.copy(), np.tile(a, (B, 1))'),
+        ("model.py", "x_next += np.dot(rs[t], aW_T, out=current)",
+         "x_next += np.multiply(a_rows, np.dot(rs[t], aW_T, out=current), out=current)"),
+        ("bptt.py", "aW, leak = a[:, np.newaxis] * W, np.tile(1 - a, (B, 1))",
+         "aW, leak = W, np.tile(1 - a, (B, 1))\n    a_rows = np.tile(a, (B, 1))"),
+        ("bptt.py", "np.dot(dxs[k + 1], aW, out=current)", "np.dot(dxs[k + 1] * a_rows, aW)"),
+        ("bptt.py", "dx_0 = dxs[0] @ aW", "dx_0 = (a * dxs[0]) @ aW"),
+    ],
+    "all inputs projected by one product": [
+        ("model.py",
+         "np.dot(with_ones(u, x.dtype).reshape(T * B, -1), weights, "
+         "out=x[1:].reshape(T * B, N))", "inputs = with_ones(u, x.dtype)"),
+        ("model.py", "x_next = xs[t + 1]\n",
+         "x_next = np.dot(inputs[t], weights, out=xs[t + 1])\n"),
+    ],
+    "weight gradients in chunks, not one product a step": [
+        ("bptt.py", "CHUNK_ROWS = 1024", "CHUNK_ROWS = 1"),
+    ],
+    "weight gradients in chunks, not one product at the end": [
+        ("bptt.py", "CHUNK_ROWS = 1024", "CHUNK_ROWS = 2**40"),
+    ],
+    "dtau from the sums of dW, dW_in and db": [
+        ("bptt.py", 'raw_x -= np.einsum("ti,ti->i", dx_next, _rows(x))',
+         "c = _rows(r[:-1]) @ W.T + _rows(inputs[start:stop]) @ np.column_stack([W_in, b]).T\n"
+         '        raw_x += np.einsum("ti,ti->i", dx_next, c - _rows(x))'),
+        ("bptt.py", "(raw * W).sum(axis=1) + (raw_in * W_in).sum(axis=1) + raw_b * b + raw_x",
+         "raw_x"),
+    ],
+    "sum of dx x by einsum, not three passes": [
+        ("bptt.py", 'raw_x -= np.einsum("ti,ti->i", dx_next, _rows(x))',
+         "raw_x -= (dx_next * _rows(x)).sum(axis=0)"),
+    ],
+    "np.dot, not np.matmul": [
+        ("model.py", "np.dot(", "np.matmul("), ("bptt.py", "np.dot(", "np.matmul("),
+    ],
+    "one block of memory for dx and slope": [
+        ("bptt.py", "dx, slope = np.empty((2, C + 1, B, N), dtype)",
+         "dx, slope = np.empty((C + 1, B, N), dtype), np.empty((C + 1, B, N), dtype)"),
+    ],
+    "trajectory and gradient buffers used again": [
+        ("training.py", "out=(buffers, grads)", "out=None"),
+    ],
+    "views of the time slices made once": [
+        ("model.py", "xs, rs = list(x), list(r)", "xs, rs = x, r"),
+        ("bptt.py", "dxs, slopes = list(dx), list(slope)", "dxs, slopes = dx, slope"),
+    ],
+    "leak as (B, N)": [
+        ("model.py", "leak, gain = np.tile(1 - a, (B, 1)), np.tile(a, (B, 1))",
+         "leak, gain = 1 - a, a"),
+        ("bptt.py", "np.tile(1 - a, (B, 1))", "1 - a"),
+    ],
+    "tanh through one exponential (float64)": [
+        ("nonlinearities.py", "if x.dtype != np.float64:", "if True:"),
+    ],
+}  # fmt: skip
+NOISY = {
+    "normal numbers from a table": [
+        ("noise.py", 'np.take(xi, bits[: part.size].reshape(part.shape), out=part, mode="clip")',
+         "rng.standard_normal(out=part, dtype=dtype)"),
+    ],
+}  # fmt: skip
+SIZES = [(100, 32, 100), (100, 64, 250), (256, 64, 250), (512, 64, 250)]
+
+
+def variant(folder, number, edits):
+    """Copy the package under another name with the edits made, and import its training loop."""
+    name = f"tau_rnn_variant_{number}"
+    copy = Path(folder) / name
+    shutil.copytree(Path(tau_rnn.__file__).parent, copy)
+    for path in copy.rglob("*.py"):
+        path.write_text(path.read_text().replace("tau_rnn", name))
+    for file, old, new in edits:
+        text = (copy / file).read_text()
+        if old not in text:
+            raise SystemExit(f"{file}: the line {old!r} is no longer there; mend this benchmark")
+        (copy / file).write_text(text.replace(old, new))
+    return importlib.import_module(f"{name}.training"), importlib.import_module(f"{name}.model")
+
+
+def step(modules, params, u, target, mask, noise):
+    """A call that makes one training step of a variant; all seven fields are trained."""
+    training, model = modules
+    settings = training.Settings(batch=mask.shape[1], fields=("all",), method="euler", lr=1e-4)
+    trials = SimpleNamespace(u=u, target=target, mask=mask)
+    task = SimpleNamespace(noise=noise, dt=common.DT, trials=lambda *_, dtype: trials)
+    rngs = np.random.default_rng(0).spawn(2)
+    states = training.train(
+        training.start(model.Params(*params), settings, task.dt, *rngs), task, settings
+    )
+    return lambda: next(states)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="the two smallest sizes, 5 rounds")
+    args = parser.parse_args()
+    sizes, rounds = (SIZES[:2], 5) if args.quick else (SIZES, 15)
+    rows = {name: [name] for name in [*UNDO, *NOISY]}
+    head = ["trick"]
+    with tempfile.TemporaryDirectory() as folder:
+        sys.path.insert(0, folder)
+        edits = {"all": [], **UNDO, **NOISY}
+        modules = {name: variant(folder, i, e) for i, (name, e) in enumerate(edits.items())}
+        for dtype in (np.float32, np.float64):
+            for size in sizes if dtype == np.float32 else sizes[:3]:
+                head.append(f"{np.dtype(dtype)}: {str(size)[1:-1]}")
+                problem = common.problem(*size, dtype)
+                for group, noise in (([*UNDO], 0.0), ([*NOISY], 0.1)):
+                    calls = {n: step(modules[n], *problem, noise) for n in ["all", *group]}
+                    times = common.interleaved(calls, rounds, 60, time.process_time, turn=0.02)
+                    for name in group:
+                        rows[name].append(f"{100 * (common.ratio(times, name, 'all') - 1):+.1f} %")
+                print(head[-1], *(f"{n}: {r[-1]}" for n, r in rows.items()), sep="\n  ", flush=True)
+    print("\n" + common.table(head, list(rows.values())))
+    print(f"\n{common.machine()}; one thread, CPU time. More time without the trick.")
+
+
+if __name__ == "__main__":
+    main()
