@@ -307,6 +307,13 @@ def test_units_as_fast_as_the_step_are_not_taken_for_noise():
     assert sum("nugget" in words(fast, i) for i in range(100)) < 10
 
 
+def test_a_second_timescale_is_not_taken_for_noise():
+    x = np.sqrt(0.5) * (ou(18, 30, 0.1, n_trials=100) + ou(19, 30, 1.0, n_trials=100))
+    result = fit_timescales(x, DT, center="trial", ci=None)
+    # Lag 0 lies above the fit to the others, but without a jump.
+    assert sum("nugget" in words(result, i) for i in range(30)) <= 3
+
+
 def test_two_timescales_are_told_from_one():
     x = np.sqrt(0.5) * (ou(10, 15, 0.1, n_trials=100) + ou(11, 15, 1.0, n_trials=100))
     result = fit_timescales(x, DT, model="auto", ci=None)
