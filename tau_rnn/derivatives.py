@@ -20,7 +20,7 @@ from tau_rnn.model import Array, Params
 
 
 def complex_step(f, params: Params, direction: Params, h: float = 1e-20) -> float:
-    r"""Derivative of f along a direction, without a difference and so without cancellation (Eq. 4.5).
+    r"""Derivative of f along a direction, without a difference and its cancellation (Eq. 4.5).
 
     .. math:: \frac{d}{d\varepsilon} f(p + \varepsilon v) = \frac{\mathrm{Im}\, f(p + i h v)}{h}
               + O(h^2)
