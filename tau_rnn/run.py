@@ -331,13 +331,25 @@ def compute(config, folder: Path, saved, args) -> int:
         return 130
     result = finish(config, state, FULL_MEASURES)
     if not args.no_figure:
-        from tau_rnn import plotting
-
-        plotting.save(plotting.plot_run(result), folder / "figure.png")
+        draw(result, folder)
     store.save_run(folder, result)
     print_table(result)
-    print(f"Results: {folder}" + ("" if args.no_figure else f" (look at {folder / 'figure.png'})"))
+    print(f"Results: {folder}")
+    if not args.no_figure:
+        print(f"Look at {folder / 'figure.png'}, and at measures.png: what training changed.")
     return 0
+
+
+def draw(result, folder: Path) -> None:
+    """Write the two figures of a run: the run itself, and what training changed."""
+    from tau_rnn.plotting import color_of, plot_run, save
+    from tau_rnn.plotting_measures import plot_measures
+
+    config = result.config
+    save(plot_run(result), folder / "figure.png")
+    title = f"What training changed: {config.task}, tau ~ {config.dist_label}, seed {config.seed}"
+    page = plot_measures(result.measures, title=title, color=color_of(config.dist))
+    save(page, folder / "measures.png")
 
 
 def print_table(result) -> None:
@@ -367,6 +379,10 @@ def print_table(result) -> None:
     )
     row("units without an effective timescale", m["tau_eff_unfitted_before"],
         m["tau_eff_unfitted_after"], "d")  # fmt: skip
+    if "rank_needed" in m:
+        row("rank of the change of W that the task needs", None, m["rank_needed"], ".0f")
+    row("representation alignment with before", None, m["representation_alignment"])
+    row("kernel alignment with before", None, m["kernel_alignment"])
     width = max(len(r[0]) for r in rows)
     print(f"\n{result.config.task}, tau ~ {result.config.dist_label}, seed {result.config.seed}")
     for name, before, after in rows:

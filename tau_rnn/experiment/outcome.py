@@ -14,13 +14,13 @@ from tau_rnn.experiment.running import (
     make_held_out,
     streams,
 )
-from tau_rnn.measures import measure_run, spontaneous_rates, summarise
+from tau_rnn.measures import TrainingMeasures, measure_run, spontaneous_rates, summarise
 from tau_rnn.model import Array, Params
 
 SHUFFLES = 3  # permutations of tau over which the accuracy with shuffled tau is averaged
 ACTIVITY_TRIALS, ACTIVITY_SECONDS, ACTIVITY_BURN_IN = 40, 20.0, 5.0
 BASIC_MEASURES = ("weights", "alignment")  # what costs little, for every run of a sweep
-FULL_MEASURES = (*BASIC_MEASURES, "rank", "lesions", "fixed_points")  # for a single run
+FULL_MEASURES = (*BASIC_MEASURES, "rank", "lesions", "decoding", "fixed_points")
 LONGEST_TIMESCALE = ACTIVITY_SECONDS / 3  # s; a longer one cannot be told from trials this long
 
 
@@ -35,6 +35,8 @@ class RunResult(NamedTuple):
         accuracy on the test set, the task's other scores, grad_norm, weight_change
     initial, final : Params before and after training
     units : per-unit arrays (N,), see `unit_table`
+    measures : what `tau_rnn.measures.measure_run` found; None in a run read from a store, which
+        keeps its numbers among the metrics
     """
 
     config: RunConfig
@@ -43,6 +45,7 @@ class RunResult(NamedTuple):
     initial: Params
     final: Params
     units: dict[str, Array]
+    measures: TrainingMeasures | None = None
 
 
 def run_one(config: RunConfig, parts=BASIC_MEASURES) -> RunResult:
@@ -122,12 +125,13 @@ def finish(config: RunConfig, state: RunState, parts=BASIC_MEASURES) -> RunResul
             f"tau_eff_too_long_{when}": int(too_long.sum()),
             f"tau_eff_unfitted_{when}": int((~fitted).sum()),
         }
-    metrics |= summarise(measures_of(config, initial, final, parts))
+    measures = measures_of(config, initial, final, parts)
+    metrics |= summarise(measures)
     metrics |= {"steps": training.step, "seconds": seconds}
-    return RunResult(config, metrics, list(history), initial, final, units)
+    return RunResult(config, metrics, list(history), initial, final, units, measures)
 
 
-def measures_of(config: RunConfig, initial: Params, final: Params, parts):
+def measures_of(config: RunConfig, initial: Params, final: Params, parts) -> TrainingMeasures:
     """What training changed: `tau_rnn.measures.measure_run` with the run's own random stream."""
     return measure_run(
         initial, final, config.make_task(), rng=streams(config.seed)["measures"],

@@ -9,7 +9,7 @@
         metrics.json    the numbers; it is written last, so a run that has it is complete
         checkpoint.npz  only while the run is not complete: enough to go on from
         error.json      only where the run failed in a sweep: why
-        figure.png      where a figure was asked for
+        figure.png      where figures were asked for, with measures.png
         last_good.npz   only where the loss was not finite: the last Params that gave a finite one
 
 A run is found by its key, the hash of its configuration, and never by its name alone.
