@@ -25,18 +25,15 @@ PATIENCE = 300  # s that a command may take on a busy machine before it counts a
 Outcome = namedtuple("Outcome", "status out err")
 
 
-def start(*args, cwd, **options):
-    """Start the command as a user would, with the interrupts of a terminal."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tau_rnn.run", *args], cwd=cwd, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
-    )  # fmt: skip
+COMMAND = [sys.executable, "-m", "tau_rnn.run"]
 
 
 def command(*args, cwd):
-    process = start(*args, cwd=cwd)
-    out, err = process.communicate(timeout=PATIENCE)
-    return Outcome(process.returncode, out, err)
+    """Run the command as a user would."""
+    done = subprocess.run(
+        [*COMMAND, *args], cwd=cwd, capture_output=True, text=True, timeout=PATIENCE
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture
@@ -413,13 +410,17 @@ def test_ctrl_c_saves_and_says_how_to_go_on(call, tmp_path):
     folder = tmp_path / "runs" / NAME
     endless = [*SMALL[:-1], "1000000", "--no-figure"]
     # A shell may have started the tests with interrupts ignored; a user's terminal does not.
-    process = start(
-        *endless, cwd=tmp_path, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    )
-    lines = [process.stdout.readline() for _ in range(3)]
-    assert lines[2].startswith("step "), (lines, process.poll())
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=PATIENCE)
+    process = subprocess.Popen(
+        [*COMMAND, *endless], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    try:
+        lines = [process.stdout.readline() for _ in range(3)]
+        assert lines[2].startswith("step "), (lines, process.poll())
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
     assert process.returncode == 130
     step = checkpoint_step(folder)
     assert f"after step {step} of 1000000" in err and "--resume" in err
