@@ -41,6 +41,7 @@ class Network(NamedTuple):
     method: str
 
     def run(self, params: Params | None = None) -> Trajectory:
+        """Simulate it, or the same with other parameters."""
         params = self.params if params is None else params
         return forward(params, self.u, self.dt, phi=self.phi, method=self.method, noise=self.noise)
 
@@ -49,6 +50,7 @@ class Network(NamedTuple):
         return (self.dy * self.run(params).y).sum()
 
     def exact(self) -> dict[str, Array]:
+        """The right gradient of the loss, by field name."""
         return gradient(self.params, self.run(), self.dy)
 
     def __str__(self) -> str:

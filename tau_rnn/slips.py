@@ -44,6 +44,7 @@ def current_minus_state(s, recurrent=1, external=1, bias=1, noise=1, leak=1):
 
 
 def to_tau(s, terms, slope=None):
+    """Terms (T, B, N) of dtau: dx[t+1] (c[t] - x[t]) dalpha/dtau, or with another slope."""
     return s.dx[1:-1] * terms * (s.da if slope is None else slope)
 
 
@@ -53,6 +54,7 @@ def shifted(a, k):
 
 
 def zero(s, t):
+    """A term of the adjoint that is missing."""
     return np.zeros_like(s.dx[t])
 
 
