@@ -34,6 +34,7 @@ FLOORS = [
     {"training", "measures"},
     {"experiment"},
     {"progress", "plotting"},
+    {"plotting_effects"},
     {"plotting_sweep", "plotting_measures"},
     {"experiment.command"},  # what the command line does with a sweep: it draws as well
     {"run"},

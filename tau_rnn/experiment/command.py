@@ -101,7 +101,8 @@ def write_report(done: Sweep, out, *, figures: bool = True) -> int:
     failed = f", {len(done.failures)} failed" if done.failures else ""
     print(
         f"\n{done.computed} runs computed, {done.reused} were stored already{failed}.\n"
-        f"Results: {out / 'report.md'} (effects, tests, figures), summary.csv, effects.csv"
+        f"Results: {out / 'report.md'} (effects and tests), summary.csv, effects.csv"
+        + (", figures/" if drawn else "")
     )
     return 1 if done.failures else 0
 
