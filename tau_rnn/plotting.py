@@ -44,17 +44,39 @@ def color_of(dist: str) -> str:
     return COLORS.get(str(dist).split(":")[0], OTHER_COLOR)
 
 
-def save(figure, path) -> Path:
-    """Write a figure to a file, atomically and without a date, and close it."""
+def save(figure, path, *, largest: int | None = None) -> Path:
+    """Write a figure to a file, atomically and without a date, and close it.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+    path : of the file; its ending says the format
+    largest : bytes that a PNG shall not exceed: colours, then resolution are reduced to get there
+    """
     import matplotlib.pyplot as plt
 
     path = Path(path)
     kind = path.suffix[1:] or "png"
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    with replacing(path) as file:
-        figure.savefig(file, format=kind, facecolor="white", metadata=metadata)
+    for dpi in (STYLE["savefig.dpi"], 90, 75, 60):
+        with replacing(path) as file:
+            figure.savefig(file, format=kind, facecolor="white", metadata=metadata, dpi=dpi)
+        if largest is None or kind != "png" or path.stat().st_size <= largest:
+            break
+        _reduce_colors(path)
+        if path.stat().st_size <= largest:
+            break
     plt.close(figure)
     return path
+
+
+def _reduce_colors(path: Path) -> None:
+    from PIL import Image  # matplotlib itself needs it
+
+    with Image.open(path) as image:  # 128 colours are enough for lines and pale bands
+        small = image.convert("RGB").quantize(128)
+    with replacing(path) as file:
+        small.save(file, "png", optimize=True)
 
 
 def new_figure(*args, **kwargs):

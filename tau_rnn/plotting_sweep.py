@@ -14,11 +14,9 @@ from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, RunResult, measurable
 from tau_rnn.experiment.statistics import mean_band, where_loss_reaches
 from tau_rnn.plotting import color_of, new_figure, save
 from tau_rnn.plotting_effects import FOREST, plot_forest
-from tau_rnn.storage import replacing
 
 #: Dashes of homogeneous controls, which share a colour, in the order in which they appear.
 CONSTANT_STYLES: tuple = ((0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
-RESOLUTIONS = (110, 90, 70)  # dots per inch, tried until a figure is small enough
 LOSS_TICKS = (1, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001)
 
 
@@ -52,25 +50,8 @@ def plot_sweep(
         figures["effects"] = plot_forest(rows)
     paths = {name: folder / f"{prefix}{name}.png" for name in figures}
     for name, figure in figures.items():
-        _save_small(figure, paths[name], largest)
+        save(figure, paths[name], largest=largest)
     return list(paths.values())
-
-
-def _save_small(figure, path: Path, largest: int | None) -> None:
-    import matplotlib
-    from PIL import Image  # matplotlib itself needs it
-
-    for dpi in RESOLUTIONS:
-        with matplotlib.rc_context({"savefig.dpi": dpi}):
-            save(figure, path)
-        if largest is None or path.stat().st_size <= largest:
-            return
-        with Image.open(path) as image:  # 128 colours are enough for lines and pale bands
-            small = image.convert("RGB").quantize(128)
-        with replacing(path) as file:
-            small.save(file, "png", optimize=True)
-        if path.stat().st_size <= largest:
-            return
 
 
 def _setting(result: RunResult):
