@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tau_rnn.experiment import RunConfig, load_run, run_one
+from tau_rnn.experiment import EXPERIMENT_VERSION, RunConfig, load_run, run_one
 from tau_rnn.experiment import store as stores
 from tau_rnn.experiment.claims import judge
 from tau_rnn.experiment.command import run_sweep
@@ -30,7 +30,7 @@ from tau_rnn.experiment.controls import (
 )
 from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, effects
 from tau_rnn.experiment.executors import Engine, dask_engine, make_engine, process_engine
-from tau_rnn.experiment.sweep import sweep
+from tau_rnn.experiment.sweep import sweep, work
 from tau_rnn.storage import StoreError
 from tau_rnn.taus import parse_tau
 
@@ -234,6 +234,32 @@ def test_a_run_that_kills_its_worker_twice_fails_alone(tmp_path):
     assert done.computed == 3
     assert list(done.failures) == [configs[2]]
     assert "twice" in done.failures[configs[2]]
+
+
+class Losing(Breaking):
+    """Loses a run once, without breaking: its future raises something of the executor's own."""
+
+    def submit(self, fn, /, *args):
+        if args[1]["seed"] in self.seeds:
+            self.seeds.remove(args[1]["seed"])
+            future = Future()
+            future.set_exception(ValueError("too many values to unpack"))
+            return future
+        return super().submit(fn, *args)
+
+
+@pytest.mark.parametrize("lost, failed", [([1, 2], []), ([1, 1, 2], [1])])
+def test_a_run_that_its_executor_lost_is_tried_once_more(tmp_path, lost, failed):
+    configs = [BASE.but(seed=s) for s in range(4)]
+    done = sweep(configs, Losing(list(lost)), store=tmp_path)
+    assert [c.seed for c in done.failures] == failed
+    assert done.computed == 4 - len(failed)
+    assert all("too many values" in text and "twice" in text for text in done.failures.values())
+
+
+def test_a_worker_of_another_version_says_so():
+    text = work(EXPERIMENT_VERSION + 1, BASE.to_json())
+    assert f"version {EXPERIMENT_VERSION} of the experiment, not {EXPERIMENT_VERSION + 1}" in text
 
 
 def test_an_executor_that_always_breaks_is_given_up(tmp_path):

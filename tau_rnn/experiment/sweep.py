@@ -23,7 +23,7 @@ from tau_rnn.experiment.executors import Engine, make_engine
 from tau_rnn.experiment.outcome import RunResult, run_one
 from tau_rnn.storage import StoreError, replacing
 
-LOST_TWICE = 2  # a run whose worker died this often is not tried again
+LOST_TWICE = 2  # a run that its executor lost this often is not tried again
 BARREN = 3  # executors in a row that broke without a single result
 
 
@@ -105,19 +105,11 @@ def sweep(
         If the executor cannot be opened, such as an unreachable scheduler.
     """
     job = _Job(configs, store, progress, force)
-    engine, strikes, barren = make_engine(executor), Counter[RunConfig](), 0
+    engine, barren = make_engine(executor), 0
     while job.queue:
-        before = len(job.folders) + len(job.failures)
-        lost = _drain(job, engine)
-        barren = 0 if len(job.folders) + len(job.failures) > before else barren + 1
-        if not job.queue and not lost:
-            break
-        strikes.update(lost)
-        for config in lost:
-            if strikes[config] < LOST_TWICE:
-                job.queue.append(config)
-            else:
-                job.fail(config, "the worker process died while it computed this run, twice")
+        settled = len(job.folders) + len(job.failures)
+        _drain(job, engine)
+        barren = 0 if len(job.folders) + len(job.failures) > settled else barren + 1
         if barren >= BARREN:
             while job.queue:
                 job.fail(job.queue.popleft(), f"{engine.name}: broke {BARREN} times in a row")
@@ -128,42 +120,48 @@ def sweep(
     )
 
 
-def work(version: int, settings: dict) -> RunResult:
-    """Compute one run, in a worker. Its code must be of the version that asks for it."""
+def work(version: int, settings: dict) -> RunResult | str:
+    """Compute one run, in a worker, whose code must be of the version that asks for it.
+
+    The error of a run that fails is returned as a text: what a future raises is then always about
+    the executor, such as a worker that died, and the run deserves another try.
+    """
     if version != EXPERIMENT_VERSION:
-        raise RuntimeError(
-            f"this worker has version {EXPERIMENT_VERSION} of the experiment, the sweep {version}"
-        )
-    with np.errstate(over="ignore", invalid="ignore"):  # training checks, and says where
-        return run_one(RunConfig.from_json(settings))
+        return f"its worker has version {EXPERIMENT_VERSION} of the experiment, not {version}"
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # training checks, and says where
+            return run_one(RunConfig.from_json(settings))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
 
 
-def _drain(job: _Job, engine: Engine) -> list[RunConfig]:
-    """Compute the queue until it is empty or the executor breaks; returns the runs it lost."""
+def _drain(job: _Job, engine: Engine) -> None:
+    """Compute the queue until it is empty or the executor breaks; lost runs are queued again."""
     flying: dict[Future, RunConfig] = {}
     with engine.open() as executor:
         broken = False
         while not broken and (job.queue or flying):
             broken = _fill(job, engine, executor, flying)
             ready, _ = wait(flying, timeout=1.0, return_when="FIRST_COMPLETED")
-            results = []
+            outcomes = []
             for future in ready:
+                config = flying.pop(future)
                 try:
-                    results.append((flying[future], future.result()))
+                    outcomes.append((config, future.result()))
                 except (BrokenExecutor, CancelledError):
                     broken = True
-                    continue
+                    job.lose(config, "the worker process died while it computed this run")
                 except Exception as error:
-                    job.fail(flying[future], f"{type(error).__name__}: {error}")
-                del flying[future]
+                    job.lose(config, f"{engine.name}: {type(error).__name__}: {error}")
             if not (broken or engine.local):  # the workers shall not wait for the disk
                 broken = _fill(job, engine, executor, flying)
-            for config, result in results:
-                job.keep(config, result)
-        # What was computed before the executor broke is not to be computed again.
-        for future in [f for f in flying if _succeeded(f)]:
-            job.keep(flying.pop(future), future.result())
-    return list(flying.values())
+            for config, outcome in outcomes:
+                job.settle(config, outcome)
+        for future, config in flying.items():  # the executor broke
+            if _succeeded(future):
+                job.settle(config, future.result())
+            else:
+                job.lose(config, "the worker process died while it computed this run")
 
 
 def _succeeded(future: Future) -> bool:
@@ -195,6 +193,7 @@ class _Job:
         self.failures: dict[RunConfig, str] = {}
         self.computed = self.reused = 0
         self.set_aside: list[Path] = []
+        self.strikes: Counter[RunConfig] = Counter()
         self.queue: deque[RunConfig] = deque()
         for config in self.configs:
             if not self.take_stored(config):
@@ -219,13 +218,24 @@ class _Job:
         self.tell("stored", config)
         return True
 
-    def keep(self, config: RunConfig, result: RunResult) -> None:
-        """Write a result, unless another sweep has just stored the same."""
+    def lose(self, config: RunConfig, why: str) -> None:
+        """Queue a run again that the executor lost, but not a second time."""
+        self.strikes[config] += 1
+        if self.strikes[config] < LOST_TWICE:
+            self.queue.append(config)
+        else:
+            self.fail(config, f"{why}, twice")
+
+    def settle(self, config: RunConfig, outcome: RunResult | str) -> None:
+        """Write a result, unless another sweep has just stored the same, or record an error."""
+        if isinstance(outcome, str):
+            self.fail(config, outcome)
+            return
         try:
             try:
-                folder = self.save(config, result)
+                folder = self.save(config, outcome)
             except FileNotFoundError:  # another sweep has set the folder aside just now
-                folder = self.save(config, result)
+                folder = self.save(config, outcome)
         except OSError as error:
             raise StoreError(
                 f"{self.store}: cannot be written to ({error.strerror or error}); "
