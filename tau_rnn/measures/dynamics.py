@@ -28,6 +28,8 @@ from tau_rnn.measures.checking import Array, real_array, real_params
 from tau_rnn.model import velocity
 from tau_rnn.nonlinearities import nonlinearity
 
+ANCHOR = 1e-8  # how strongly a search is held to its start, against 1 for F
+
 
 class FixedPoints(NamedTuple):
     """n points, the one that most starts came to first.
@@ -96,9 +98,10 @@ def fixed_points(
     r"""Fixed points and slow points under a constant input, sought from many starts.
 
     Minimises F^2 with F = -x + W phi(x) + W_in u + b, the velocity times tau, from each start, by
-    the Levenberg-Marquardt method of `scipy.optimize.root` with the analytic Jacobian: it ends in
-    a zero or in a minimum. Where it ends need not be where the dynamics would go from that start,
-    and unstable points are found as well; that no other point exists is never shown.
+    `scipy.optimize.least_squares` (Levenberg-Marquardt) with the analytic Jacobian: it ends in a
+    zero or in a minimum. On a line of fixed points it ends in the one next to the start. Where it
+    ends need not be where the dynamics would go from that start, and unstable points are found as
+    well; that no other point exists is never shown.
 
     Parameters
     ----------
@@ -176,15 +179,19 @@ def fixed_points(
 
 def _descend(params, u, start, phi) -> Array:
     """Where the search for a zero, or a minimum of the speed, ends."""
-    from scipy.optimize import root
+    from scipy.optimize import least_squares
+
+    # The anchor makes the solution unique on a line of fixed points, along which rounding errors
+    # would otherwise carry the search. Elsewhere it is far below rounding, as it counts squared.
+    anchor = ANCHOR * np.eye(len(start))
 
     def F(x):
-        return velocity(params, x, u, phi=phi) * params.tau
+        return np.append(velocity(params, x, u, phi=phi) * params.tau, ANCHOR * (x - start))
 
     def dF(x):
-        return jacobian(params, x, phi=phi) * params.tau[:, np.newaxis]
+        return np.vstack([jacobian(params, x, phi=phi) * params.tau[:, np.newaxis], anchor])
 
-    return root(F, start, jac=dF, method="lm", tol=1e-13).x
+    return least_squares(F, start, jac=dF, method="lm", xtol=1e-13, ftol=1e-13, gtol=1e-13).x
 
 
 def _rms(values: Array) -> Array:
