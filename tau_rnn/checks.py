@@ -54,10 +54,8 @@ def check_number(name: str, value) -> float:
 
 def check_finite(name: str, values: np.ndarray) -> None:
     """Raise a ValueError that names the argument if any of its values is inf or nan."""
-    # The sum is one fast pass; only where it is not finite is it worth looking closely.
-    with np.errstate(over="ignore", invalid="ignore"):  # inf - inf is reported below, not twice
-        total = values.sum()
-    if not np.isfinite(total) and not np.isfinite(values).all():
+    # The sum of squares is one fast pass; only if it is not finite is it worth looking closely.
+    if not np.isfinite(np.vdot(values, values)) and not np.isfinite(values).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
         raise ValueError(
             f"{name}: every value must be finite, got {values[where]} at index {where}"
