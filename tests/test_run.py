@@ -104,8 +104,8 @@ def test_a_run_says_what_it_will_do_then_how_it_goes_then_what_came_of_it(first)
 
 def test_the_files_of_a_run(first):
     assert sorted(contents(first.folder)) == [
-        "config.json", "figure.png", "final.npz", "history.csv", "initial.npz", "metrics.json",
-        "units.npz",
+        "config.json", "figure.png", "final.npz", "history.csv", "initial.npz", "measures.png",
+        "metrics.json", "units.npz",
     ]  # fmt: skip
     config = json.loads((first.folder / "config.json").read_text())
     assert config["settings"] == CONFIG.to_json()
@@ -118,8 +118,9 @@ def test_the_files_of_a_run(first):
     history = (first.folder / "history.csv").read_text().splitlines()
     assert history[0].startswith("step,train_loss,loss,accuracy,conflict_accuracy")
     assert [row.split(",")[0] for row in history[1:]] == ["0", "20", "30"]
-    figure = (first.folder / "figure.png").read_bytes()
-    assert figure.startswith(b"\x89PNG\r\n\x1a\n") and len(figure) > 50_000
+    for name in ("figure.png", "measures.png"):
+        figure = (first.folder / name).read_bytes()
+        assert figure.startswith(b"\x89PNG\r\n\x1a\n") and len(figure) > 50_000
 
 
 def test_what_is_stored_is_what_the_library_computes(first):
