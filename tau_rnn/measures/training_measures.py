@@ -286,12 +286,15 @@ def _effective(initial, final, task, rng, run) -> EffectiveTau:
     before, after = (
         np.where(long, LONGEST, np.minimum(fit.tau, LONGEST)) for fit, long in zip(fits, too_long)
     )
-    spreads = (
-        tau_spread(p.tau, tau, np.random.default_rng(seeds[1]))
-        for p, tau in ((initial, before), (final, after))
+    return EffectiveTau(
+        before,
+        after,
+        flag_before=flags[0],
+        flag_after=flags[1],
+        spread_before=tau_spread(initial.tau, before, np.random.default_rng(seeds[1])),
+        spread_after=tau_spread(final.tau, after, np.random.default_rng(seeds[1])),
+        change=spread_change(before, after, np.random.default_rng(seeds[1])),
     )
-    change = spread_change(before, after, np.random.default_rng(seeds[1]))
-    return EffectiveTau(before, after, *flags, *spreads, change)
 
 
 def _delay_points(params, task, trials, run) -> FixedPoints:
