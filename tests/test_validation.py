@@ -66,6 +66,11 @@ def test_run_all_tells_pass_skip_and_fail(source, expected, tmp_path):
     assert f"A question? | {expected} |" in text
 
 
+def test_the_report_leaves_out_how_far_a_sweep_is():
+    output = "run  1/68  9 s left  vanilla\nrun 68/68  0 s left\nok    all 68 runs are complete\n"
+    assert run_all.settled(output) == "ok    all 68 runs are complete"
+
+
 def test_without_torch_the_script_says_so(tmp_path):
     # A module of that name which cannot be imported stands for torch not being installed.
     (tmp_path / "torch.py").write_text("raise ImportError('hidden')\n")

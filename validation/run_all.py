@@ -9,6 +9,7 @@ Exit status 0 if every script passed or was skipped for want of an optional pack
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import time
@@ -59,6 +60,11 @@ def figures_of(script: Path) -> list[Path]:
     return [p for p in sorted((HERE / "figures").glob("*.png")) if p.name in source]
 
 
+def settled(output: str) -> str:
+    """What a script printed, without the lines that only tell how far a sweep is."""
+    return re.sub(r"^run +\d+/\d+ .*\n", "", output, flags=re.MULTILINE).strip()
+
+
 def markdown(results: dict[Path, tuple[str, str]]) -> str:
     lines = [
         "# Validation",
@@ -71,12 +77,13 @@ def markdown(results: dict[Path, tuple[str, str]]) -> str:
         "| --- | --- | --- |",
     ]
     for script, (result, _) in results.items():
+        result += " (short form)" if script.name in SHORT else ""
         lines.append(f"| [{script.name}]({script.name}) | {title_of(script)} | {result} |")
     for script, (_, output) in results.items():
         lines += ["", f"## {script.name}", ""]
         if script.name in SHORT:
             lines += [SHORT[script.name], ""]
-        lines += ["```text", output.strip(), "```"]
+        lines += ["```text", settled(output), "```"]
         if script.name not in SHORT:
             for figure in figures_of(script):
                 lines += ["", f"![{figure.stem}](figures/{figure.name})"]
