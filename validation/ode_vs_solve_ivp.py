@@ -81,8 +81,8 @@ def continuous_gradient(params, x_of, phi) -> Params:
 
         -dl_j/dt = -l_j / tau_j + phi'(x_j) (sum_i l_i W_ij / tau_i + sum_k c_k W_out_kj)
 
-    with l = dL/dx = tau q, from l(DURATION) = phi' W_out^T q backward to 0; the gradients are integrals
-    over time, integrated along with it.
+    with l = dL/dx, from l(DURATION) = phi' W_out^T q backward to 0 (the tutorial measures it in
+    units of tau); the gradients are integrals over time, integrated along with it.
     """
     W, W_in, b, W_out, _, _, tau = params
     f, derivative = NONLINEARITIES[phi].function, NONLINEARITIES[phi].derivative
