@@ -10,14 +10,16 @@ import pytest
 from tau_rnn.bptt import backward
 from tau_rnn.losses import mse
 from tau_rnn.measures import (
+    LONGEST,
     PARTS,
     fixed_points,
     kernel_alignment,
     measure_run,
     representation_alignment,
     summarise,
+    training_measures,
 )
-from tau_rnn.model import Params, forward, init_params
+from tau_rnn.model import Params, alpha, forward, init_params
 from tau_rnn.plotting_measures import plot_measures
 from tau_rnn.tasks import TASKS, make_task
 
@@ -150,11 +152,85 @@ def test_nothing_changed_and_all_tau_equal():
     assert row["effective_change"] == 0
 
 
-def test_a_network_whose_tau_was_trained_can_be_measured():
+def spy(monkeypatch, name):
+    """Record what a function that `measure_run` calls is given; it works as before."""
+    calls, function = [], getattr(training_measures, name)
+
+    def recorded(*args, **kwargs):
+        calls.append((args, kwargs))
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(training_measures, name, recorded)
+    return calls
+
+
+def test_a_network_whose_tau_was_trained_hears_the_same_noise_scaled_to_its_tau(monkeypatch):
     task, initial, final = trained("integrate_and_remember", n_units=6, steps=3)
-    m = measure_run(initial, final._replace(tau=2 * final.tau), task, rng=0, **SMALL)
+    final = final._replace(tau=2 * final.tau)
+    scores, decoded = spy(monkeypatch, "accuracy_on"), spy(monkeypatch, "forward")
+    m = measure_run(initial, final, task, rng=0, **SMALL)
     assert m.weights["tau"].relative == pytest.approx(1)
     np.testing.assert_allclose(m.tau_after, 2 * m.tau_before)
+    noise = {id(args[0].tau): kwargs["noise"] for args, kwargs in decoded if "noise" in kwargs}
+    before, after = noise.values()
+    scale = [np.sqrt(2 / alpha(p.tau, task.dt, "exponential")) for p in (initial, final)]
+    np.testing.assert_allclose(before / scale[0], after / scale[1], rtol=1e-12)
+    ((_, options),) = scores
+    np.testing.assert_array_equal(options["noise"], after)
+
+
+def test_decoding_is_from_the_rates_at_the_times_it_says(monkeypatch):
+    """dt = 0.05 s, so that every other step counts: rates at the end of a step, each trial's go."""
+    task = make_task("multi_timescale", dt=0.05)
+    rng = np.random.default_rng(0)
+    params = init_params(4, task.n_in, task.n_out, rng.uniform(0.2, 2, 4), rng)
+    runs, calls = spy(monkeypatch, "forward"), spy(monkeypatch, "decode_by_tau")
+    m = measure_run(params, params, task, rng=0, parts="decoding", **SMALL)
+    (args, kwargs), _ = runs
+    x = forward(*args, **kwargs).x
+    # The cue, which begins with the response, says when the go was.
+    cue_on = args[1][:, :, 2:].any(axis=2)
+    go = cue_on.argmax(axis=0)
+    start = round(task.fixation / task.dt)
+    assert len(calls) == 4 and len(set(go)) > 5
+    for (given, _), time, starts in zip(
+        calls, (m.decoding.time, m.decoding.go_time) * 2, (np.full(20, start), go) * 2
+    ):
+        assert len(given[0]) == len(time)
+        for rates, t in zip(given[0], time):
+            steps = starts + round(t / task.dt)
+            np.testing.assert_allclose(rates, np.tanh(x[steps, np.arange(20)]), atol=1e-14)
+    np.testing.assert_allclose(np.diff(m.decoding.time), 0.1)
+
+
+def test_fixed_points_are_sought_where_the_delay_ends_and_where_it_would_lead(monkeypatch):
+    task, _, params = trained("multi_timescale", n_units=6, steps=10)
+    calls = spy(monkeypatch, "fixed_points")
+    measure_run(params, params, task, rng=0, parts="fixed_points", **SMALL)
+    ((_, zeros, starts), _), _ = calls
+    assert not np.any(zeros) and starts.shape == (12, 6)
+    probe_seed = np.random.default_rng(0).integers(2**63, size=len(PARTS) + 3)[len(PARTS)]
+    trials = task.trials(6, np.random.default_rng(probe_seed))
+    x = forward(params, trials.u, task.dt, method="exponential").x
+    for b, go in enumerate(trials.epochs.response[:, 0]):
+        np.testing.assert_allclose(starts[b], x[go, b], rtol=1e-12)
+        silence = np.zeros((task.n_steps - go + round(30 / task.dt), 1, task.n_in))
+        later = forward(params._replace(x0=x[go, b]), silence, task.dt, method="exponential").x
+        np.testing.assert_allclose(starts[6 + b], later[-1, 0], rtol=1e-9, atol=1e-12)
+
+
+def test_timescales_too_long_for_the_runs_count_as_the_longest(monkeypatch):
+    class Fit:
+        tau = np.array([0.5, 100.0, np.nan, np.nan, 1.0])
+        flag = np.array(["", "nugget", "exceeds_trial,nugget", "constant", "exceeds_trial"])
+
+    monkeypatch.setattr(training_measures, "effective_tau", lambda *_, **__: Fit)
+    task, initial, final = trained("multi_timescale", n_units=5, steps=1)
+    m = measure_run(initial, final, task, rng=0, parts="effective", **SMALL)
+    expected = [0.5, LONGEST, LONGEST, np.nan, LONGEST]
+    np.testing.assert_array_equal(m.effective.after, expected)
+    assert summarise(m)["effective_exceeds_trial_after"] == 2
+    assert summarise(m)["effective_left_out_after"] == 1
 
 
 def test_single_precision_is_measured_in_double():

@@ -126,7 +126,7 @@ def fixed_points(
 
     Notes
     -----
-    About 10 ms for each start at N = 100.
+    10 to 20 ms for each start at N = 100.
     """
     params = real_params("params", params)
     N, n_in = params.W_in.shape

@@ -177,7 +177,7 @@ def measure_run(
     -----
     CPU seconds for N = 100, dt = 0.05 s and the tasks' defaults (multi_timescale to
     integrate_and_remember): weights 0.03, alignment 0.4 to 1.8, rank 1.0 to 1.4, lesions 2.3 to
-    3.5 (more where units share a tau), decoding 2.7 to 3.7, effective 0.6, fixed_points 1.3.
+    3.5 (more where units share a tau), decoding 2.7 to 3.7, effective 0.6, fixed_points 0.6 to 1.3.
     """
     initial, final = real_params_pair("initial", initial, "final", final)
     if initial.W_in.shape[1] != task.n_in or len(initial.b_out) != task.n_out:
