@@ -19,7 +19,6 @@ thorough:
 
 lint:
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 validate:

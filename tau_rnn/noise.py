@@ -100,7 +100,7 @@ def private_noise(params, dt, sigma, T, B, rng, *, method="euler", out=None) -> 
             f"out: must be a contiguous {dtype} array of shape {shape}, "
             f"got {noise.dtype} of shape {noise.shape}"
         )
-    xi = normal_table(dtype.type)
+    xi = normal_table(dtype.name)
     steps = max(1, CHUNK // max(1, shape[1] * shape[2]))
     for start in range(0, shape[0], steps):
         part = noise[start : start + steps]

@@ -44,6 +44,7 @@ OTHERS = {
     "steps": 11, "batch": 5, "dt": 0.05, "lr": 0.01, "gain": 1.1, "seed": 1, "train": ("W",),
     "optimizer": "sgd", "momentum": 0.8, "lr_scale": "tau", "clip": 0.5, "rate_penalty": 0.1,
     "phi": "relu", "method": "euler", "dtype": "float64", "test_trials": 41, "eval_every": 5,
+    "burn_in": 5.0,
 }  # fmt: skip
 
 
@@ -162,6 +163,8 @@ def test_a_configuration_is_frozen():
         ("seed", -1, "seed: must be a whole number >= 0"),
         ("test_trials", 0, "test_trials"),
         ("eval_every", 0, "eval_every"),
+        ("burn_in", -1.0, "burn_in"),
+        ("burn_in", float("inf"), "burn_in"),
         ("dt", 0, "dt: the time step must be a positive"),
         ("dt", float("nan"), "dt"),
         ("dt", 0.03, "dt = 0.03"),
@@ -265,8 +268,8 @@ def test_the_held_out_trials_and_noise_are_not_those_of_training():
     evidence = [x.u[5, :, 1] for x in (held_out.trials, first_batch)]  # every trial has its own
     assert not np.isin(*evidence).any()
     noise = private_noise(
-        initial_params(config.but(dist="vanilla")), config.dt, task.noise, *held_out.noise.shape[:2],
-        rngs["noise"], method=config.method,
+        initial_params(config.but(dist="vanilla")), config.dt, task.noise,
+        *held_out.noise.shape[:2], rngs["noise"], method=config.method,
     )  # fmt: skip
     # Of two independent arrays of the 65536 values of the noise one in 65536 agrees.
     assert np.mean(held_out.noise == noise) < 1e-3

@@ -29,6 +29,7 @@ from tau_rnn.tasks import TASKS
 
 HERE = Path(__file__).resolve().parent
 SEEDS = range(2000, 2020)
+PROTOCOL = RunConfig(burn_in=5.0)  # all else is the default
 LARGEST_FIGURE = 150_000  # bytes
 #: What is shown beside the quantities of the claims.
 SHOWN = (
@@ -41,7 +42,7 @@ SHOWN = (
 
 def confirmation() -> list[RunConfig]:
     """The runs of the protocol."""
-    return sweep_configs(RunConfig(), POSTER, SEEDS, TASKS, DEFAULT_CONTROLS)
+    return sweep_configs(PROTOCOL, POSTER, SEEDS, TASKS, DEFAULT_CONTROLS)
 
 
 def write_result(done: Sweep, base: RunConfig, folder: Path, figures: list[Path]) -> list:
@@ -147,7 +148,7 @@ def main(argv=None) -> int:
     finally:
         shown.close()
     figures = draw(done.results(), HERE / "figures")
-    tests = write_result(done, RunConfig(), HERE, figures)
+    tests = write_result(done, PROTOCOL, HERE, figures)
     print(verdict_table(tests))
     print(f"{done.computed} runs computed, {done.reused} were stored, {len(done.failures)} failed")
     return 1 if done.failures else 0

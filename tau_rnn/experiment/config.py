@@ -18,7 +18,7 @@ from tau_rnn.taus import Fixed, parse_tau
 from tau_rnn.training import DEFAULT_FIELDS, Settings, parse_fields
 
 #: Changes whenever the same configuration would give other numbers; part of every stored key.
-EXPERIMENT_VERSION = 1
+EXPERIMENT_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,7 @@ class RunConfig:
     dtype : "float32" or "float64"
     test_trials : size of the held-out test set, the same at every evaluation, noise on
     eval_every : steps from one evaluation to the next; there is one at step 0 and at the last
+    burn_in : s of activity without input that are dropped before effective timescales are measured
     batch, optimizer, lr, momentum, clip, train, lr_scale, rate_penalty : see
         `tau_rnn.training.Settings`; train are its fields
     """
@@ -64,6 +65,7 @@ class RunConfig:
     dtype: str = "float32"
     test_trials: int = 512
     eval_every: int = 20
+    burn_in: float = 20.0
 
     def __post_init__(self):
         def put(name, value):
@@ -74,10 +76,12 @@ class RunConfig:
             ("eval_every", 1),
         ):  # fmt: skip
             put(name, check_whole(name, getattr(self, name), least))
-        for name in ("lr", "gain", "momentum", "clip", "rate_penalty"):
+        for name in ("lr", "gain", "momentum", "clip", "rate_penalty", "burn_in"):
             put(name, check_number(name, getattr(self, name)))
-        if not (np.isfinite(self.gain) and self.gain >= 0):
-            raise ValueError(f"gain: must be finite and >= 0, got {self.gain}")
+        for name in ("gain", "burn_in"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value >= 0):
+                raise ValueError(f"{name}: must be finite and >= 0, got {value}")
         for name, allowed in (
             ("match", ("none", "harmonic")),
             ("method", METHODS),

@@ -24,6 +24,11 @@ POSTER = ("vanilla", "normal", "uniform", "bimodal")
 #: What makes two networks of one setting differ.
 CONDITION_FIELDS = ("dist", "match", "lr_scale")
 
+#: What all runs of a sweep share, so that no label needs it.
+SHARED_FIELDS = (
+    "units", "steps", "batch", "dt", "test_trials", "eval_every", "dtype", "burn_in",
+)  # fmt: skip
+
 CONTROLS = {
     "matched": "homogeneous networks with the mean leak rate of each distribution, "
     "tau = 1 / E[1/tau]: constant:0.61 for uniform",
@@ -162,7 +167,7 @@ def setting_parts(config: RunConfig) -> list[str]:
         value, usual = getattr(config, field.name), getattr(default, field.name)
         if value == usual or field.name in ("task", "seed", *CONDITION_FIELDS):
             continue
-        if field.name in ("units", "steps", "batch", "dt", "test_trials", "eval_every", "dtype"):
+        if field.name in SHARED_FIELDS:
             continue
         if field.name == "train":
             extra = [f for f in value if f not in usual]

@@ -18,7 +18,7 @@ from tau_rnn.measures import TrainingMeasures, measure_run, spontaneous_rates, s
 from tau_rnn.model import Array, Params
 
 SHUFFLES = 3  # permutations of tau over which the accuracy with shuffled tau is averaged
-ACTIVITY_TRIALS, ACTIVITY_SECONDS, ACTIVITY_BURN_IN = 40, 20.0, 5.0
+ACTIVITY_TRIALS, ACTIVITY_SECONDS = 40, 20.0
 BASIC_MEASURES = ("weights", "alignment")  # what costs little, for every run of a sweep
 FULL_MEASURES = (*BASIC_MEASURES, "rank", "lesions", "decoding", "fixed_points")
 LONGEST_TIMESCALE = ACTIVITY_SECONDS / 3  # s; a longer one cannot be told from trials this long
@@ -161,11 +161,12 @@ def unit_table(config: RunConfig, initial: Params, final: Params) -> dict[str, A
     tau_eff_flag_before, tau_eff_flag_after : what is to be said of them, "" where all is well
     weight_change : ||dW_i||, the norm of the change of each unit's incoming recurrent weights
 
-    The rates are those of 40 trials of 20 s without input, driven by private noise (after 5 s that
-    are dropped; the same noise before and after training). Their effective timescales are those of
-    `tau_rnn.timescales.fit_timescales` with
-    ``center="trial"`` for every unit and network: a trained network may settle in another state in
-    each trial, and its timescale shall be that of its fluctuations there.
+    The rates are those of 40 trials of 20 s without input, driven by private noise, the same before
+    and after training, after a burn-in: a network that still drifts from its start towards where
+    it settles would seem slower than it is. Their effective timescales are those of
+    `tau_rnn.timescales.fit_timescales` with ``center="trial"`` for every unit and network: a
+    trained network may settle in another state in each trial, and its timescale shall be that of
+    its fluctuations there.
     """
     from tau_rnn.timescales import fit_timescales
 
@@ -173,7 +174,7 @@ def unit_table(config: RunConfig, initial: Params, final: Params) -> dict[str, A
     for when, params in (("before", initial), ("after", final)):
         rates = spontaneous_rates(
             params, config.dt, streams(config.seed)["analysis"], sigma=config.make_task().noise,
-            n_trials=ACTIVITY_TRIALS, duration=ACTIVITY_SECONDS, burn_in=ACTIVITY_BURN_IN,
+            n_trials=ACTIVITY_TRIALS, duration=ACTIVITY_SECONDS, burn_in=config.burn_in,
             phi=config.phi, method=config.method,
         )  # fmt: skip
         fit = fit_timescales(rates, config.dt, center="trial", ci=None)
