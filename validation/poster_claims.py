@@ -22,7 +22,7 @@ from tau_rnn.experiment.command import Shown, engine_for
 from tau_rnn.experiment.controls import DEFAULT_CONTROLS, POSTER, describe_matched, sweep_configs
 from tau_rnn.experiment.effects import effects, what_is
 from tau_rnn.experiment.reading import reading
-from tau_rnn.experiment.report import METHOD, effect_table, level_table, verdict_table
+from tau_rnn.experiment.report import CHANGED, METHOD, effect_table, level_table, verdict_table
 from tau_rnn.experiment.sweep import Sweep, sweep
 from tau_rnn.storage import write_text
 from tau_rnn.tasks import TASKS
@@ -36,7 +36,8 @@ SHOWN = (
     "log_area_under_loss", "steps_to_criterion", "loss_last5", "accuracy_last5",
     "conflict_accuracy", "pattern_accuracy", "evidence_accuracy", "value_accuracy",
     "weight_change", "weight_change_at_matched_loss", "tau_eff_spread", "tau_eff_lengthening",
-    "tau_eff_correlation_gain", "shuffling_tau",
+    "tau_eff_correlation_gain", "shuffling_tau", "effective_rank", "representation_alignment",
+    "kernel_alignment",
 )  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def write_result(done: Sweep, base: RunConfig, folder: Path, figures: list[Path]
         ". ".join(describe_matched(d) for d in POSTER[1:]) + ".",
     ]
     for task in TASKS:
-        parts += [f"### {task}", level_table(results, task)]
+        parts += [f"### {task}", level_table(results, task), level_table(results, task, CHANGED)]
     parts.append("## All paired effects")
     for task in TASKS:
         for metric in SHOWN:

@@ -29,6 +29,9 @@ BETWEEN = {
         "ln",
         "norm of the change of W at the lowest loss that both runs of a pair reach",
     ),
+    "effective_rank": ("ln", "effective rank of the change of W"),
+    "representation_alignment": ("", "alignment of the representation with that before training"),
+    "kernel_alignment": ("", "alignment of the tangent kernel with that before training"),
     "tau_eff_sd_log_before": ("", "sd of ln effective timescale before training"),
     "tau_eff_sd_log_after": ("", "sd of ln effective timescale after training"),
 }

@@ -36,6 +36,14 @@ SHOWN = {
     "tau_eff_sd_log_before": "sd ln tau_eff before",
     "tau_eff_sd_log_after": "after",
 }
+#: Columns of the table of what training changed.
+CHANGED = {
+    "weight_change": "change of W",
+    "effective_rank": "effective rank of it",
+    "representation_alignment": "representation alignment",
+    "kernel_alignment": "kernel alignment",
+    "accuracy_shuffled_tau": "accuracy, tau shuffled",
+}
 METHOD = """\
 Runs of one seed share their weights, quantiles of tau, trials and noise, and are compared in pairs.
 An effect is the mean of the paired differences with a 95 % t interval and the p value of the
@@ -135,16 +143,16 @@ def grid(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 # --- the report ----------------------------------------------------------------------------------
 
 
-def level_table(results: Sequence[RunResult], task: str) -> str:
-    """Means of each condition of a task, with 95 % intervals."""
+def level_table(results: Sequence[RunResult], task: str, shown=SHOWN) -> str:
+    """Means of each condition of a task, with 95 % intervals; shown is metric -> heading."""
     some = [r for r in results if r.config.task == task]
     conditions: dict[str, dict[str, Any]] = {}
-    for level in levels(some, list(SHOWN)):
+    for level in levels(some, list(shown)):
         conditions.setdefault(level.condition, {})[level.metric] = level.effect
     rows = []
     for name, found in conditions.items():
         cells = [name, str(max(e.n for e in found.values()))]
-        for metric in SHOWN:
+        for metric in shown:
             effect = found.get(metric)
             digits = 0 if metric == "steps_to_criterion" else 3
             text = "-" if effect is None else interval(effect, signed=False, digits=digits)
@@ -152,7 +160,7 @@ def level_table(results: Sequence[RunResult], task: str) -> str:
                 text = text.replace("inf", "never") + f"; {effect.never} never"
             cells.append(text)
         rows.append(cells)
-    return grid(["condition", "runs", *SHOWN.values()], rows)
+    return grid(["condition", "runs", *shown.values()], rows)
 
 
 def effect_table(rows: Iterable[Row]) -> str:
@@ -197,6 +205,7 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
     parts += ["## How to read the numbers", METHOD]
     for task in tasks:
         parts += [f"## {task}: each condition", LEVELS, level_table(results, task)]
+        parts += ["What training changed:", level_table(results, task, CHANGED)]
     for setting, tests in judged(sweep, rows):
         if tests:
             parts += [", ".join(["## The poster's claims", *setting_parts(setting)]),
