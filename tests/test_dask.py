@@ -11,7 +11,7 @@ import pytest
 from tau_rnn.experiment import RunConfig
 from tau_rnn.experiment.command import run_sweep
 from tau_rnn.experiment.executors import dask_engine
-from tau_rnn.experiment.sweep import sweep
+from tau_rnn.experiment.sweeping import sweep
 
 distributed = pytest.importorskip("distributed")
 

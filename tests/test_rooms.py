@@ -23,7 +23,7 @@ ROOT = Path(tau_rnn.__file__).parent
 
 #: The floors, lowest first. A part imports only parts of lower floors, and itself.
 FLOORS = [
-    {"checks", "storage"},
+    {"checks", "storage", "options"},
     {"nonlinearities", "discretisation", "taus", "tasks", "losses"},
     {"noise"},
     {"model"},

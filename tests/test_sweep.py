@@ -30,7 +30,7 @@ from tau_rnn.experiment.controls import (
 )
 from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, effects
 from tau_rnn.experiment.executors import Engine, dask_engine, make_engine, process_engine
-from tau_rnn.experiment.sweep import sweep, work
+from tau_rnn.experiment.sweeping import sweep, work
 from tau_rnn.storage import StoreError
 from tau_rnn.taus import parse_tau
 
@@ -334,7 +334,7 @@ SCRIPT = """
 import sys
 from tau_rnn.experiment import RunConfig
 from tau_rnn.experiment.executors import process_engine
-from tau_rnn.experiment.sweep import sweep
+from tau_rnn.experiment.sweeping import sweep
 
 def show(event):
     print(event.kind, event.done, flush=True)

@@ -72,6 +72,19 @@ def table(groups) -> str:
     return "\n".join(lines)
 
 
+def reading(groups) -> str:
+    """In words: in how many rows the sign of the change does not depend on the burn-in."""
+    same = 0
+    for rows in groups.values():
+        found = [paired_t([row[k][1] - row[k][0] for row in rows]) for k in range(len(BURN_INS))]
+        sides = {1 if e.low > 0 else -1 if e.high < 0 else 0 for e in found}
+        same += len(sides) == 1
+    return (
+        f"In {same} of {len(groups)} rows the interval lies on the same side of 0, or across it, "
+        "with every burn-in."
+    )
+
+
 def quick() -> int:
     """Two small runs through the same code; returns the exit status."""
     small = RunConfig(units=12, steps=20, dt=0.1, test_trials=32, batch=8)
@@ -116,6 +129,7 @@ def main(argv=None) -> int:
         "Change of the sd over units of ln effective timescale, after minus before training: mean "
         "over seeds with its 95 % t interval.",
         table(groups),
+        reading(groups),
         f"{len(rows)} stored runs, each measured with {len(BURN_INS)} burn-ins. This file is "
         "written by `validation/burn_in.py`.",
     ])  # fmt: skip

@@ -23,7 +23,7 @@ from tau_rnn.experiment.controls import DEFAULT_CONTROLS, POSTER, describe_match
 from tau_rnn.experiment.effects import effects, what_is
 from tau_rnn.experiment.reading import reading
 from tau_rnn.experiment.report import CHANGED, METHOD, effect_table, level_table, verdict_table
-from tau_rnn.experiment.sweep import Sweep, sweep
+from tau_rnn.experiment.sweeping import Sweep, sweep
 from tau_rnn.storage import write_text
 from tau_rnn.tasks import TASKS
 
@@ -60,6 +60,8 @@ def write_result(done: Sweep, base: RunConfig, folder: Path, figures: list[Path]
         "[poster_claims_protocol.md](poster_claims_protocol.md), where it also says what is the "
         "poster's and what is our choice. An exploratory study with other seeds and other code "
         "came first; it suggested the measures and the controls, and its numbers are not used. "
+        "How far claim 4 depends on the time that is dropped before timescales are measured was "
+        "looked at afterwards, in [burn_in.md](burn_in.md). "
         "This file is written by `validation/poster_claims.py` from the stored runs.",
     ]
     parts += [f"- failed: {c.task}, {c.dist}, seed {c.seed}: {e}" for c, e in done.failures.items()]

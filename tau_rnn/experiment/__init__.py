@@ -13,16 +13,19 @@ from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
 from tau_rnn.experiment.outcome import RunResult, finish, run_one
 from tau_rnn.experiment.running import RunState, evaluate, iterate
 from tau_rnn.experiment.store import load_run, save_run
+from tau_rnn.experiment.sweeping import Sweep, sweep
 
 __all__ = [
     "EXPERIMENT_VERSION",
     "RunConfig",
     "RunResult",
     "RunState",
+    "Sweep",
     "evaluate",
     "finish",
     "iterate",
     "load_run",
     "run_one",
     "save_run",
+    "sweep",
 ]

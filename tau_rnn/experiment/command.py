@@ -11,7 +11,7 @@ from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.controls import label, sweep_configs
 from tau_rnn.experiment.executors import Engine, dask_engine, process_engine
 from tau_rnn.experiment.report import level_table, report_text, write_tables
-from tau_rnn.experiment.sweep import Event, Sweep, sweep
+from tau_rnn.experiment.sweeping import Event, Sweep, sweep
 from tau_rnn.storage import write_text
 
 __all__ = ["run_sweep", "sweep_configs"]

@@ -23,7 +23,7 @@ from tau_rnn.experiment.effects import ITSELF, Row, effects, levels, what_is
 from tau_rnn.experiment.outcome import RunResult
 from tau_rnn.experiment.reading import reading
 from tau_rnn.experiment.statistics import Effect
-from tau_rnn.experiment.sweep import Sweep
+from tau_rnn.experiment.sweeping import Sweep
 from tau_rnn.storage import write_text
 from tau_rnn.taus import describe
 
