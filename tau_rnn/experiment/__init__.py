@@ -3,10 +3,11 @@
     RunConfig -> iterate(config) -> RunState, RunState, ...  -> finish -> RunResult
     RunConfig -> run_one(config) -> RunResult                (the same without looking)
 
-A run is a pure function of its configuration: the same configuration gives the same bits. Its seed
-spawns independent streams for tau, weights, training trials, private noise, and the test set, so
-that two runs which differ in the distribution of tau alone share everything else: their quantiles
-of tau, their weights, their trials and their noise. Comparisons are paired.
+A run is a pure function of its configuration: the same configuration gives the same bits, on one
+machine with one NumPy and one number of BLAS threads (more threads add up in another order). Its
+seed spawns independent streams for tau, weights, training trials, private noise, and the test set,
+so that two runs which differ in the distribution of tau alone share everything else: their
+quantiles of tau, their weights, their trials and their noise. Comparisons are paired.
 """
 
 from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig

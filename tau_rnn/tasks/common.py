@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import operator
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -52,7 +53,7 @@ class Trials(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DelayedReport:
+class DelayedReport(ABC):
     """Base of the tasks. Durations are in seconds, each a whole multiple of ``dt``.
 
     Parameters
@@ -170,6 +171,7 @@ class DelayedReport:
         """
         return self.evidence_sd * math.sqrt(self.evidence_time / self.dt)
 
+    @abstractmethod
     def trials(self, batch_size: int, rng: np.random.Generator, *, dtype=np.float64) -> Trials:
         """Draw a batch of independent trials.
 
@@ -183,7 +185,6 @@ class DelayedReport:
         -------
         Trials
         """
-        raise NotImplementedError
 
     def decision(self, y, trials: Trials) -> np.ndarray:
         """Mean output over the last ``decision_window`` of each trial's response.
@@ -210,9 +211,9 @@ class DelayedReport:
         """Fraction of the trials that outputs y (T, B, n_out) answer correctly."""
         return self.scores(y, trials)["accuracy"]
 
+    @abstractmethod
     def scores(self, y, trials: Trials) -> dict[str, float]:
         """``accuracy`` and the task's more detailed scores; nan where no trial counts."""
-        raise NotImplementedError
 
     def _steps(self, *durations: float) -> int:
         return sum(round(duration / self.dt) for duration in durations)

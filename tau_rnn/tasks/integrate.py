@@ -36,7 +36,8 @@ class IntegrateAndRemember(DelayedReport):
     output 1 should be v, both at once; before it the targets are 0. A trial is correct if both
     decisions are within ``tolerance`` of their targets; each output has its own accuracy too.
 
-    The best constant outputs are 0 and 0 and score 0.04 (see `chance`).
+    The best constant outputs are 0 and 0 and score 0.04 (see `chance`). With the default settings
+    and seed 0, training the readout alone reached 0.21, and training all weights 0.91.
 
     Parameters are those of `DelayedReport` (with a delay in [1, 3] s and private noise 0.1) and
 

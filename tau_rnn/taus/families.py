@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
 
-class TauDistribution:
+class TauDistribution(ABC):
     """What all distributions of tau have in common: the text form and the checks.
 
     ``mean`` is E[tau] in s: a field of the families that are placed by it, a property of others.
@@ -19,19 +20,19 @@ class TauDistribution:
     about: ClassVar[str]
     mean: Any
 
+    @abstractmethod
     def ppf(self, q):
         """Quantile function: tau (s) below which a fraction ``q`` in [0, 1) of the units lies."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def cv(self) -> float:
         """Coefficient of variation, sd[tau] / E[tau]."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def mean_rate(self) -> float:
         """E[1/tau] in 1/s."""
-        raise NotImplementedError
 
     @property
     def support(self) -> tuple[float, float]:
