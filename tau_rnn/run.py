@@ -21,7 +21,8 @@ def main(argv=None) -> int:
     from tau_rnn.progress import plain_warnings
 
     quick = args.quick
-    dists = list(POSTER) if args.dist == ["all"] else args.dist
+    named = [POSTER if name == "all" else (name,) for name in args.dist]
+    dists = list(dict.fromkeys(dist for group in named for dist in group))
     tasks = list(TASKS) if args.task == "both" else [args.task]
     seeds = 3 if quick and args.seeds == 1 else args.seeds
     for name, value, least in (("--seeds", seeds, 1), ("--workers", args.workers, 1)):

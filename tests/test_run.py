@@ -1,5 +1,6 @@
 """The command line: what it shows, stores and refuses, and that it survives being killed."""
 
+import csv
 import json
 import os
 import signal
@@ -610,3 +611,11 @@ def test_a_real_terminal(tmp_path):
     os.close(ours)
     assert process.returncode == 0
     assert b"\rstep 3/3" in text and b"Traceback" not in text
+
+
+def test_all_may_stand_beside_other_distributions(call, tmp_path):
+    done = call(*RUN, "--dist", "all", "constant:0.61", "vanilla", "--quiet", "--no-figure")
+    assert done.status == 0
+    with open(tmp_path / "runs" / "summary.csv", newline="") as file:
+        dists = [row["dist"] for row in csv.DictReader(file)]
+    assert dists == ["vanilla", "normal", "uniform", "bimodal", "constant:0.61"]
