@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -28,14 +29,17 @@ class _Truncated(TauDistribution):
     low: float
     high: float
 
+    @abstractmethod
     def _cdf(self, tau, median):
-        raise NotImplementedError
+        """F(tau) of the parent with this median."""
 
+    @abstractmethod
     def _inverse(self, p, median):
-        raise NotImplementedError
+        """Q(p) of the parent with this median."""
 
+    @abstractmethod
     def _partial_moment(self, k: int, median: float) -> float:
-        raise NotImplementedError
+        """M_k of the parent with this median."""
 
     def __post_init__(self):
         super().__post_init__()
