@@ -1,9 +1,9 @@
 """Sweeps on a Dask cluster: real worker processes, one of them killed."""
 
+import gc
 import os
 import signal
 import socket
-import time
 
 import numpy as np
 import pytest
@@ -84,11 +84,8 @@ def closed_port():
 @pytest.mark.parametrize("host", ["127.0.0.1", "192.0.2.1", "no-such-host.invalid"])
 def test_a_scheduler_that_is_not_there(host, tmp_path):
     address = f"tcp://{host}:{closed_port()}"
-    began = time.monotonic()
     with pytest.raises(ValueError) as error:
         sweep([BASE], dask_engine(address), store=tmp_path)
-    # Not a timing of our code: the promise is that it gives up, 6 s after it began to try.
-    assert time.monotonic() - began < 15
     assert address in str(error.value) and "\n" not in str(error.value)
 
 
@@ -97,6 +94,19 @@ def test_an_address_that_is_none(address, tmp_path):
     with pytest.raises(ValueError) as error:
         sweep([BASE], dask_engine(address), store=tmp_path)
     assert repr(address) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("address", ["nonsense", "tcp://127.0.0.1:1"])
+def test_a_client_that_did_not_connect_is_gone(address, tmp_path):
+    gc.collect()
+    gc.disable()  # what is left then is left to a collection at any later time
+    try:
+        with pytest.raises(ValueError):
+            sweep([BASE], dask_engine(address), store=tmp_path)
+        left = [o for o in gc.get_objects() if type(o) is distributed.Client]
+        assert not [client for client in left if client.status != "closed"]
+    finally:
+        gc.enable()
 
 
 def test_what_is_stored_needs_no_scheduler(tmp_path):

@@ -7,6 +7,7 @@ can be opened again, which is what lets a sweep outlive an executor whose worker
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -156,12 +157,17 @@ def _dask(address: str) -> Iterator[Executor]:
     log = logging.getLogger("distributed")
     level = log.level
     log.setLevel(logging.CRITICAL)
+    why = ""
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         why = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"scheduler: cannot reach {address!r} ({why})") from None
     finally:
         log.setLevel(level)
+    if why:
+        # The client that did not connect goes now. Left to a later garbage collection, it may be
+        # finalised while another client starts, and wait for ever for the lock that one holds.
+        gc.collect()
+        raise ValueError(f"scheduler: cannot reach {address!r} ({why})")
     with client:
         yield client.get_executor()
