@@ -93,11 +93,13 @@ class Answer(NamedTuple):
 
 def ask(backward: Callable, network: Network, right: Mapping[str, Array]) -> Answer:
     """Call a backward that may do anything: raise, return None, or arrays of any shape."""
-    params, traj, dy = network.params, network.run(), network.dy
-    copies = Params(*map(np.copy, params))  # what it does to its arguments stays its own affair
+    # All that it is given are copies: what it does to its arguments stays its own affair.
+    params = Params(*map(np.copy, network.params))
+    noise = None if network.noise is None else network.noise.copy()
+    traj = network._replace(u=network.u.copy(), noise=noise).run()
     try:
-        result = backward(copies, traj._replace(x=traj.x.copy(), r=traj.r.copy()), dy.copy())
-    except Exception as error:
+        result = backward(params, traj, network.dy.copy())
+    except (Exception, SystemExit) as error:
         return Answer({}, dict.fromkeys(right, f"raised {_described(error, backward)}"))
     if isinstance(result, Mapping):
         values = {name: result.get(name, result.get(f"d{name}")) for name in right}
@@ -126,7 +128,7 @@ def ask(backward: Callable, network: Network, right: Mapping[str, Array]) -> Ans
     return Answer(grads, problems)
 
 
-def _described(error: Exception, backward: Callable) -> str:
+def _described(error: BaseException, backward: Callable) -> str:
     text = f"{type(error).__name__}: {error}".rstrip(": ")
     file = getattr(getattr(backward, "__code__", None), "co_filename", None)
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]

@@ -228,9 +228,10 @@ def _diagnose(backward, draw, networks, answers, errors, wrong):
         where = conditions(backward, draw)
     for name in unexplained:
         if name in ADJOINT_FIELDS and left.cut_off:
+            last = "step" if left.steps == 1 else f"{left.steps} steps"
             sentences[name] = (
-                f"what comes from the last {left.steps} steps is right, what comes from further "
-                "back is missing (truncated backpropagation)"
+                f"what comes from the last {last} is right, what comes from further back is "
+                "missing (truncated backpropagation)"
             )
         elif errors[name] < 1e-5:
             sentences[name] = (
@@ -300,7 +301,7 @@ def _load(path: Path, name: str) -> Callable:
     sys.path.insert(0, str(path.resolve().parent))  # it may import what lies beside it
     try:
         loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a sys.exit(0) must not pass for "right"
         last = traceback.format_exception_only(error)[-1].strip()
         raise ValueError(f"{path}: cannot be imported: {last}") from error
     finally:

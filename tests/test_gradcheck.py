@@ -160,6 +160,14 @@ def test_truncation_is_measured(steps):
         assert f"last {steps} steps is right" in report.diagnosis[name]
 
 
+def test_truncation_after_one_step_is_said_in_words():
+    # Each dx[t] is of its own output alone; dx0 alone gets what dx[1] passes back.
+    source = RIGHT.replace("dx = dx_next + slope", "dx = slope")
+    report = check_backward(compiled(source))
+    assert "nothing is passed back" in report.diagnosis["W"]
+    assert "what comes from the last step is right" in report.diagnosis["x0"]
+
+
 def test_an_unknown_slip_is_narrowed_down():
     # alpha averaged over units: no entry of the catalogue of slips, but equal tau hide it.
     source = RIGHT.replace("dc = alpha * dx", "dc = alpha.mean() * dx")
@@ -228,17 +236,24 @@ def as_list(params, traj, dy):
     return list(right(params, traj, dy))
 
 
-def in_place(params, traj, dy):
-    g = right(params, traj, dy)
-    dy *= 0
-    traj.x[...] = 0
-    params.W[...] = 0
+def in_place(params, traj, dy, backward=right):
+    g = backward(params, traj, dy)
+    for array in (*params, traj.x, traj.r, traj.y, traj.u, traj.noise, dy):
+        if array is not None:
+            array[...] = 0
     return g
 
 
 @pytest.mark.parametrize("backward", [as_dict, as_list, in_place])
 def test_forms_of_a_right_answer(backward):
     assert check_backward(backward).ok
+
+
+def test_what_a_function_does_to_its_arguments_does_not_spoil_its_diagnosis():
+    wrong = compiled(RIGHT.replace("dtau += ", "dtau -= "))
+    report = check_backward(lambda *args: in_place(*args, backward=wrong))
+    assert list(report.diagnosis) == ["tau"]
+    assert "wrong sign" in report.diagnosis["tau"]
 
 
 def returning(**changes):
@@ -286,6 +301,10 @@ def raises(params, traj, dy):
     raise IndexError("off the end")
 
 
+def leaves(params, traj, dy):
+    sys.exit(0)
+
+
 @pytest.mark.parametrize(
     ("backward", "says"),
     [
@@ -294,6 +313,7 @@ def raises(params, traj, dy):
         (lambda params, traj, dy: 3.0, "not returned: backward gave float"),
         (lambda params: params, "raised TypeError"),
         (raises, "raised IndexError: off the end (line "),
+        (leaves, "raised SystemExit: 0 (line "),
     ],
 )
 def test_a_function_that_returns_nothing_usable(backward, says):
@@ -453,6 +473,7 @@ def test_command_line_as_a_process(tmp_path):
         (None, [], "there is no such file"),
         ("def backward(:\n", [], "cannot be imported: SyntaxError"),
         ("import no_such_module\n", [], "cannot be imported: ModuleNotFoundError"),
+        ("import sys\nsys.exit(0)\n", [], "cannot be imported: SystemExit: 0"),
         ("def backwards(): pass\n", [], "defines no function 'backward' (see --function)"),
         (RIGHT, ["--function", "back"], "defines no function 'back'"),
         (RIGHT, ["--phi", "tahn"], "did you mean 'tanh'"),
