@@ -227,7 +227,7 @@ def _diagnose(backward, draw, networks, answers, errors, wrong):
         k = reach(backward, long, unexplained).wrong
         where = conditions(backward, draw)
     for name in unexplained:
-        if name in ADJOINT_FIELDS and left.cut_off:
+        if name in ADJOINT_FIELDS and left.cut_off and left.steps:
             last = "step" if left.steps == 1 else f"{left.steps} steps"
             sentences[name] = (
                 f"what comes from the last {last} is right, what comes from further back is "

@@ -174,6 +174,10 @@ SHARED = (
         {"readout": lambda s, t: readout(s, t) if t == len(s.dy) else zero(s, t)},
     ),
     Slip(
+        "the last step is left out: dx[T] is not phi'(x[T]) W_out^T dy[T-1]",
+        {"readout": lambda s, t: zero(s, t) if t == len(s.dy) else readout(s, t)},
+    ),
+    Slip(
         "phi' is missing everywhere",
         {"slope": lambda s: np.ones_like(s.r)},
     ),
@@ -247,6 +251,10 @@ OWN: dict[str, tuple[Slip, ...]] = {
     ),
     "x0": (
         Slip("it stops one step early: it is dx[1], not dx[0]", {"x0": lambda s: s.dx[1:2]}),
+        Slip("it stops one step early: it is what dx[2] passes back to dx[1], not dx[0]",
+             {"x0": lambda s: s.dx[1:2] - readout(s, 1)}),
+        Slip("it is averaged over time steps: there is only one dx[0]",
+             {"x0": lambda s: s.dx[:1] / len(s.dy)}),
         Slip("a factor alpha has slipped in", {"x0": lambda s: s.a * s.dx[:1]}),
         Slip("a factor phi' has slipped in: x0 is a state, not a rate",
              {"x0": lambda s: s.slope[:1] * s.dx[:1]}),
@@ -281,6 +289,7 @@ OWN: dict[str, tuple[Slip, ...]] = {
 
 # What can go wrong with any gradient when its terms (T, B, ...) are added up.
 SUMS: tuple[tuple[str, Callable], ...] = (
+    ("it is zero: is it computed, and returned?", lambda terms: 0 * terms.sum((0, 1))),
     ("it has the wrong sign", lambda terms: -terms.sum((0, 1))),
     ("it is averaged over the batch; dy already holds whatever mean the loss takes, so trials "
      "are summed", lambda terms: terms.mean(1).sum(0)),

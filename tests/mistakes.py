@@ -181,6 +181,25 @@ MISTAKES = {
     "dx0 one step early": Mistake(
         "dx0 = dx_next", "dx0 = dx", ("x0",), "stops one step early"
     ),
+    "last step left out": Mistake(
+        "reversed(range(T))", "reversed(range(T - 1))", (*ADJOINT, "W_out", "b_out"),
+        "the last step is left out", 0,
+    ),
+    "first step left out": Mistake(
+        "reversed(range(T))", "reversed(range(1, T))", (*ADJOINT, "W_out", "b_out"),
+        "one step early|first step is left out",
+    ),
+    "dtau not computed": Mistake(
+        "dtau += (dx * (current - x[t])).sum(axis=0) * dalpha_dtau", "pass", ("tau",), "it is zero"
+    ),
+    "dx0 not computed": Mistake(
+        "dx0 = dx_next.sum(axis=0)", "dx0 = np.zeros(N)", ("x0",), "it is zero"
+    ),
+    "mean over time and trials": Mistake(
+        "return Params(dW, dW_in, db, dW_out, db_out, dx0, dtau)",
+        "return Params(*(g / (T * B) for g in (dW, dW_in, db, dW_out, db_out, dx0, dtau)))",
+        (*ADJOINT, "W_out", "b_out"), "averaged over",
+    ),
     "one step of backpropagation": Mistake(
         "dx_next = (1 - alpha) * dx + slope[t] * (dc @ W)", "dx_next = np.zeros((B, N))",
         ADJOINT, "nothing is passed back", 1,

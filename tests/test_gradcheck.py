@@ -1,5 +1,6 @@
 """The checks can fail: every mistake of the catalogue is caught three ways, and named."""
 
+import re
 import subprocess
 import sys
 
@@ -83,19 +84,20 @@ def test_every_mistake_is_caught_three_ways(name, long_cases):
 @pytest.mark.parametrize("name", MISTAKES)
 def test_the_marker_names_every_mistake(name):
     mistake = MISTAKES[name]
+    says = "|".join(map(re.escape, mistake.says.split("|")))
     backward = mistake.backward()
     for k, phi in enumerate(mistake.phis):
         report = check_backward(backward, phi=phi, method=mistake.methods[k % len(mistake.methods)])
         assert not report.ok
         assert set(report.diagnosis) == set(mistake.wrong), phi
-        assert all(mistake.says in sentence for sentence in report.diagnosis.values()), phi
+        assert all(re.search(says, sentence) for sentence in report.diagnosis.values()), phi
         assert all((report.errors[f] > 1e-6) == (f in mistake.wrong) for f in FIELDS)
         if phi == "relu" and mistake.departure is not None:
             # Where no unit is below threshold at the end, a slip in phi' shows further back.
             assert report.departure >= mistake.departure
         else:
             assert report.departure == mistake.departure, phi
-        assert mistake.says in " ".join(str(report).split())
+        assert re.search(says, " ".join(str(report).split()))
 
 
 @pytest.mark.parametrize(
