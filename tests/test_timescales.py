@@ -325,6 +325,54 @@ def test_two_timescales_are_told_from_one():
     assert np.isnan(single.tau_fast[single.model_used == "exp"]).all()
 
 
+def test_a_second_decay_within_the_step_is_noise_and_no_answer():
+    noise = 0.7 * np.random.default_rng(5).standard_normal((60, 250, 12))
+    x = ou(31, 12, tau=0.5) + noise
+    for use_lag0 in ("auto", True, False):
+        result = fit_timescales(x, DT, model="two_exp", use_lag0=use_lag0, ci=None)
+        # NaN, or a weak second decay that noise in the estimates suggests: never less than dt.
+        assert not np.any(result.tau_fast < DT)
+        hidden = np.isfinite(result.tau) & np.isnan(result.tau_fast)
+        assert all("nugget" in words(result, i) for i in np.flatnonzero(hidden))
+        assert np.isnan(result.fraction_slow[hidden]).all()
+        # Where noise is projected out, a forced second decay may split the one there is, or be
+        # as slow as the search goes (NaN).
+        assert abs(np.nanmedian(result.tau) / 0.5 - 1) < 0.1
+        if use_lag0 is False:
+            continue  # noise is projected out: there need be no second decay
+        assert hidden.mean() > 0.5
+        assert abs(result.amplitude[hidden].mean() - 1) < 0.1  # without the 0.49 of the noise
+        misfit = (result.acf - result.acf_fit)[:, hidden].mean(axis=1)
+        assert np.abs(misfit[:15]).max() < 0.06  # lag 0 included
+
+
+def test_two_exponentials_are_ordered_and_never_the_end_of_the_search():
+    rng = np.random.default_rng(6)
+    walk = np.cumsum(rng.standard_normal((60, 250, 12)), axis=1)
+    ramp = np.linspace(0, 1, 250)[:, None] * rng.standard_normal((60, 1, 12))
+    ramp += 0.1 * rng.standard_normal((60, 250, 12))
+    end = 3 * 250 * DT
+    lost = 0
+    for x in (walk, ramp):
+        result = fit_timescales(x, DT, model="two_exp", n_boot=20)
+        lost += np.isnan(result.tau).sum()
+        assert not np.any(result.tau >= end) and not np.any(result.tau < result.tau_fast)
+        low, high = result.tau_ci.T
+        assert not np.any(np.isfinite(high) & (high >= end)) and not np.any(low > high)
+        assert all("exceeds_trial" in f or "oscillatory" in f for f in result.flag)
+    assert 0 < lost < 24
+
+
+def test_two_exponentials_use_lag_0_as_asked():
+    x = np.sqrt(0.5) * (ou(32, 6, 0.1, n_trials=100) + ou(33, 6, 1.0, n_trials=100))
+    x += np.sqrt(0.3) * np.random.default_rng(7).standard_normal(x.shape)
+    options = {"model": "two_exp", "ci": None, "center": "trial"}
+    without, naive = (fit_timescales(x, DT, use_lag0=use, **options) for use in (False, True))
+    assert abs(without.tau_fast.mean() / 0.1 - 1) < 0.2
+    # With lag 0, noise of variance 0.3 passes for a part of the faster decay, or for all of it.
+    assert np.nan_to_num(naive.tau_fast).mean() < 0.8 * without.tau_fast.mean()
+
+
 def test_a_damped_cosine_and_the_flag_of_one_who_did_not_ask_for_it():
     pole = np.exp((-1 / 0.5 + 2j * np.pi) * DT)
     e = np.random.default_rng(3).standard_normal((2, 80, 250, 15))

@@ -71,7 +71,8 @@ def fit_timescales(
         "trial" for the model "cos".
     model : {"exp", "two_exp", "cos", "auto"}
         "exp": one exponential. "two_exp": two; `tau` is the slow one, and where no pair with two
-        positive amplitudes exists, one is returned (`model_used` says so). "auto": one or two, by
+        positive amplitudes exists, one is returned (`model_used` says so). A faster one that decays
+        within dt is noise as far as samples can tell: `tau_fast` is NaN. "auto": one or two, by
         BIC. "cos": a damped cosine exp(-t/tau) cos(2 pi f t). Two exponentials need 24 trials more
         than conditions and 20 samples.
     window : float
@@ -101,7 +102,8 @@ def fit_timescales(
         unresolved          tau < dt: lower end of the interval 0; NaN if no correlation shows
         oscillatory         the autocovariance falls clearly below 0: use "cos"; NaN
         exceeds_trial       tau > T/3: upper end infinite; NaN if the search ended at its bound
-        nugget              observation noise was found and left out; tau is sound
+        nugget              observation noise, or a second decay within dt, was found and left out;
+                            tau is sound
         dc_drift            trial means vary more than tau explains: offsets, drift, or a slower
                             component; tau is sound under "trial", not under "psth"
         ==================  ======================================================================
@@ -240,7 +242,9 @@ def _judge_offsets(rows, means, o):
     ratio, z = evidence.offsets(rows, means, o.dof)
     if o.model != "exp":
         one = evidence.exp_decay(rows, None, o.dof)
-        decay, used = mixture.replace_by_pairs(rows, one, o.dof, None, o.model == "two_exp")
+        decay, used = mixture.replace_by_pairs(
+            rows, one, o.dof, None, o.use_lag0, o.model == "two_exp"
+        )
         pairs, pair_ratio, pair_z = mixture.pair_offsets(rows, decay, used, means, o.dof)
         ratio[pairs], z[pairs] = pair_ratio, pair_z
     return ratio, z
@@ -254,6 +258,6 @@ def _decays(rows, o):
     decay = evidence.exp_decay(rows, o.resamples, o.dof)
     if o.model != "exp":
         forced = o.model == "two_exp"
-        decay, used = mixture.replace_by_pairs(rows, decay, o.dof, o.resamples, forced)
+        decay, used = mixture.replace_by_pairs(rows, decay, o.dof, o.resamples, o.use_lag0, forced)
         few[[i for i, bins in used.items() if bins is None]] = forced
     return decay, few

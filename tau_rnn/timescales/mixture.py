@@ -51,6 +51,11 @@ class Pair(NamedTuple):
     gain: np.ndarray  # (rows,), 0 where no pair has two positive amplitudes
 
 
+def pair_grid(s):
+    """The grid of log tau whose pairs are searched."""
+    return np.linspace(np.log(SHORTEST * s.dt), np.log(LONGEST * s.n * s.dt), N_COARSE)
+
+
 def make_bins(c_trials, dof, s):
     """Bins of one unit from its autocovariances of single trials (M, n); None if M is too small."""
     n_bins = min(MAX_BINS, dof // TRIALS_PER_BIN, int(LAST_LAG * s.n) // 2)
@@ -91,7 +96,7 @@ def single_gain(z, bins, s):
 
 def fit_pair(z, bins, s, rounds=6):
     """Best pair of exponentials for rows z (rows, bins): all pairs of a grid, then a stencil."""
-    theta = np.linspace(np.log(SHORTEST * s.dt), np.log(LONGEST * s.n * s.dt), N_COARSE)
+    theta = pair_grid(s)
     F = bins.exponentials(theta, s)
     slow, fast = np.tril_indices(N_COARSE, -1)
     gram, num = F @ F.T, z @ F.T
@@ -114,13 +119,16 @@ def fit_pair(z, bins, s, rounds=6):
         i, j = (np.where(gain[rows, i, j] > 0, m, N_STENCIL // 2) for m in (i, j))
         at = at + np.stack([steps[i], steps[j]], axis=1)
         half /= 2
-    return Pair(at, np.stack([a1[rows, i, j], a2[rows, i, j]], axis=1), gain[rows, i, j])
+    amplitude = np.stack([a1[rows, i, j], a2[rows, i, j]], axis=1)
+    slow_first = np.argsort(-at, axis=1, kind="stable")  # two of nearly one tau may have crossed
+    at, amplitude = (np.take_along_axis(v, slow_first, axis=1) for v in (at, amplitude))
+    return Pair(at, amplitude, gain[rows, i, j])
 
 
-def choose(c, bins, s, n_trials, forced):
+def choose(c, bins, s, n_trials, use_lag0, forced):
     """The model of lowest BIC for one autocovariance c (n,): its bins and its pair (or None)."""
     best = (np.inf, bins, None)
-    for nugget in (False, True):
+    for nugget in (False, True) if use_lag0 == "auto" else (not use_lag0,):
         with_noise = bins._replace(nugget=nugget)
         z = with_noise(c[None])
         total, pair = np.sum(z**2), fit_pair(z, with_noise, s)
@@ -135,8 +143,11 @@ def choose(c, bins, s, n_trials, forced):
     return best[1], best[2]
 
 
-def replace_by_pairs(rows, decay, dof, resamples, forced):
+def replace_by_pairs(rows, decay, dof, resamples, use_lag0, forced):
     """Put two exponentials in the place of one where BIC (or, if `forced`, the user) asks for them.
+
+    Of two exponentials of which one decays within a step, that one is white noise as far as samples
+    can tell: it becomes a nugget, its amplitude 0.
 
     Parameters
     ----------
@@ -146,6 +157,7 @@ def replace_by_pairs(rows, decay, dof, resamples, forced):
     dof : int
         Trials less conditions.
     resamples : ndarray, shape (n_boot, M), or None
+    use_lag0 : bool or "auto"
     forced : bool
         Two exponentials wherever two positive amplitudes exist.
 
@@ -155,7 +167,7 @@ def replace_by_pairs(rows, decay, dof, resamples, forced):
     used : dict
         For each row with two exponentials its Bins; None for rows with too few trials to tell.
     """
-    s = rows.s
+    s, theta = rows.s, pair_grid(rows.s)
     used: dict[int, Bins | None] = {}
     for i, c_trials in enumerate(rows.c_trials):
         bins = make_bins(c_trials, dof, s)
@@ -163,21 +175,26 @@ def replace_by_pairs(rows, decay, dof, resamples, forced):
             used[i] = None
             continue
         c = c_trials.mean(axis=0)
-        bins, pair = choose(c, bins, s, len(c_trials), forced)
+        bins, pair = choose(c, bins, s, len(c_trials), use_lag0, forced)
         if pair is None:
             continue
         used[i] = bins
         interval = np.full((1, 2), np.nan)
         if resamples is not None:
             of = fit_pair(bins(resamples @ c_trials / len(c_trials)), bins, s, rounds=2)
-            slow = np.where(of.gain > 0, np.exp(of.log_tau[:, 0]), np.inf)
+            found = (of.gain > 0) & (of.log_tau[:, 0] < theta[-1])
+            slow = np.where(found, np.exp(of.log_tau[:, 0]), np.inf)
             interval[0] = sh.percentile_interval(slow, len(c_trials), dof)
+        slow, fast = pair.log_tau[0]
+        hidden = fast < np.log(s.dt)
+        amplitude = pair.amplitude * [1, not hidden]
         at0 = sh.expectation(sh.decay(pair.log_tau[0], s), s)[:, 0]
-        excess = (c[0] - pair.amplitude[0] @ at0) / sh.noise_shape(s)[0]
-        nugget = np.array([max(excess, 0.0) if bins.nugget else 0.0])
+        excess = (c[0] - amplitude[0] @ at0) / sh.noise_shape(s)[0]
+        nugget = np.array([max(excess, 0.0) if bins.nugget or hidden else 0.0])
         zero, last = np.zeros(1), np.array([int(LAST_LAG * s.n)])
+        bound = np.array([1 if slow >= theta[-1] else -1 if slow <= theta[1] else 0])
         name = np.array(["two_exp"], dtype=object)
-        row = sh.Decay(name, pair.log_tau, pair.amplitude, zero, nugget, last, zero, interval)
+        row = sh.Decay(name, pair.log_tau, amplitude, zero, nugget, last, bound, interval)
         decay = decay.put(np.array([i]), row)
     return decay, used
 

@@ -27,7 +27,7 @@ class TimescaleResult(NamedTuple):
     dc_ratio: np.ndarray  # (units,) variance of trial means, found / predicted
     flag: np.ndarray  # (units,) comma-separated words, "" where all is well
     model_used: np.ndarray  # (units,) "exp", "two_exp" or "cos"
-    tau_fast: np.ndarray  # (units,) s, the faster of two exponentials, else NaN
+    tau_fast: np.ndarray  # (units,) s, the faster of two exponentials; NaN below dt, or if only one
     fraction_slow: np.ndarray  # (units,) share of the slower one in gamma(0), else NaN
     frequency: np.ndarray  # (units,) Hz, of a damped cosine, else NaN
 
@@ -68,6 +68,9 @@ def report(out, flag, rows, decay, few, units, o):
     gamma_hat = c - acf_fit + gamma  # the bias of the fit taken from the data
     amplitude = decay.amplitude.sum(axis=1)
 
+    pair = (decay.model == "two_exp") & (decay.amplitude[:, 1] > 0)
+    hidden = (decay.model == "two_exp") & ~pair  # the faster one decays within a step
+
     shape = sh.without_nugget(expected, s)
     silent = ~(evidence.signal(c, shape, decay.k_max, s, n_trials) > evidence.Z_SIGNAL)
     first = sh.without_nugget(c, s)[:, 1]
@@ -83,7 +86,7 @@ def report(out, flag, rows, decay, few, units, o):
         "unresolved": ~few & ~negative & (silent | (resolved & (tau < s.dt))),
         "oscillatory": wavy,
         "exceeds_trial": resolved & (tau > s.n * s.dt / 3),
-        "nugget": resolved & (decay.nugget > 0) & (o.use_lag0 == "auto"),
+        "nugget": resolved & (decay.nugget > 0) & (hidden | (o.use_lag0 == "auto")),
     }
     for row, unit in enumerate(units):
         flag[unit] = ",".join(word for word, given in words.items() if given[row])
@@ -94,7 +97,7 @@ def report(out, flag, rows, decay, few, units, o):
     interval[few | negative | wavy] = np.nan
     lost = ~resolved | (decay.bound != 0)
 
-    pair, wave = decay.model == "two_exp", decay.model == "cos"
+    wave = decay.model == "cos"
     found = {
         "tau": tau,
         "amplitude": amplitude,
