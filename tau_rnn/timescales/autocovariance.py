@@ -60,7 +60,13 @@ def group_labels(conditions, n_trials):
             f"conditions must hold one label per trial, shape ({n_trials},), "
             f"got shape {conditions.shape}"
         )
-    _, group, counts = np.unique(conditions, return_inverse=True, return_counts=True)
+    try:
+        _, group, counts = np.unique(conditions, return_inverse=True, return_counts=True)
+    except TypeError:
+        raise ValueError(
+            "conditions must be numbers or strings, which can be sorted; "
+            f"got labels {conditions[:3].tolist()}, ..."
+        ) from None
     if n_trials > 1 and counts.max() == 1:
         raise ValueError(
             "conditions must leave two trials or more in at least one condition, "
@@ -247,7 +253,7 @@ def linear_network_acf(A, Q, lags):
     A : array_like, shape (N, N)
         Drift (1/s); every eigenvalue has a negative real part.
     Q : array_like, shape (N, N)
-        Noise covariance per second, symmetric.
+        Noise covariance per second, symmetric and positive semidefinite.
     lags : array_like, shape (n_lags,)
         Lags (s), >= 0.
 
@@ -258,15 +264,19 @@ def linear_network_acf(A, Q, lags):
     Raises
     ------
     ValueError
-        For wrong shapes, negative lags, or an unstable A (it has no stationary state).
+        For wrong shapes, values that are not finite and real, negative lags, a Q that is no
+        covariance, or an unstable A (it has no stationary state).
     """
     from scipy.linalg import expm, solve_continuous_lyapunov
 
-    A, Q, lags = np.asarray(A, float), np.asarray(Q, float), np.asarray(lags, float)
+    A, Q, lags = (_real(name, v) for name, v in (("A", A), ("Q", Q), ("lags", lags)))
     if A.ndim != 2 or A.shape[0] != A.shape[1]:
         raise ValueError(f"A must be square, got shape {A.shape}")
     if Q.shape != A.shape or not np.allclose(Q, Q.T):
         raise ValueError(f"Q must be symmetric and of the shape of A, {A.shape}, got {Q.shape}")
+    variances = np.linalg.eigvalsh(Q)
+    if variances[0] < -1e-10 * np.abs(variances).max():  # less is rounding
+        raise ValueError(f"Q must be a covariance; its least eigenvalue is {variances[0]:.3g}")
     if lags.ndim != 1 or np.any(lags < 0):
         raise ValueError("lags must be a one-dimensional array of times >= 0 s")
     slowest = np.linalg.eigvals(A).real.max()
@@ -274,3 +284,14 @@ def linear_network_acf(A, Q, lags):
         raise ValueError(f"A must be stable; its largest real eigenvalue part is {slowest:.3g}")
     P = solve_continuous_lyapunov(A, -Q)
     return np.stack([np.diagonal(expm(A * s) @ P) for s in lags])
+
+
+def _real(name, values):
+    """A real, finite float array that is not empty, or a ValueError."""
+    values = np.asarray(values)
+    if values.size == 0 or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+        raise ValueError(
+            f"{name} must be an array of finite real numbers, "
+            f"got dtype {values.dtype} and shape {values.shape}"
+        )
+    return values.astype(float, copy=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.checks import check_dt, nearest
+from tau_rnn.checks import check_dt, check_whole, nearest
 from tau_rnn.timescales import evidence, mixture
 from tau_rnn.timescales import shapes as sh
 from tau_rnn.timescales.autocovariance import (
@@ -146,8 +146,8 @@ def fit_timescales(
     dof = n_trials - len(counts)
     resamples = None
     if ci is not None and dof >= MIN_RESAMPLED:
-        rng = np.random.default_rng(seed)
-        resamples = rng.multinomial(n_trials, np.full(n_trials, 1 / n_trials), size=n_boot)
+        shares = np.full(n_trials, 1 / n_trials)
+        resamples = _generator(seed).multinomial(n_trials, shares, size=int(n_boot))
     options = Options(dt, window, center, model, use_lag0, dof, dof >= MIN_TRIALS, resamples)
     n_chunk = max(1, CHUNK // (n_trials * n))
     parts = [
@@ -171,8 +171,16 @@ def _check_options(n_trials, center, model, window, use_lag0, ci, n_boot):
     if center == "psth" and n_trials == 1:
         raise ValueError('center="psth" needs two trials or more, got 1; use center="trial"')
     check_window(window)
-    if n_boot < 1:
-        raise ValueError(f"n_boot must be >= 1, got {n_boot!r}")
+    check_whole("n_boot", n_boot, 1)
+
+
+def _generator(seed):
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"seed: must be a whole number >= 0 or a numpy.random.Generator, got {seed!r}"
+        ) from None
 
 
 def _prepare(rates, group):

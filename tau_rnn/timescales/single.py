@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_dt
+from tau_rnn.checks import check_dt, check_number
 from tau_rnn.timescales import shapes as sh
 
 N_GRID = 400  # of log tau: spacing about 0.03 for 500 samples; refined to 1e-6 afterwards
@@ -34,9 +34,10 @@ def log_tau_grid(s):
 
 def check_window(window):
     """The window as a float, or a ValueError if it is not positive and finite."""
-    if not (np.isfinite(window) and window > 0):
+    value = check_number("window", window)
+    if not (np.isfinite(value) and value > 0):
         raise ValueError(f"window must be a finite number > 0 (of timescales), got {window!r}")
-    return float(window)
+    return value
 
 
 @lru_cache(maxsize=4)
