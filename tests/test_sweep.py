@@ -330,7 +330,9 @@ def test_dask_that_is_not_installed(tmp_path, monkeypatch):
 
 # --- killed and interrupted ----------------------------------------------------------------------
 
+# SIGINT counts in it even where a shell started the tests in its background, which ignores it.
 SCRIPT = """
+import signal
 import sys
 from tau_rnn.experiment import RunConfig
 from tau_rnn.experiment.executors import process_engine
@@ -340,6 +342,7 @@ def show(event):
     print(event.kind, event.done, flush=True)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     base = RunConfig(units=8, steps=40, batch=4, test_trials=16, dt=0.1)
     workers, runs, long = map(int, sys.argv[2:])
     engine = process_engine(workers) if workers > 1 else None
