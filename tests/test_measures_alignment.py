@@ -161,6 +161,14 @@ def test_representations_of_different_trials_are_not_aligned():
     assert representation_alignment(H0, H1) == 0
 
 
+def test_the_scale_of_a_representation_is_nothing_to_its_alignment():
+    H0, H1 = np.random.default_rng(0).standard_normal((2, 6, 3))
+    value = representation_alignment(H0, H1)
+    for exponent in (-900, -300, 300, 900):  # whose fourth power no float holds
+        assert representation_alignment(np.ldexp(H0, exponent), H1) == value
+        assert representation_alignment(H0, np.ldexp(H1, exponent)) == value
+
+
 def test_a_constant_representation_gives_nan():
     H = np.random.default_rng(0).standard_normal((4, 3))
     for constant in (np.zeros((4, 3)), np.tile(H[0], (4, 1))):

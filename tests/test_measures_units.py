@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 from strategies import cases
 
 from tau_rnn.measures import (
+    LONGEST,
     accuracy_on,
     aligned,
     decode,
@@ -329,8 +330,14 @@ def test_equal_and_missing_time_constants_give_nan():
     assert tau_spread(varied, np.ones(10), rng).sd_log.value == 0
     assert np.isnan(spread_change(np.ones(10), varied, rng)).all()
     assert np.isnan(spread_change(varied, np.ones(10), rng)).all()
-    nothing = tau_spread(varied, np.full(10, np.nan), rng)
-    assert nothing.n_left_out == 10 and np.isnan(nothing.cv).all()
+    for n in (7, 10, 50, 99):  # logarithms whose mean is rounded differ from it a little
+        for equal in (np.full(n, LONGEST), np.full(n, 0.1), np.full(n, 0.7)):
+            varied = rng.uniform(0.5, 1, n)
+            assert tau_spread(varied, equal, rng).sd_log == (0, 0, 0)
+            assert np.isnan(spread_change(equal, varied, rng)).all()
+            assert np.isnan(spread_change(varied, equal, rng)).all()
+    nothing = tau_spread(varied, np.full(len(varied), np.nan), rng)
+    assert nothing.n_left_out == 99 and np.isnan(nothing.cv).all()
 
 
 def test_bad_arguments_are_refused():
@@ -351,6 +358,8 @@ def test_bad_arguments_are_refused():
         (lambda: decode(rates, y[:5], rng), "targets.*8 trials"),
         (lambda: decode(rates, y * np.nan, rng), "targets.*nan"),
         (lambda: decode(rates, y, rng, n_folds=1), "n_folds.*1"),
+        (lambda: decode(rates, y, rng, n_folds="five"), "n_folds.*whole number.*five"),
+        (lambda: decode(rates, y, rng, n_folds=np.nan), "n_folds.*whole number.*nan"),
         (lambda: decode(rates, y, rng, n_folds=5), "n_folds.*at most"),
         (lambda: decode(rates, y, rng, n_folds=4, penalties=[0.0]), "penalties"),
         (lambda: decode_by_tau(rates, y, tau[:2], rng), r"tau.*\(3,\)"),

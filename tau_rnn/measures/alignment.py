@@ -68,6 +68,9 @@ def representation_alignment(H0, H1) -> float:
     if (H0 == H0[0]).all() or (H1 == H1[0]).all():
         return np.nan
 
+    # Scaled by a power of 2, which is exact: fourth powers of tiny or huge rates would be 0 or inf.
+    H0, H1 = (np.ldexp(H, -np.frexp(np.abs(H).max())[1]) for H in (H0, H1))
+
     def product(A, B):
         return np.square(A.T @ B).sum()  # <A A^T, B B^T> without a (trials, trials) matrix
 

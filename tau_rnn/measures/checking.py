@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.checks import check_finite
+from tau_rnn.checks import check_finite, check_number, check_whole
 from tau_rnn.model import Params, check_params
 
 Array = np.ndarray
@@ -55,17 +55,13 @@ def real_params_pair(name0: str, params0, name1: str, params1) -> tuple[Params, 
 
 def fraction_of(name: str, value) -> float:
     """A number in (0, 1]."""
-    value = float(value)
+    value = check_number(name, value)
     if not 0 < value <= 1:
         raise ValueError(f"{name}: must be > 0 and <= 1, got {value:g}")
     return value
 
 
-def whole(name: str, value, lowest: int) -> int:
-    """A whole number that is not below the lowest allowed one."""
-    if int(value) != value or value < lowest:
-        raise ValueError(f"{name}: must be a whole number >= {lowest}, got {value}")
-    return int(value)
+whole = check_whole
 
 
 def ratio(a, b) -> Array:

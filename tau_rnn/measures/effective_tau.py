@@ -221,7 +221,8 @@ def _cv(tau):
 
 
 def _sd_log(tau):
-    return np.log(tau).std(axis=-1, ddof=1)
+    equal = (tau == tau[..., :1]).all(axis=-1)  # where the rounding of their mean would show
+    return np.where(equal, 0.0, np.log(tau).std(axis=-1, ddof=1))
 
 
 def _quantile_range(tau):
