@@ -206,7 +206,9 @@ def _plot_learning(top, bottom, result, color):
              label="training batches")  # fmt: skip
     top.set_yscale("log")
     top.set_ylabel("mean squared error")
-    top.set_title("Loss falls ...")
+    first, last = result.history[0], result.history[-1]
+    learned = last["loss"] < first["loss"] and last["accuracy"] > first["accuracy"]
+    top.set_title("Loss falls ..." if learned else "Loss")
     top.legend()
     names = {"accuracy": "-", "conflict_accuracy": "--", "evidence_accuracy": "--",
              "value_accuracy": ":"}  # fmt: skip
@@ -223,8 +225,12 @@ def _plot_learning(top, bottom, result, color):
     bottom.set_ylim(0, 1.03)
     bottom.set_xlabel("training step")
     bottom.set_ylabel("accuracy, held-out trials")
-    bottom.set_title("... and accuracy rises")
+    bottom.set_title("... and accuracy rises" if learned else "Accuracy")
     bottom.legend(loc="lower right")
+
+
+def _whole_numbers(axis):
+    axis.yaxis.get_major_locator().set_params(integer=True)
 
 
 def _plot_tau(axis, result, color):
@@ -236,6 +242,7 @@ def _plot_tau(axis, result, color):
         axis.legend()
     axis.set_xlabel("intrinsic time constant tau (s)")
     axis.set_ylabel("units")
+    _whole_numbers(axis)
     axis.set_title(f"Time constants: mean {tau.mean():.2f} s, CV {tau.std() / tau.mean():.2f}")
 
 
@@ -256,6 +263,7 @@ def _plot_timescales(axis, result, color):
     axis.minorticks_off()
     axis.set_xlabel(f"effective timescale (s); last bar: {LONGEST_TIMESCALE:.1f} s or more")
     axis.set_ylabel("units")
+    _whole_numbers(axis)
     axis.set_title("Decay of the autocorrelation of rates" + _spread(result.metrics))
     axis.legend()
 
@@ -269,7 +277,7 @@ def _spread(metrics) -> str:
 
 def _plot_weight_change(axis, result, color):
     tau = result.units["tau_before"]
-    if np.ptp(tau) == 0:  # the points of a homogeneous network would fall on one line
+    if tau.size > 1 and np.ptp(tau) == 0:  # or the points of equal units hide one another
         tau = tau * np.linspace(0.97, 1.03, tau.size)
     axis.scatter(tau, result.units["weight_change"], s=14, color=color, alpha=0.8, lw=0)
     axis.set_xlim(0, max(2.0, 1.05 * tau.max()))
@@ -292,5 +300,6 @@ def _plot_rates(figure, axis, task, trials, traj, result, k):
         axis.axvline(edge * task.dt, color="black", lw=0.8, ls=":")
     axis.set_xlabel("time (s)")
     axis.set_ylabel("unit, fast (top) to slow")
+    _whole_numbers(axis)
     axis.set_title(f"Trial {k + 1}: rates; dotted: stimulus on, off, response")
     figure.colorbar(image, ax=axis, label="rate", pad=0.01)
