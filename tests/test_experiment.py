@@ -577,7 +577,8 @@ def test_names_of_runs_suit_file_systems(dist):
 def test_no_old_number_is_taken_for_a_new_one(stored, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(stored, folder)
-    (folder / "figure.png").write_bytes(b"old")
+    for name in ("figure.png", "measures.png"):
+        (folder / name).write_bytes(b"old")
     (folder / "checkpoint.npz").write_bytes(b"old")
     (folder / "notes.txt").write_text("the user's own")
     store.begin(folder, TINY.but(seed=1))  # and here it is killed

@@ -51,7 +51,7 @@ CHECKPOINT = "tau_rnn checkpoint"
 #: What a run may leave beside config.json and metrics.json.
 FILES = (
     "checkpoint.npz", "history.csv", "initial.npz", "final.npz", "units.npz", "error.json",
-    "figure.png", "last_good.npz",
+    "figure.png", "measures.png", "last_good.npz",
 )  # fmt: skip
 
 
