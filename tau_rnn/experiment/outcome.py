@@ -14,13 +14,20 @@ from tau_rnn.experiment.running import (
     make_held_out,
     streams,
 )
-from tau_rnn.measures import TrainingMeasures, measure_run, spontaneous_rates, summarise
+from tau_rnn.measures import (
+    PARTS,
+    TrainingMeasures,
+    compare_effective,
+    measure_run,
+    spontaneous_rates,
+    summarise,
+)
 from tau_rnn.model import Array, Params
 
 SHUFFLES = 3  # permutations of tau over which the accuracy with shuffled tau is averaged
 ACTIVITY_TRIALS, ACTIVITY_SECONDS = 40, 20.0
 BASIC_MEASURES = ("weights", "alignment")  # what costs little, for every run of a sweep
-FULL_MEASURES = (*BASIC_MEASURES, "rank", "lesions", "decoding", "fixed_points")
+FULL_MEASURES = PARTS
 LONGEST_TIMESCALE = ACTIVITY_SECONDS / 3  # s; a longer one cannot be told from trials this long
 
 
@@ -125,18 +132,31 @@ def finish(config: RunConfig, state: RunState, parts=BASIC_MEASURES) -> RunResul
             f"tau_eff_too_long_{when}": int(too_long.sum()),
             f"tau_eff_unfitted_{when}": int((~fitted).sum()),
         }
-    measures = measures_of(config, initial, final, parts)
+    measures = measures_of(config, initial, final, units, parts)
     metrics |= summarise(measures)
     metrics |= {"steps": training.step, "seconds": seconds}
     return RunResult(config, metrics, list(history), initial, final, units, measures)
 
 
-def measures_of(config: RunConfig, initial: Params, final: Params, parts) -> TrainingMeasures:
-    """What training changed: `tau_rnn.measures.measure_run` with the run's own random stream."""
-    return measure_run(
+def measures_of(config: RunConfig, initial: Params, final: Params, units, parts):
+    """What training changed: `tau_rnn.measures.measure_run` with the run's own random stream.
+
+    Its "effective" part is of the timescales in ``units``, see `unit_table`.
+    """
+    parts = (parts,) if isinstance(parts, str) else tuple(parts)
+    measures = measure_run(
         initial, final, config.make_task(), rng=streams(config.seed)["measures"],
-        phi=config.phi, method=config.method, parts=parts,
+        phi=config.phi, method=config.method, parts=[part for part in parts if part != "effective"],
     )  # fmt: skip
+    if "effective" not in parts:
+        return measures
+    intrinsic, tau_eff, flags = (
+        [units[f"{name}_{when}"] for when in ("before", "after")]
+        for name in ("tau", "tau_eff", "tau_eff_flag")
+    )
+    taus = [measurable(tau, flag)[0] for tau, flag in zip(tau_eff, flags)]
+    seed = streams(config.seed)["analysis"].integers(2**63)
+    return measures._replace(effective=compare_effective(intrinsic, taus, flags, seed))
 
 
 def shuffled_accuracy(config: RunConfig, params: Params) -> float:

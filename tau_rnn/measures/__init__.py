@@ -31,6 +31,7 @@ from tau_rnn.measures.training_measures import (
     Decoding,
     EffectiveTau,
     TrainingMeasures,
+    compare_effective,
     measure_run,
 )
 from tau_rnn.measures.weights import (
@@ -68,6 +69,7 @@ __all__ = [
     "accuracy_by_rank",
     "accuracy_on",
     "aligned",
+    "compare_effective",
     "decode",
     "decode_by_tau",
     "effective_tau",

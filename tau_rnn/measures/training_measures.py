@@ -124,6 +124,31 @@ class TrainingMeasures(NamedTuple):
     fixed_points_after: FixedPoints | None = None
 
 
+def compare_effective(intrinsic, effective, flags, seed) -> EffectiveTau:
+    """Effective against intrinsic time constants, before and after training.
+
+    Parameters
+    ----------
+    intrinsic, effective : pairs (before, after) of (N,) time constants in seconds, see `tau_spread`
+    flags : pair of (N,) what `fit_timescales` said
+    seed : of the bootstraps, which all draw the same units
+
+    Returns
+    -------
+    EffectiveTau
+    """
+    before, after = effective
+    return EffectiveTau(
+        before,
+        after,
+        flag_before=flags[0],
+        flag_after=flags[1],
+        spread_before=tau_spread(intrinsic[0], before, np.random.default_rng(seed)),
+        spread_after=tau_spread(intrinsic[1], after, np.random.default_rng(seed)),
+        change=spread_change(before, after, np.random.default_rng(seed)),
+    )
+
+
 def measure_run(
     initial,
     final,
@@ -283,18 +308,10 @@ def _effective(initial, final, task, rng, run) -> EffectiveTau:
     ]
     flags = [np.asarray(fit.flag, str) for fit in fits]
     too_long = [np.char.find(flag, "exceeds_trial") >= 0 for flag in flags]
-    before, after = (
+    taus = [
         np.where(long, LONGEST, np.minimum(fit.tau, LONGEST)) for fit, long in zip(fits, too_long)
-    )
-    return EffectiveTau(
-        before,
-        after,
-        flag_before=flags[0],
-        flag_after=flags[1],
-        spread_before=tau_spread(initial.tau, before, np.random.default_rng(seeds[1])),
-        spread_after=tau_spread(final.tau, after, np.random.default_rng(seeds[1])),
-        change=spread_change(before, after, np.random.default_rng(seeds[1])),
-    )
+    ]
+    return compare_effective((initial.tau, final.tau), taus, flags, seeds[1])
 
 
 def _delay_points(params, task, trials, run) -> FixedPoints:
