@@ -83,7 +83,10 @@ def fit_timescales(
         Whether lag 0 takes part. "auto": not where white observation noise (a nugget) shows.
     ci : {"bootstrap", None}
         95 % percentile interval over `n_boot` resamplings of trials, at the window, centring and
-        model found. Needs 5 trials more than conditions; NaN otherwise.
+        model found. Needs 5 trials more than conditions; NaN otherwise. In simulations of 100
+        trials it held the truth in 94 to 96 % of cases. With fewer it misses slow units, nearly
+        always from below: at tau = T/5 it held in 92, 89 and 86 % of cases with 40, 20 and 12
+        trials, and in 94, 94 and 92 % at T/25 (1000 units each).
     n_boot : int
         Bootstrap samples.
     seed : int or numpy.random.Generator
