@@ -165,14 +165,18 @@ def public(module):
             made_up = (thing.__doc__ or "").startswith(f"{name}(")
             yield name, "" if made_up else thing.__doc__
             for method, function in vars(thing).items():
-                inner = getattr(function, "fget", getattr(function, "__func__", function))
-                if not method.startswith("_") and inspect.isfunction(inner):
+                if not method.startswith("_") and inspect.isfunction(inner(function)):
                     yield f"{name}.{method}", method_doc(thing, method)
+
+
+def inner(method):
+    """The function within a property or classmethod, which have a docstring of their own."""
+    return getattr(method, "fget", getattr(method, "__func__", method))
 
 
 def method_doc(cls, name) -> str:
     """What is written of a method: by it, by one that it overrides, or of it in a base's head."""
-    docs = [getattr(vars(base).get(name), "__doc__", None) for base in cls.__mro__]
+    docs = [inner(vars(base)[name]).__doc__ for base in cls.__mro__ if name in vars(base)]
     heads = [
         base.__doc__ or ""
         for base in cls.__mro__[1:]
