@@ -185,6 +185,10 @@ def test_length_of_a_chapter(chapter):
     assert low <= words <= high, f"{chapter.name} has {words} words"
 
 
+def test_glossary_is_in_order_and_leads_to_chapters():
+    assert not lint.glossary_complaints(TUTORIALS / "glossary.md")
+
+
 def test_every_cited_equation_exists():
     tags = lint.tags()
     places = sorted(ROOT.glob("*.md"))
@@ -254,6 +258,13 @@ def test_no_notebook_is_committed():
             "| a | [c](code.py) |\n|---|---|\n| `z` | `y = 3` |",
             "| a | [c](code.py) |\n|---|---|\n| `z` | `y = 4` |",
         ),
+        (
+            "glossary",
+            "**A.** x [c](01_a.md)\n\n**B**, $b$. y [c](01_a.md)",
+            "**B.** x [c](01_a.md)\n\n**A**, $b$. y [c](01_a.md)",
+        ),
+        ("glossary", "**A.** x [c](01_a.md)", "**A.** x"),
+        ("glossary", "**A.** x [c](01_a.md)", "A: x [c](01_a.md)"),
         (
             "quote",
             "| [c](new.md) |\n|---|\n| `y = 7` |\n\n```python\ny = 7\n```",

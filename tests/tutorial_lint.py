@@ -342,6 +342,20 @@ def form_complaints(path: Path) -> list[str]:
     return complaints
 
 
+def glossary_complaints(path: Path) -> list[str]:
+    """Entries out of order, twice, or without the chapter that explains them."""
+    complaints, before = [], ""
+    entries = re.split(r"(?:\A|(?<=\n\n))\*\*(.+?)\*\*", path.read_text(encoding="utf-8"))
+    for name, body in zip(entries[1::2], entries[2::2]):
+        word = name.rstrip(".").lower()
+        if word <= before:
+            complaints.append(f"{path.name}: {word!r} stands after {before!r}")
+        if not re.search(r"\]\(\d\d_\w+\.md", body):
+            complaints.append(f"{path.name}: {word!r} does not link to a chapter")
+        before = word
+    return complaints or ([] if before else [f"{path.name}: no entries"])
+
+
 # Equations
 
 
