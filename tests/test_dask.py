@@ -1,14 +1,16 @@
 """Sweeps on a Dask cluster: real worker processes, one of them killed."""
 
+import contextlib
 import gc
 import os
 import signal
 import socket
+import threading
 
 import numpy as np
 import pytest
 
-from tau_rnn.experiment import RunConfig
+from tau_rnn.experiment import RunConfig, executors
 from tau_rnn.experiment.command import run_sweep
 from tau_rnn.experiment.executors import dask_engine
 from tau_rnn.experiment.sweeping import sweep
@@ -94,6 +96,33 @@ def test_an_address_that_is_none(address, tmp_path):
     with pytest.raises(ValueError) as error:
         sweep([BASE], dask_engine(address), store=tmp_path)
     assert repr(address) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(100), None])
+def test_what_answers_is_no_scheduler(says, tmp_path, monkeypatch):
+    """A server that is silent, that speaks another language, and one that hangs up."""
+    monkeypatch.setattr(executors, "CONNECT_SECONDS", 1.0)
+    open_ones = []
+
+    def serve():
+        with contextlib.suppress(OSError):  # closed at the end of the test
+            while True:
+                there, _ = server.accept()
+                if says is None:
+                    there.close()
+                    continue
+                there.sendall(says)
+                open_ones.append(there)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ValueError) as error:
+            sweep([BASE], dask_engine(address), store=tmp_path)
+    for there in open_ones:
+        there.close()
+    assert address in str(error.value) and "\n" not in str(error.value)
+    assert "no Dask scheduler" in str(error.value) or says is None  # the words are Dask's then
 
 
 @pytest.mark.parametrize("address", ["nonsense", "tcp://127.0.0.1:1"])

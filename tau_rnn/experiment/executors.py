@@ -157,17 +157,50 @@ def _dask(address: str) -> Iterator[Executor]:
     log = logging.getLogger("distributed")
     level = log.level
     log.setLevel(logging.CRITICAL)
-    why = ""
+    client, why = None, _no_scheduler(address)
     try:
-        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        if not why:
+            client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         why = " ".join(str(error).split()) or type(error).__name__
     finally:
         log.setLevel(level)
-    if why:
+    if client is None:
         # The client that did not connect goes now. Left to a later garbage collection, it may be
         # finalised while another client starts, and wait for ever for the lock that one holds.
         gc.collect()
         raise ValueError(f"scheduler: cannot reach {address!r} ({why})")
     with client:
         yield client.get_executor()
+
+
+def _no_scheduler(address: str) -> str:
+    """Why no Dask scheduler answers at an address, or "" if one does.
+
+    A `Client` does not survive a server of another kind: it waits for ever for one that says
+    nothing, and takes the answer of one that does for the size of a message.
+    """
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    from distributed.core import connect
+    from distributed.security import Security
+
+    async def shake_hands():
+        security = Security().get_connection_args("client")
+        comm = await connect(address, timeout=CONNECT_SECONDS, **security)
+        await comm.close()
+
+    def ask():
+        asyncio.run(asyncio.wait_for(shake_hands(), CONNECT_SECONDS))
+
+    try:
+        with ThreadPoolExecutor(1) as thread:  # this one may have an event loop that runs
+            thread.submit(ask).result()
+    except (asyncio.TimeoutError, TimeoutError):
+        return f"no Dask scheduler answered within {CONNECT_SECONDS:g} s"
+    except MemoryError:
+        return "what answers is no Dask scheduler"
+    except Exception as error:  # whatever the other side's bytes did to Dask
+        return " ".join(str(error).split()) or type(error).__name__
+    return ""
