@@ -17,7 +17,6 @@ import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
@@ -155,7 +154,12 @@ def check_backward(
     if not (np.isfinite(rtol) and rtol > 0):
         raise ValueError(f"rtol: must be a positive number, got {rtol}")
     phi_name = nonlinearity(phi).name
-    rng = np.random.default_rng(0 if rng is None else rng)
+    try:
+        rng = np.random.default_rng(0 if rng is None else rng)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"rng: must be a numpy.random.Generator or a seed >= 0, got {rng!r}"
+        ) from None
 
     def draw(**sizes) -> Network:
         return draw_network(rng, **sizes, phi=phi, method=method)
@@ -295,12 +299,13 @@ def _load(path: Path, name: str) -> Callable:
     """The function of that name in a Python file, or a ValueError that says why there is none."""
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")
-    loader = SourceFileLoader("tau_rnn_reader", str(path))
-    module = ModuleType(loader.name)
-    sys.modules[loader.name] = module  # where dataclasses look a module up
+    module = ModuleType("tau_rnn_reader")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # where dataclasses look a module up
     sys.path.insert(0, str(path.resolve().parent))  # it may import what lies beside it
     try:
-        loader.exec_module(module)
+        # Compiled anew: the cache of imports would take an edit within a second for none.
+        exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), module.__dict__)
     except (Exception, SystemExit) as error:  # a sys.exit(0) must not pass for "right"
         last = traceback.format_exception_only(error)[-1].strip()
         raise ValueError(f"{path}: cannot be imported: {last}") from error

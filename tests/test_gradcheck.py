@@ -1,5 +1,6 @@
 """The checks can fail: every mistake of the catalogue is caught three ways, and named."""
 
+import os
 import re
 import subprocess
 import sys
@@ -372,6 +373,7 @@ def test_first_nonfinite():
     [
         ({"phi": "tahn"}, "did you mean 'tanh'"),
         ({"method": "eulr"}, "did you mean 'euler'"),
+        ({"rng": "a"}, "rng: must be a numpy.random.Generator or a seed >= 0, got 'a'"),
         ({"rtol": 0}, "rtol: must be a positive number, got 0"),
         ({"rtol": np.nan}, "rtol: must be a positive number"),
     ],
@@ -469,6 +471,23 @@ def test_command_line_as_a_process(tmp_path):
     assert done.stderr == ""
 
 
+def test_command_line_reads_the_file_as_it_is_now(tmp_path, capsys, monkeypatch):
+    # Bytecode is cached by size and by second: an edit of one sign would pass for no edit.
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = tmp_path / "my_bptt.py"
+    for sign, status in (("+", 0), ("-", 1)):
+        file.write_text(RIGHT.replace("db += dc", f"db {sign}= dc"))
+        os.utime(file, (1e9, 1e9))
+        assert main([str(file)]) == status
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_command_line_gives_the_file_its_name(tmp_path, capsys):
+    file = tmp_path / "my_bptt.py"
+    file.write_text("from pathlib import Path\nassert Path(__file__).exists()\n" + RIGHT)
+    assert main([str(file)]) == 0
+
+
 @pytest.mark.parametrize(
     ("source", "options", "says"),
     [
@@ -480,6 +499,7 @@ def test_command_line_as_a_process(tmp_path):
         (RIGHT, ["--function", "back"], "defines no function 'back'"),
         (RIGHT, ["--phi", "tahn"], "did you mean 'tanh'"),
         (RIGHT, ["--rtol", "-1"], "rtol: must be a positive number"),
+        (RIGHT, ["--seed", "-1"], "rng: must be a numpy.random.Generator or a seed >= 0, got -1"),
     ],
 )
 def test_command_line_on_unusable_input(source, options, says, tmp_path, capsys):
