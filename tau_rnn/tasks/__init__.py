@@ -51,7 +51,7 @@ def make_task(name: str, **options) -> DelayedReport:
     >>> make_task("multi_timescale", dt=0.1).n_steps
     52
     """
-    if name not in TASKS:
+    if not isinstance(name, str) or name not in TASKS:
         raise ValueError(f"task: unknown task {name!r}; {nearest(name, TASKS)}")
     known = [field.name for field in fields(TASKS[name])]
     for option in options:
