@@ -15,6 +15,7 @@ from functools import cache
 
 import numpy as np
 
+from tau_rnn.checks import check_number, check_whole
 from tau_rnn.discretisation import alpha
 
 Array = np.ndarray
@@ -82,18 +83,20 @@ def private_noise(params, dt, sigma, T, B, rng, *, method="euler", out=None) -> 
     Raises
     ------
     ValueError
-        If sigma is negative or not finite, T or B is negative, or out does not fit.
+        If sigma is negative or not finite, T or B is negative, rng is no Generator, or out does
+        not fit.
     """
+    sigma = check_number("sigma", sigma)  # a Python float: a NumPy number would decide the dtype
     if not (np.isfinite(sigma) and sigma >= 0):
         raise ValueError(f"sigma: must be finite and >= 0, got {sigma}")
-    for name, n in (("T", T), ("B", B)):
-        if int(n) != n or n < 0:
-            raise ValueError(f"{name}: must be a whole number >= 0, got {n}")
+    T, B = check_whole("T", T, 0), check_whole("B", B, 0)
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng: must be a numpy.random.Generator, got {type(rng).__name__}")
     tau = np.asarray(params.tau)
     scale = sigma * np.sqrt(2 / alpha(tau, dt, method))
     dtype = scale.dtype if scale.dtype in (np.float32, np.float64) else np.dtype(np.float64)
     scale = scale.real.astype(dtype)
-    shape = (int(T), int(B), len(tau))
+    shape = (T, B, len(tau))
     noise = np.empty(shape, dtype) if out is None else out
     if noise.shape != shape or noise.dtype != dtype or not noise.flags.c_contiguous:
         raise ValueError(

@@ -337,7 +337,8 @@ def test_private_noise_is_reproducible_and_takes_a_buffer():
 
 def test_private_noise_in_single_precision():
     params = Params(*(p.astype(np.float32) for p in make_case(0).params))
-    noise = private_noise(params, 0.01, 0.3, 50, 20, np.random.default_rng(7))
+    # A sigma that is a NumPy number, from a table or a file, must not make it double.
+    noise = private_noise(params, 0.01, np.float64(0.3), 50, 20, np.random.default_rng(7))
     assert noise.dtype == np.float32
 
 
@@ -482,6 +483,11 @@ def run(u=U, dt=0.05, params=P, **options):
         ("tau: every time constant must be positive and finite", lambda: alpha([1, -1], 0.1)),
         ("sigma: must be finite and >= 0, got -1",
          lambda: private_noise(P, 0.05, -1, 1, 1, RNG)),
+        ("sigma: must be a number, got 'loud'", lambda: private_noise(P, 0.05, "loud", 1, 1, RNG)),
+        ("T: must be a whole number >= 0, got 'long'",
+         lambda: private_noise(P, 0.05, 1, "long", 1, RNG)),
+        ("rng: must be a numpy.random.Generator, got int",
+         lambda: private_noise(P, 0.05, 1, 1, 1, 0)),
         ("T: must be a whole number >= 0, got 1.5",
          lambda: private_noise(P, 0.05, 1, 1.5, 1, RNG)),
         ("B: must be a whole number >= 0, got -1", lambda: private_noise(P, 0.05, 1, 1, -1, RNG)),
