@@ -232,6 +232,9 @@ def test_no_notebook_is_committed():
         ("math", "\n$$\na\n{}- b\n$$\n", "\n$$\na\n- b\n$$\n"),
         ("math", "\n$$\n\\mathrm{f}\n$$\n", "\n$$\n\\operatorname{f}\n$$\n"),
         ("math", "\n$$\nx_{ij}\n$$\n", "\n$$\nx_{ij\n$$\n"),
+        ("math", "\n$$\na \\\\\nb\n$$\n", "\n$$\na \\\\ b\n$$\n"),
+        ("math", "its own *time*, $x$.", "its *own $x$*."),
+        ("math", "\n$$\na\n$$\n", "<details>\n\n$$\na\n$$\n\n</details>\n"),
         ("math", "\n$$\nx_{i}^{in}\n$$\n", "\n$$\nx^{in}_{i}\n$$\n"),
         (
             "math",

@@ -198,6 +198,8 @@ def math_complaints(path: Path) -> list[str]:
     in_display = set()
     for start, inside in displays(text):
         end = start + len(inside) + 1
+        if _count("<details>", lines[:start]) > _count("</details>", lines[:start]):
+            complain(start, "a display in a folded solution; write it in the line")
         in_display.update(range(start, end + 1))
         if start > 1 and lines[start - 2].strip():
             complain(start, "no empty line above $$")
@@ -233,9 +235,9 @@ def math_complaints(path: Path) -> list[str]:
                 complain(number, f"braces of ${formula}$ do not match")
             if not formula.strip() or formula != formula.strip():
                 complain(number, f"${formula}$ begins or ends with a space")
-            if before and before not in " (*|":
+            if before and before not in " (|":
                 complain(number, f"{before!r} before ${formula}$")
-            if after and after not in " .,;:!?)*|":
+            if after and after not in " .,;:!?)|":
                 complain(number, f"{after!r} after ${formula}$")
             if line.startswith("|") and r"\vert" not in formula and "|" in formula:
                 complain(number, f"| inside ${formula}$ in a table")
@@ -256,6 +258,8 @@ def _bad_math(formula: str, display: bool) -> list[str]:
     if "*" in formula:
         bad.append(r"write \ast, not *")
     rest = formula.replace("\\\\", "") if display else formula
+    if display and re.search(r"\\\\(?!\s*$)", formula):
+        bad.append(r"\\ is kept at the end of a line only")
     if re.search(r"\\[^A-Za-z\s]", rest):
         bad.append("a backslash before punctuation is eaten (\\lbrace, \\quad, \\lVert)")
     if "](" in formula:
