@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -98,6 +99,29 @@ def test_censored_ln_ratio():
     assert censored_ln_ratio(None, 200) == math.inf
     assert censored_ln_ratio(200, None) == -math.inf
     assert censored_ln_ratio(None, None) == 0
+    # A network that is there before training.
+    assert (censored_ln_ratio(0, 20), censored_ln_ratio(None, 0)) == (-math.inf, math.inf)
+    assert censored_ln_ratio(0, 0) == 0
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 20))
+def test_censored_ln_ratio_is_odd_and_knows_equal_ratios(a, b, k):
+    # To the last bit: 20 against 140 steps ties with 140 against 20 in the ranks.
+    assert censored_ln_ratio(a, b) == -censored_ln_ratio(b, a)
+    assert censored_ln_ratio(k * a, k * b) == censored_ln_ratio(a, b)
+
+
+@given(st.lists(st.tuples(*2 * [st.sampled_from([20, 40, 60, 140, 280, None])]), min_size=1,
+                max_size=9))  # fmt: skip
+def test_steps_effect_is_the_permutation_test_on_exact_ranks(pairs):
+    def rank_of(a, b):  # a whole number in the order of |ln(a / b)|, with its sign
+        if a is None or b is None or a == b:
+            return 10**9 * ((a is None) - (b is None))
+        return int(1000 * Fraction(max(a, b), min(a, b))) * (1 if a > b else -1)
+
+    assert steps_effect(*zip(*pairs)).p == pytest.approx(
+        brute_force([rank_of(*pair) for pair in pairs]), rel=1e-12
+    )
 
 
 def brute_force(d):

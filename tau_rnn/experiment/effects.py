@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.controls import label, matched_reference, reference
 from tau_rnn.experiment.outcome import RunResult
@@ -13,6 +15,8 @@ from tau_rnn.experiment.statistics import (
     Effect,
     at_matched_loss,
     ln_ratio,
+    median,
+    median_interval,
     paired_t,
     steps_effect,
 )
@@ -186,10 +190,10 @@ def levels(results: Iterable[RunResult], metrics: Sequence[str]) -> list[Level]:
         for metric in metrics:
             values = [r.metrics.get(metric) for r in runs.values()]
             if metric == "steps_to_criterion":
-                # Against one step each, the ln ratio is the ln of the steps itself.
-                effect = steps_effect(values, [1] * len(values))
-                middle, low, high = (math.exp(x) for x in effect[:3])
-                effect = Effect(middle, low, high, math.nan, len(values), never=effect.never)
+                steps = np.array([math.inf if v is None else v for v in values], float)
+                never = int(np.isinf(steps).sum())
+                effect = Effect(median(steps), *median_interval(steps), math.nan, len(steps),
+                                never=never)  # fmt: skip
             elif all(v is None for v in values):
                 continue
             else:

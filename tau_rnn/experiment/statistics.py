@@ -78,12 +78,16 @@ def ln_ratio(a: float | None, b: float | None) -> float:
 def censored_ln_ratio(a: float | None, b: float | None) -> float:
     """ln(a / b) of steps to criterion; None is a run that never got there.
 
-    It is inf or -inf where one of them did not, and 0 where neither did: which would have been the
-    first is not known, and the pair speaks for neither.
+    It is inf or -inf where one of them did not (or was there before training), and 0 where neither
+    did: which would have been the first is not known, and the pair speaks for neither. Equal ratios
+    give equal bits, and the inverse ratio the same with the other sign: they tie in the ranks.
     """
-    if a is None:
-        return 0.0 if b is None else math.inf
-    return -math.inf if b is None else math.log(a / b)
+    a, b = (math.inf if steps is None else steps for steps in (a, b))
+    if a == b:
+        return 0.0
+    if a > b:
+        return -censored_ln_ratio(b, a)
+    return math.log(a / b) if a > 0 and b < math.inf else -math.inf
 
 
 def steps_effect(steps: Sequence[float | None], reference: Sequence[float | None]) -> Effect:
@@ -96,13 +100,14 @@ def steps_effect(steps: Sequence[float | None], reference: Sequence[float | None
     d = np.array([censored_ln_ratio(a, b) for a, b in zip(steps, reference)])
     low, high = median_interval(d)
     never, never_reference = (sum(s is None for s in run) for run in (steps, reference))
-    estimate = _median(d) if d.size else math.nan
+    estimate = median(d) if d.size else math.nan
     return Effect(
         estimate, low, high, signed_rank(d), d.size, never=never, never_reference=never_reference
     )
 
 
-def _median(d: Array) -> float:
+def median(d: Array) -> float:
+    """The median of values of which some may be infinite; nan between -inf and inf."""
     s, half = np.sort(d), d.size // 2
     if d.size % 2 or s[half - 1] == s[half]:  # the mean of two infinities would be nan
         return float(s[half])
