@@ -189,8 +189,10 @@ def damage(folder, config: RunConfig) -> str | None:
         if stored.get("key") != config.key or not is_complete(folder):
             return None
         result = load_run(folder)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return None
+    except NotADirectoryError:
+        return f"{folder}: is a file, not the folder of a run"
     except StoreError as error:
         return str(error)
     if result.config != config:
@@ -225,7 +227,7 @@ def load_run(path) -> RunResult:
         raise StoreError(f"{folder}: the run is not complete (metrics.json is missing)")
     try:
         metrics = read_json(folder / "metrics.json")
-        if not isinstance(metrics, dict) or "accuracy" not in metrics:
+        if not (isinstance(metrics, dict) and "accuracy" in metrics and _are_numbers(metrics)):
             raise StoreError(f"{folder / 'metrics.json'}: not the metrics of a run")
         history = _read_history(folder / "history.csv")
         initial, final = (
@@ -301,6 +303,10 @@ def load_checkpoint(folder, config: RunConfig) -> RunState:
         raise StoreError(f"{about}{error}") from None
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise StoreError(f"{path}: not a checkpoint of tau_rnn ({error!r})") from None
+
+
+def _are_numbers(metrics: dict[str, Any]) -> bool:
+    return all(value is None or isinstance(value, (int, float)) for value in metrics.values())
 
 
 def _history_text(history: list[dict[str, Any]]) -> str:
