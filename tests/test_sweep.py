@@ -28,7 +28,7 @@ from tau_rnn.experiment.controls import (
     reference,
     sweep_configs,
 )
-from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, effects
+from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, effects, levels
 from tau_rnn.experiment.executors import Engine, dask_engine, make_engine, process_engine
 from tau_rnn.experiment.sweeping import sweep, work
 from tau_rnn.storage import StoreError
@@ -97,6 +97,7 @@ def test_force_computes_again(tmp_path):
     "name, damage",
     [
         ("metrics.json", lambda data: data[: len(data) // 2]),
+        ("metrics.json", lambda data: data.replace(b'"loss": ', b'"loss": "x", "was": ')),
         ("config.json", lambda data: data[: len(data) // 2]),
         ("config.json", lambda data: data.replace(b'"gain": 0.8', b'"gain": 0.9')),
         ("final.npz", lambda data: data[:-40]),
@@ -122,6 +123,15 @@ def test_a_damaged_entry_is_named_set_aside_and_redone(tmp_path, name, damage):
     assert done.set_aside[0].is_dir()
     assert notes[0][0] == "note" and name in notes[0][1] and done.set_aside[0].name in notes[0][1]
     assert same(load_run(done.folders[config]), good)
+
+
+def test_a_file_in_the_place_of_a_run_is_set_aside(tmp_path):
+    (config,) = some_configs(1)
+    place = stores.find(tmp_path, config)
+    place.write_text("not a folder")
+    done = sweep([config], store=tmp_path)
+    assert done.computed == 1
+    assert [p.read_text() for p in done.set_aside] == ["not a folder"]
 
 
 def test_a_folder_of_other_settings_is_left_alone(tmp_path):
@@ -528,6 +538,10 @@ def test_effects_are_paired_by_seed():
     assert rows["uniform", MATCHED, "accuracy_last5"].reference == "constant:0.61"
     assert rows["vanilla", ITSELF, "tau_eff_spread"].effect.n == 6
     # The last run, uniform at gain 1 of seed 5, was left out: its pair is missing, and says so.
+    # The median of 100 to 105 steps itself, not the mean of their logarithms.
+    (level,) = (v.effect for v in levels(results, ["steps_to_criterion"])
+                if v.condition == "vanilla")  # fmt: skip
+    assert (level.estimate, level.low, level.high, level.n) == (102.5, 100, 105, 6)
     gain = rows["uniform, gain=1", VANILLA, "accuracy_last5"].effect
     assert (gain.n, gain.missing) == (5, 1)
     steps = rows["uniform, gain=1", VANILLA, "steps_to_criterion"].effect
@@ -590,6 +604,7 @@ def test_run_sweep_writes_its_report(tmp_path, capsys):
     report = (tmp_path / "report.md").read_text()
     assert "9 of 10 runs are complete, 1 failed" in report
     assert "constant:0.61 has the mean leak rate of uniform: 1 / E[1/tau] = 1 / 1.6358" in report
+    assert "no estimate, after" in report
 
 
 def test_run_sweep_draws_and_is_silent_when_asked(tmp_path, capsys):

@@ -20,7 +20,7 @@ from tau_rnn.experiment.controls import (
     setting_parts,
 )
 from tau_rnn.experiment.effects import ITSELF, Row, effects, levels, what_is
-from tau_rnn.experiment.outcome import RunResult
+from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, RunResult
 from tau_rnn.experiment.reading import reading
 from tau_rnn.experiment.statistics import Effect
 from tau_rnn.experiment.sweeping import Sweep
@@ -44,6 +44,19 @@ CHANGED = {
     "kernel_alignment": "kernel alignment",
     "accuracy_shuffled_tau": "accuracy, tau shuffled",
 }
+#: Columns of the table of effective timescales.
+TIMESCALES = {
+    f"tau_eff_{name}_{when}": f"{heading}, {when}"
+    for name, heading in (
+        ("median", "median (s)"),
+        ("correlation", "correlation"),
+        ("too_long", "too long"),
+        ("unfitted", "no estimate"),
+    )
+    for when in ("before", "after")
+}
+#: Decimals of the columns that have not three.
+DIGITS = {"steps_to_criterion": 0} | {k: 2 for k in TIMESCALES if "too_long" in k or "unfit" in k}
 METHOD = """\
 Runs of one seed share their weights, quantiles of tau, trials and noise, and are compared in pairs.
 An effect is the mean of the paired differences with a 95 % t interval and the p value of the
@@ -57,6 +70,11 @@ interpolated between evaluations.
 LEVELS = """\
 Means over seeds with 95 % t intervals; of steps to accuracy 0.9 the median, a run that never got
 there counting as longer than all. Timescales: sd over units of ln effective timescale.
+"""
+TIMESCALE_TEXT = f"""\
+Effective timescales of the noise-driven activity without input: the median over units, the Spearman
+correlation with the intrinsic tau, and how many units of a network had one too long for the trials,
+which counts as {LONGEST_TIMESCALE:.1f} s, or none that could be estimated, which is left out:
 """
 
 
@@ -154,7 +172,7 @@ def level_table(results: Sequence[RunResult], task: str, shown=SHOWN) -> str:
         cells = [name, str(max(e.n for e in found.values()))]
         for metric in shown:
             effect = found.get(metric)
-            digits = 0 if metric == "steps_to_criterion" else 3
+            digits = DIGITS.get(metric, 3)
             text = "-" if effect is None else interval(effect, signed=False, digits=digits)
             if effect is not None and effect.never:
                 text = text.replace("inf", "never") + f"; {effect.never} never"
@@ -206,6 +224,7 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
     for task in tasks:
         parts += [f"## {task}: each condition", LEVELS, level_table(results, task)]
         parts += ["What training changed:", level_table(results, task, CHANGED)]
+        parts += [TIMESCALE_TEXT, level_table(results, task, TIMESCALES)]
     for setting, tests in judged(sweep, rows):
         if tests:
             parts += [", ".join(["## The poster's claims", *setting_parts(setting)]),
