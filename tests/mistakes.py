@@ -61,7 +61,7 @@ class Mistake(NamedTuple):
     old: str
     new: str
     wrong: tuple[str, ...]  # the fields that come out wrong
-    says: str  # what the diagnosis of each of them must contain
+    says: str  # what the diagnosis of each of them must contain: one of these, with | between
     departure: int | None = None  # where the adjoint departs, counted back from the end
     phis: tuple[str, ...] = EVERY  # where the slip matters
     methods: tuple[str, ...] = METHODS
