@@ -445,7 +445,9 @@ def test_two_exponentials_from_too_few_trials():
 @given(
     n_trials=st.one_of(st.integers(1, 14), st.integers(26, 40)),
     n=st.integers(1, 40),
-    kind=st.sampled_from(["normal", "huge", "tiny", "binary", "nan", "constant", "walk", "step"]),
+    kind=st.sampled_from(
+        ["normal", "huge", "tiny", "binary", "nan", "constant", "walk", "step", "zigzag", "mixed"]
+    ),
     model=st.sampled_from(["exp", "two_exp", "cos", "auto"]),
     center=st.sampled_from(["auto", "trial"]),
     use_lag0=st.sampled_from(["auto", True, False]),
@@ -462,6 +464,8 @@ def test_no_rates_raise_or_warn(n_trials, n, kind, model, center, use_lag0, seed
         "nan": np.where(x > 2, np.nan, x),
         "constant": np.ones_like(x),
         "walk": np.cumsum(x, axis=1),
+        "mixed": x * 10 ** rng.uniform(-300, 300, (n_trials, 1, 1)),
+        "zigzag": x[:, :1] * (-1.0) ** np.arange(n)[:, None],
         "step": np.repeat(x[:, :1], n, axis=1) * (np.arange(n)[:, None] > n // 2),
     }[kind]
     with warnings.catch_warnings():

@@ -16,6 +16,7 @@ from tau_rnn.timescales.single import ExpFit, fit_exp, influence
 Z_NUGGET, MIN_NUGGET = 3.0, 0.02  # standard errors; fraction of the variance below which it is idle
 Z_SIGNAL = 4.0  # standard errors of white noise
 Z_DIP, MIN_DIP = 5.0, 0.1  # standard errors; fraction of the amplitude
+LEAST = 1e-40  # variance that a fit without amplitude predicts; those of rates are above 1e-24
 
 
 class Rows(NamedTuple):
@@ -119,7 +120,7 @@ def compare_offsets(means, predicted, moved, dof):
     """`offsets` from the predicted variance (rows,) and each trial's influence on it (rows, M)."""
     squares = means**2
     found = np.maximum(squares.mean(axis=1), sh.TINY)
-    predicted = np.maximum(predicted, sh.TINY)
+    predicted = np.maximum(predicted, LEAST)
     by_trial = squares / found[:, None] - 1 - moved / predicted[:, None]
     ratio = found / predicted
     return ratio, np.log(ratio) / np.maximum(sh.standard_error(by_trial, dof), 1e-12)

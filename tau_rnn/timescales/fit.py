@@ -236,9 +236,11 @@ def _fit_chunk(rates, group, o):
             flag[i] = ",".join(filter(None, [flag[i], "dc_drift"]))
     kept = o.dof / n_trials if n_trials > 1 else 1.0  # of a variance, by subtracting means
     with np.errstate(over="ignore", under="ignore"):  # variances of rates near 1e+-200
-        out["amplitude"] *= size**2 / kept
-        out["acf"] *= size[:, None] ** 2
-        out["acf_fit"] *= size[:, None] ** 2
+        out["amplitude"] /= kept
+        for _ in range(2):  # not by size^2, which may be inf where a variance is 0
+            out["amplitude"] *= size
+            out["acf"] *= size[:, None]
+            out["acf_fit"] *= size[:, None]
     out["flag"] = flag.astype(str)
     return out
 
