@@ -300,6 +300,22 @@ def departure(backward: Callable, network: Network, dW_in_is_right: bool) -> Dep
     return Departure(None)
 
 
+def same_last_adjoint(backward: Callable, network: Network) -> bool:
+    """Whether dW_in and db of the last step alone tell of the same dx[T], right or wrong.
+
+    With an input of 1 both are alpha dx[T]. Where they differ, the formula of one of them is wrong,
+    whatever dx[T] is.
+    """
+    last = network._replace(
+        params=network.params._replace(x0=network.run().x[-2, 0]),
+        u=np.ones_like(network.u[-1:]),
+        noise=None if network.noise is None else network.noise[-1:],
+        dy=network.dy[-1:],
+    )
+    grads = ask(backward, last, last.exact()).grads
+    return {"W_in", "b"} <= grads.keys() and distance(grads["W_in"][:, 0], grads["b"]) < SAME
+
+
 def _read_adjoint(backward: Callable, network: Network, n: int) -> tuple[Array, Array]:
     """alpha dx[T-n] of the backward (nan if it gives none), and the right one."""
     pulse = np.zeros_like(network.u)

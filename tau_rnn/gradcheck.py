@@ -44,6 +44,7 @@ from tau_rnn.diagnosis import (
     draw_network,
     explain,
     reach,
+    same_last_adjoint,
 )
 from tau_rnn.model import METHODS, NONLINEARITIES, Array, Nonlinearity, Params, nonlinearity
 
@@ -227,6 +228,8 @@ def _diagnose(backward, draw, networks, answers, errors, wrong):
     left = Departure(None)
     if any(shared for shared, _ in found) or set(unexplained) & set(ADJOINT_FIELDS):
         left = departure(backward, long, not any(own.get("W_in") for _, own in found))
+        if left.steps == 0 and "W_in" in unexplained and not same_last_adjoint(backward, long):
+            left = Departure(None)
     if unexplained:
         k = reach(backward, long, unexplained).wrong
         where = conditions(backward, draw)

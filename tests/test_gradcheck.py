@@ -181,6 +181,21 @@ def test_an_unknown_slip_is_narrowed_down():
         assert "a symmetric W" not in report.diagnosis[name]
 
 
+def test_no_departure_is_claimed_where_the_gradients_tell_of_different_adjoints():
+    # dx[T] is right here, and each gradient that could show it has a factor of its own.
+    source = RIGHT.replace("dW_in += dc.T", "dW_in += 1.1 * dc.T").replace(
+        "db += dc", "db += 0.7 * dc"
+    )
+    report = check_backward(compiled(source))
+    assert set(report.diagnosis) == {"W_in", "b"}
+    assert report.departure is None
+    assert "adjoint is" not in str(report)
+    # Here it is wrong, and both show the same.
+    report = check_backward(compiled(RIGHT.replace("slope[t + 1] * (dy", "0.37 * (dy")))
+    assert set(report.diagnosis) == set(mistakes.ADJOINT)
+    assert report.departure == 0
+
+
 @pytest.mark.parametrize("phi", NONLINEARITIES)
 @pytest.mark.parametrize("method", METHODS)
 def test_ours_is_right(phi, method):
