@@ -13,6 +13,17 @@ distributions of the time constants tau (seconds):
   lognormal, gamma, constant:0.61, file:PATH, and parameters as in normal:mean=1,sd=0.3
   all              the four above, one after the other
 
+controls:
+  matched          homogeneous networks with the mean leak rate of each distribution
+  harmonic         tau rescaled to harmonic mean 1 s
+  lr-tau, lr-inverse-tau
+                   learning rate of row i proportional to tau_i, to 1/tau_i
+  gain             initial gain 1.0
+  recurrent, train-all, train-tau
+                   train W alone, x0 and tau as well, tau as well
+  lr-grid          a third of the learning rate, and three times
+  sgd              stochastic gradient descent with momentum
+
 examples:
   python -m tau_rnn.run --dist normal
   python -m tau_rnn.run --dist uniform --task integrate_and_remember --seed 3
@@ -150,9 +161,10 @@ def build_parser() -> Parser:
     )
     add(
         "--controls",
-        action="store_true",
-        help="add the control conditions: homogeneous networks of uniform's mean leak rate, "
-        "matched leak rates, learning rates scaled by tau, ...",
+        nargs="*",
+        metavar="NAME",
+        help="add control conditions: those named (see below), or without a name matched, "
+        "harmonic, lr-tau, gain",
     )
     add(
         "--quick",

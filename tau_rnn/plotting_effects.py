@@ -27,7 +27,7 @@ def plot_forest(rows: Sequence[Row]):
     names = list(dict.fromkeys(_forest_name(r) for r in rows))
     figure, axes = new_figure(
         len(tasks), len(FOREST), squeeze=False, sharey=True, layout="constrained",
-        figsize=(2.5 * len(FOREST) + 1.6, len(tasks) * (0.9 + 0.2 * len(names))),
+        figsize=(2.5 * len(FOREST) + 1.6, len(tasks) * max(1.9, 0.9 + 0.2 * len(names))),
     )  # fmt: skip
     for i, task in enumerate(tasks):
         for axis, (metric, title) in zip(axes[i], FOREST.items()):

@@ -41,7 +41,8 @@ def main(argv=None) -> int:
             )
             for gain in args.gain for lr in args.lr
         ]  # fmt: skip
-        if len(bases) * len(dists) * len(tasks) * seeds == 1 and not (args.controls or quick):
+        one = len(bases) * len(dists) * len(tasks) * seeds == 1
+        if one and args.controls is None and not quick:
             if args.scheduler or args.workers > 1:
                 parser.error("--workers, --scheduler: a single run has nothing to share out")
             with plain_warnings():
@@ -63,11 +64,13 @@ def several(bases, dists, tasks, seeds, args) -> int:
     """A sweep over distributions, tasks and seeds."""
     from tau_rnn.experiment.command import run_sweep, sweep_configs
 
+    # --controls alone means the usual ones.
+    controls = True if args.controls == [] else args.controls or ()
     configs = [
         config
         for base in bases
         for config in sweep_configs(
-            base, dists, range(base.seed, base.seed + seeds), tasks, controls=args.controls
+            base, dists, range(base.seed, base.seed + seeds), tasks, controls
         )
     ]
     return run_sweep(

@@ -15,6 +15,7 @@ import pytest
 
 from tau_rnn import progress, run, training
 from tau_rnn.experiment import RunConfig, load_run, run_one, store
+from tau_rnn.experiment.controls import CONTROLS
 from tau_rnn.model import Params
 from tau_rnn.storage import StoreError, read_arrays, write_arrays
 
@@ -161,7 +162,8 @@ def test_help_explains_itself_without_loading_what_it_does_not_need():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE
     )
     assert (shown.returncode, shown.stderr) == (0, "")
-    for word in ("vanilla", "normal", "uniform", "bimodal", "seconds", "--checkpoint-seconds"):
+    for word in ("vanilla", "normal", "uniform", "bimodal", "seconds", "--checkpoint-seconds",
+                 *CONTROLS):  # fmt: skip
         assert word in shown.stdout
     assert "python -m tau_rnn.run --dist normal\n" in shown.stdout
 
@@ -631,3 +633,26 @@ def test_all_may_stand_beside_other_distributions(call, tmp_path):
     with open(tmp_path / "runs" / "summary.csv", newline="") as file:
         dists = [row["dist"] for row in csv.DictReader(file)]
     assert dists == ["vanilla", "normal", "uniform", "bimodal", "constant:0.61"]
+
+
+@pytest.mark.parametrize(
+    "names, conditions",
+    [
+        ((), ["vanilla", "uniform", "constant:0.61", "uniform, match=harmonic", "uniform, lr~tau",
+              "vanilla, gain=1", "uniform, gain=1"]),
+        (("matched", "train-tau"),
+         ["vanilla", "uniform", "constant:0.61", "vanilla, train=+tau", "uniform, train=+tau"]),
+    ],
+)  # fmt: skip
+def test_controls_are_the_usual_ones_or_those_named(call, tmp_path, names, conditions):
+    done = call(*SMALL, "--steps", 2, "--dist", "uniform", "--controls", *names, "--no-figure")
+    assert done.status == 0
+    with open(tmp_path / "runs" / "summary.csv", newline="") as file:
+        assert [row["condition"] for row in csv.DictReader(file)] == conditions
+
+
+def test_an_unknown_control(call, tmp_path):
+    done = call("--dist", "all", "--controls", "matchd")
+    assert (done.status, list(tmp_path.iterdir())) == (2, [])
+    assert "unknown 'matchd'; did you mean 'matched'" in done.err
+    assert done.err.count("\n") == 1
