@@ -618,6 +618,15 @@ def test_run_sweep_draws_and_is_silent_when_asked(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_sweep_of_which_every_run_failed(tmp_path):
+    """It leaves no effects of an earlier sweep in the store as if they were its own."""
+    assert run_sweep([BASE], out=tmp_path, progress=None, figures=False) == 0
+    before = (tmp_path / "effects.csv").read_text().splitlines()
+    assert len(before) > 1
+    assert run_sweep([DIVERGES], out=tmp_path, progress=None, figures=False) == 1
+    assert (tmp_path / "effects.csv").read_text().splitlines() == before[:1]
+
+
 def test_run_sweep_of_nothing(tmp_path):
     with pytest.raises(ValueError, match="at least one run"):
         run_sweep([], out=tmp_path)

@@ -71,6 +71,10 @@ LEVELS = """\
 Means over seeds with 95 % t intervals; of steps to accuracy 0.9 the median, a run that never got
 there counting as longer than all. Timescales: sd over units of ln effective timescale.
 """
+#: Columns of effects.csv.
+EFFECT_COLUMNS = (
+    "task", "condition", "reference", "metric", "scale", *Effect._fields, "p_holm",
+)  # fmt: skip
 TIMESCALE_TEXT = f"""\
 Effective timescales of the noise-driven activity without input: the median over units, the Spearman
 correlation with the intrinsic tau, and how many units of a network had one too long for the trials,
@@ -111,10 +115,10 @@ def table_of_effects(rows: Iterable[Row], tests: Iterable[Finding]) -> list[dict
     ]
 
 
-def csv_text(rows: Sequence[dict[str, Any]]) -> str:
+def csv_text(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
     """Rows as CSV; None and nan are empty cells."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({k: "" if v is None or v != v else v for k, v in row.items()})
@@ -295,7 +299,6 @@ def write_tables(out, sweep: Sweep, results: Sequence[RunResult]) -> None:
     out = Path(out)
     rows = effects(results)
     tests = [test for _, tests in judged(sweep, rows) for test in tests]
-    write_text(out / "summary.csv", csv_text(table_of_runs(sweep, results)))
-    table = table_of_effects(rows, tests)
-    if table:
-        write_text(out / "effects.csv", csv_text(table))
+    runs = table_of_runs(sweep, results)
+    write_text(out / "summary.csv", csv_text(runs, list(runs[0])))
+    write_text(out / "effects.csv", csv_text(table_of_effects(rows, tests), EFFECT_COLUMNS))
