@@ -605,6 +605,8 @@ def test_run_sweep_writes_its_report(tmp_path, capsys):
     assert "9 of 10 runs are complete, 1 failed" in report
     assert "constant:0.61 has the mean leak rate of uniform: 1 / E[1/tau] = 1 / 1.6358" in report
     assert "no estimate, after" in report
+    for words in ("holds for another reason", "holds in part", "not\nshown", "`lr~tau`"):
+        assert words in report
 
 
 def test_run_sweep_draws_and_is_silent_when_asked(tmp_path, capsys):

@@ -67,6 +67,17 @@ estimate is the median of the paired ln ratios with the interval between two ord
 change of W at matched loss is taken at the lowest held-out loss that both runs of a pair reach,
 interpolated between evaluations.
 """
+VERDICTS = """\
+A claim *holds* where its effect against vanilla (claim 4: after against before training) is in the
+claimed direction with Holm's p < 0.05, and the 95 % interval lies on the claimed side in every
+control as well. It *holds for another reason* where the controls that take this reason away leave
+nothing to be seen, *holds in part* where two controls of the same reason disagree, and is *not
+shown* where p >= 0.05, which is no proof that there is no effect: see the interval.
+
+The controls: `constant:...` are homogeneous networks of the same mean leak rate; in
+`match=harmonic` tau is rescaled to harmonic mean 1 s, which is the mean leak rate of vanilla; in
+`lr~tau` the learning rate of each unit is proportional to its tau; `gain` is that of the initial W.
+"""
 LEVELS = """\
 Means over seeds with 95 % t intervals; of steps to accuracy 0.9 the median, a run that never got
 there counting as longer than all. Timescales: sd over units of ln effective timescale.
@@ -232,7 +243,7 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
     for setting, tests in judged(sweep, rows):
         if tests:
             parts += [", ".join(["## The poster's claims", *setting_parts(setting)]),
-                      reading(tests), "### The tests",
+                      VERDICTS, reading(tests), "### The tests",
                       f"Holm's p values are over the family of these {len(tests)} tests.",
                       verdict_table(tests)]  # fmt: skip
     for task in tasks:
