@@ -125,6 +125,13 @@ def test_a_damaged_entry_is_named_set_aside_and_redone(tmp_path, name, damage):
     assert same(load_run(done.folders[config]), good)
 
 
+@pytest.mark.parametrize("wrong", [BASE, [BASE.to_json()], [BASE, "uniform"], 3])
+def test_what_is_swept_are_configurations(tmp_path, wrong):
+    with pytest.raises(ValueError, match="configs: must be RunConfigs, got"):
+        sweep(wrong, store=tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_file_in_the_place_of_a_run_is_set_aside(tmp_path):
     (config,) = some_configs(1)
     place = stores.find(tmp_path, config)

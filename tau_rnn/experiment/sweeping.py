@@ -187,6 +187,12 @@ class _Job:
     """The state of a sweep, and what it does to the store."""
 
     def __init__(self, configs, store, progress, force):
+        if not isinstance(configs, Iterable):
+            raise ValueError(f"configs: must be RunConfigs, got {configs!r}, which is no sequence")
+        configs = tuple(configs)
+        for config in configs:
+            if not isinstance(config, RunConfig):
+                raise ValueError(f"configs: must be RunConfigs, got {config!r}")
         self.configs = tuple(dict.fromkeys(configs))
         self.store, self.progress, self.force = check_store(store), progress, force
         self.folders: dict[RunConfig, Path] = {}
