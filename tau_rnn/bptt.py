@@ -193,7 +193,7 @@ def tangent(params, traj, dparams, *, du=None) -> Array:
     Raises
     ------
     ValueError
-        If a shape does not fit, or the trajectory keeps only checkpoints.
+        If a shape does not fit, a value is not finite, or the trajectory keeps only checkpoints.
     """
     W, W_in, b, W_out, b_out, _, tau = params = check_params(params)
     v_W, v_W_in, v_b, v_W_out, v_b_out, v_x0, v_tau = dparams = Params(*map(np.asarray, dparams))
@@ -202,6 +202,7 @@ def tangent(params, traj, dparams, *, du=None) -> Array:
             raise ValueError(
                 f"dparams.{name}: must have the shape of {name}, {value.shape}, got {given.shape}"
             )
+        check_finite(f"dparams.{name}", given)
     _check_tape(params, traj)
     if traj.checkpoint_every is not None:
         raise ValueError("traj: tangent needs every state; call forward without checkpoint_every")

@@ -53,7 +53,9 @@ def check_number(name: str, value) -> float:
 
 
 def check_finite(name: str, values: np.ndarray) -> None:
-    """Raise a ValueError that names the argument if any of its values is inf or nan."""
+    """Raise a ValueError that names the argument if a value is no number, inf or nan."""
+    if values.dtype.kind not in "biufc":
+        raise ValueError(f"{name}: must hold numbers, got an array of dtype {values.dtype}")
     # The sum of squares is one fast pass; only if it is not finite is it worth looking closely.
     if not np.isfinite(np.vdot(values, values)) and not np.isfinite(values).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])

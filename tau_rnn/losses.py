@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tau_rnn.checks import check_finite
+
 
 def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
     r"""Masked, weighted mean squared error.
@@ -27,7 +29,8 @@ def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
     Raises
     ------
     ValueError
-        If a shape does not fit, or a weight is negative or not finite.
+        If a shape does not fit, a weight is negative or not finite, or a target that has a weight
+        is not finite.
     """
     y, target = np.asarray(y), np.asarray(target)
     if y.ndim != 3:
@@ -51,6 +54,8 @@ def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
     dy = (weights * error).astype(y.dtype, copy=False)
     loss = (dy * error).sum(dtype=np.result_type(y.dtype, np.float64)) / total
     dy *= 2 / total
+    if not np.isfinite(loss):  # outputs may overflow, and whoever trains looks for that
+        check_finite("target", np.where(weights > 0, target, 0))
     return (loss if np.iscomplexobj(loss) else float(loss)), dy
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_finite
+from tau_rnn.checks import check_finite, check_number, check_whole
 from tau_rnn.discretisation import METHODS, alpha
 from tau_rnn.noise import private_noise
 from tau_rnn.nonlinearities import NONLINEARITIES, Nonlinearity, nonlinearity
@@ -92,7 +92,11 @@ class Trajectory(NamedTuple):
 
 def check_params(params: Params) -> Params:
     """Return params as arrays, or raise a ValueError that names the field of a wrong shape."""
-    W, W_in, b, W_out, b_out, x0, tau = arrays = Params(*(np.asarray(p) for p in params))
+    try:
+        W, W_in, b, W_out, b_out, x0, tau = arrays = Params(*(np.asarray(p) for p in params))
+    except TypeError:
+        fields, given = ", ".join(Params._fields), type(params).__name__
+        raise ValueError(f"params: must be a Params with {fields}, got {given}") from None
     if W.ndim != 2 or W.shape[0] != W.shape[1] or W.shape[0] == 0:
         raise ValueError(f"W: must be square (N, N) with N >= 1, got shape {W.shape}")
     N = W.shape[0]
@@ -130,7 +134,7 @@ def velocity(params: Params, x, u, *, phi: str | Nonlinearity = "tanh", noise=No
     Raises
     ------
     ValueError
-        If a shape does not fit or tau is not positive.
+        If a shape does not fit, a value is not finite, or tau is not positive.
     """
     W, W_in, b, _, _, _, tau = check_params(params)
     x, u = np.asarray(x), np.asarray(u)
@@ -140,10 +144,12 @@ def velocity(params: Params, x, u, *, phi: str | Nonlinearity = "tanh", noise=No
         raise ValueError(f"u: must be (..., n_in) with n_in = {W_in.shape[1]}, got {u.shape}")
     if not (tau.real > 0).all():
         raise ValueError(f"tau: every time constant must be positive (seconds), got {tau}")
-    current = nonlinearity(phi).function(x) @ W.T + u @ W_in.T + b - x
-    if noise is not None:
-        current = current + noise
-    return current / tau
+    noise = np.zeros_like(b) if noise is None else np.asarray(noise)
+    if noise.ndim == 0 or noise.shape[-1] != len(b):
+        raise ValueError(f"noise: must be (..., N) with N = {len(b)}, got shape {noise.shape}")
+    for name, value in (("x", x), ("u", u), ("noise", noise)):
+        check_finite(name, value)
+    return (nonlinearity(phi).function(x) @ W.T + u @ W_in.T + b - x + noise) / tau
 
 
 def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -> Params:
@@ -168,21 +174,27 @@ def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -
     Raises
     ------
     ValueError
-        If a size is below 1, gain is negative or not finite, or tau does not fit.
+        If a size is below 1, gain is negative or not finite, tau does not fit, rng is no Generator,
+        or dtype is one of integers.
 
     References
     ----------
     .. [1] Sompolinsky, Crisanti & Sommers, Phys. Rev. Lett. 61, 259 (1988).
     """
-    for name, n in (("n_units", n_units), ("n_in", n_in), ("n_out", n_out)):
-        if int(n) != n or n < 1:
-            raise ValueError(f"{name}: must be a whole number >= 1, got {n}")
+    sizes = {"n_units": n_units, "n_in": n_in, "n_out": n_out}
+    n_units, n_in, n_out = (check_whole(name, n, 1) for name, n in sizes.items())
+    gain = check_number("gain", gain)
     if not (np.isfinite(gain) and gain >= 0):
         raise ValueError(f"gain: must be finite and >= 0, got {gain}")
-    tau = np.asarray(tau, dtype=float)
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng: must be a numpy.random.Generator, got {type(rng).__name__}")
+    if not np.issubdtype(dtype, np.inexact):
+        raise ValueError(f"dtype: must be a floating or complex dtype, got {dtype!r}")
+    tau = np.asarray(tau)
+    check_finite("tau", tau)
     if tau.shape not in ((), (n_units,)):
         raise ValueError(f"tau: must be a number or have shape ({n_units},), got {tau.shape}")
-    if not (np.isfinite(tau).all() and (tau > 0).all()):
+    if not (tau > 0).all():
         raise ValueError(f"tau: every time constant must be positive and finite, got {tau}")
     W = rng.standard_normal((n_units, n_units)) * (gain / np.sqrt(n_units))
     W_in = rng.standard_normal((n_units, n_in))

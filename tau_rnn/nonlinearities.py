@@ -49,6 +49,9 @@ def _tanh_slope(r, out=None):
 
 
 def _relu(x, out=None):
+    x = np.asarray(x)
+    if np.iscomplexobj(x):  # where the real part is 0, np.maximum goes by the imaginary one
+        return np.multiply(x, x.real > 0, out=out)
     return np.maximum(x, 0, out=out)
 
 
@@ -58,7 +61,10 @@ def _relu_slope(r, out=None):
 
 def _softplus(x, out=None):
     # log(1 + e^x) = max(x, 0) + log(1 + e^-|x|): no overflow at either end.
-    return np.add(np.maximum(x, 0), np.log1p(np.exp(np.where(x.real < 0, x, -x))), out=out)
+    x = np.asarray(x)
+    rest = np.log1p(np.exp(np.where(x.real < 0, x, -x)))
+    positive = np.where(x.real < 0, 0, x) if np.iscomplexobj(x) else np.maximum(x, 0)
+    return np.add(positive, rest, out=out)
 
 
 def _softplus_slope(r, out=None):

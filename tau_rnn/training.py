@@ -21,7 +21,15 @@ import numpy as np
 from tau_rnn.bptt import backward
 from tau_rnn.checks import check_number, check_whole, nearest
 from tau_rnn.losses import mse, rate_penalty
-from tau_rnn.model import Array, Params, check_params, forward, private_noise
+from tau_rnn.model import (
+    METHODS,
+    Array,
+    Params,
+    check_params,
+    forward,
+    nonlinearity,
+    private_noise,
+)
 from tau_rnn.tasks import Trials
 
 #: What is trained unless something else is asked for.
@@ -101,10 +109,12 @@ class Settings:
         for name, allowed in (
             ("optimizer", ("adam", "sgd")),
             ("lr_scale", ("none", "tau", "inverse-tau")),
+            ("method", METHODS),
         ):
             if getattr(self, name) not in allowed:
                 given = getattr(self, name)
                 raise ValueError(f"{name}: unknown {given!r}; {nearest(given, allowed)}")
+        nonlinearity(self.phi)  # raises if there is none of this name
         object.__setattr__(self, "fields", parse_fields(self.fields))
 
 

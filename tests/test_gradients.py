@@ -20,7 +20,7 @@ from tau_rnn.gradcheck import (
     relative_error,
 )
 from tau_rnn.losses import mse, rate_penalty
-from tau_rnn.model import Params, alpha, forward
+from tau_rnn.model import NONLINEARITIES, Params, alpha, forward
 
 # The whole space includes coarse Euler steps, of which `alpha` warns.
 pytestmark = pytest.mark.filterwarnings("ignore:dt = :RuntimeWarning")
@@ -50,6 +50,17 @@ def gradient(case, params=None):
 
 
 # Four independent ways to the derivative
+
+
+@pytest.mark.parametrize("phi", NONLINEARITIES)
+def test_complex_step_where_every_state_is_zero(phi):
+    # x0 = 0 is where every network begins, and where relu has its kink (phi' = 0 there).
+    case = make_case(2, N=5, phi=phi)  # v has both signs
+    case = case._replace(params=case.params._replace(x0=np.zeros(5)))
+    g = gradient(case)
+    for name in ("x0", "W", "b"):
+        v = random_direction(case.params, case.rng(), [name])
+        assert relative_error(g, v, complex_step(case.loss, case.params, v)) < 1e-10, name
 
 
 @given(cases())
@@ -369,6 +380,10 @@ DY = CASE.dy(TRAJ)
         (
             r"dparams.tau: must have the shape of tau, \(4,\)",
             lambda: tangent(CASE.params, TRAJ, CASE.params._replace(tau=np.ones(3))),
+        ),
+        (
+            "dparams.b: every value must be finite, got nan",
+            lambda: tangent(CASE.params, TRAJ, CASE.params._replace(b=np.full(4, np.nan))),
         ),
         (
             "traj: tangent needs every state",

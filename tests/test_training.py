@@ -505,6 +505,8 @@ def test_training_is_a_pure_function_of_its_state():
         ({"rate_penalty": -1}, "rate_penalty: "),
         ({"optimizer": "adma"}, "optimizer: unknown 'adma'; did you mean 'adam'"),
         ({"lr_scale": "inverse_tau"}, "lr_scale: unknown .* did you mean 'inverse-tau'"),
+        ({"phi": "tahn"}, "phi: unknown nonlinearity 'tahn'; did you mean 'tanh'"),
+        ({"method": "eular"}, "method: unknown 'eular'; did you mean 'euler'"),
         ({"fields": "Wout"}, "train: unknown parameter 'Wout'; did you mean 'W_out'"),
     ],
 )
