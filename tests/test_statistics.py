@@ -19,6 +19,7 @@ from tau_rnn.experiment.statistics import (
     holm,
     ln_ratio,
     mean_band,
+    median,
     median_interval,
     paired_t,
     signed_rank,
@@ -182,6 +183,12 @@ def test_steps_effect_by_hand():
     assert effect.estimate == 0  # ln ratios -ln 2, 0, ln 2
     assert effect.p == 1
     assert (effect.low, effect.high) == (-math.inf, math.inf)  # three pairs bound no median
+
+
+@given(SEEDS, st.integers(1, 9))
+def test_median_of_finite_values_is_that_of_numpy(seed, n):
+    d = np.random.default_rng(seed).standard_normal(n)
+    assert abs(median(d) - np.median(d)) <= 1e-15
 
 
 @pytest.mark.parametrize("n, k", [(6, 1), (8, 1), (9, 2), (10, 2), (15, 4), (20, 6)])

@@ -498,6 +498,12 @@ def test_tasks_are_frozen_and_read_back_from_plain_values():
     assert make_task("multi_timescale", coherences=[0.2, 0.4, 0.8]) == MultiTimescaleMemory()
 
 
+def test_there_may_be_a_pulse_in_every_slot():
+    task = make_task("multi_timescale", n_pulses=5, stimulus=1.0, slot=0.2)
+    trials = task.trials(8, np.random.default_rng(0))
+    assert task.n_slots == 5 and np.isfinite(trials.u).all()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_bad_calls(name):
     task = make_task(name)
