@@ -459,6 +459,21 @@ def test_the_matched_network_has_the_mean_leak_rate(dist):
     assert abs(matched.mean - exact) <= 0.005 + 1e-12  # it is rounded to 0.01 s
 
 
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        ({}, "uniform"),
+        ({"lr_scale": "tau"}, "uniform, lr~tau"),
+        ({"lr_scale": "inverse-tau"}, "uniform, lr~1/tau"),
+        ({"match": "harmonic", "gain": 1.0}, "uniform, match=harmonic, gain=1"),
+        ({"train": "+tau"}, "uniform, train=+tau"),
+        ({"train": "recurrent"}, "uniform, train=W"),
+    ],
+)
+def test_a_condition_is_named_by_what_is_not_usual(changes, expected):
+    assert label(RunConfig(dist="uniform", **changes)) == expected
+
+
 def test_the_default_conditions():
     configs = sweep_configs(BASE, POSTER, [5], ["multi_timescale"], True)
     # Four distributions; three matched, three harmonic, three lr ~ tau; the four at gain 1.
