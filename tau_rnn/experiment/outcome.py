@@ -138,7 +138,9 @@ def finish(config: RunConfig, state: RunState, parts=BASIC_MEASURES) -> RunResul
     return RunResult(config, metrics, list(history), initial, final, units, measures)
 
 
-def measures_of(config: RunConfig, initial: Params, final: Params, units, parts):
+def measures_of(
+    config: RunConfig, initial: Params, final: Params, units, parts
+) -> TrainingMeasures:
     """What training changed: `tau_rnn.measures.measure_run` with the run's own random stream.
 
     Its "effective" part is of the timescales in ``units``, see `unit_table`.

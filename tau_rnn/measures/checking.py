@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.checks import check_finite, check_number, check_whole
+from tau_rnn.checks import check_finite, check_number
 from tau_rnn.model import Params, check_params
 
 Array = np.ndarray
@@ -59,9 +59,6 @@ def fraction_of(name: str, value) -> float:
     if not 0 < value <= 1:
         raise ValueError(f"{name}: must be > 0 and <= 1, got {value:g}")
     return value
-
-
-whole = check_whole
 
 
 def ratio(a, b) -> Array:

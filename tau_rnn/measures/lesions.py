@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.measures.checking import Array, fast_to_slow, real_array, whole
+from tau_rnn.checks import check_whole
+from tau_rnn.measures.checking import Array, fast_to_slow, real_array
 from tau_rnn.model import Params, check_params, forward
 
 
@@ -141,7 +142,7 @@ def lesion_by_tau(
     fractions = real_array("fractions", fractions, ndim=1)
     if (fractions < 0).any() or (fractions > 1).any():
         raise ValueError(f"fractions: must be from 0 to 1, got {fractions}")
-    n_random = whole("n_random", n_random, 1)
+    n_random = check_whole("n_random", n_random, 1)
     n_silenced = np.rint(fractions * N).astype(int)
 
     whole_network = score(params)

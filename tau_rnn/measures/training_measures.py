@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import nearest
+from tau_rnn.checks import check_whole, nearest
 from tau_rnn.measures.alignment import kernel_alignment, representation_alignment
-from tau_rnn.measures.checking import Array, real_params_pair, whole
+from tau_rnn.measures.checking import Array, real_params_pair
 from tau_rnn.measures.decoding import DecodingByTau, aligned, decode_by_tau
 from tau_rnn.measures.dynamics import FixedPoints, fixed_points
 from tau_rnn.measures.effective_tau import (
@@ -214,8 +214,8 @@ def measure_run(
     for part in parts:
         if part not in PARTS:
             raise ValueError(f"parts: unknown part {part!r}; {nearest(part, PARTS)}")
-    n_trials, n_test = whole("n_trials", n_trials, 1), whole("n_test", n_test, 20)
-    n_times = whole("n_times", n_times, 1)
+    n_trials, n_test = check_whole("n_trials", n_trials, 1), check_whole("n_test", n_test, 20)
+    n_times = check_whole("n_times", n_times, 1)
     rng = np.random.default_rng(rng)
     names = (*PARTS, "probe", "test", "noise")
     seeds = dict(zip(names, rng.integers(2**63, size=len(names)).tolist()))
