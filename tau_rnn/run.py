@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from tau_rnn.checks import nearest
 from tau_rnn.options import POSTER, TASKS, build_parser
 
 
@@ -23,6 +24,8 @@ def main(argv=None) -> int:
     quick = args.quick
     named = [POSTER if name == "all" else (name,) for name in args.dist]
     dists = list(dict.fromkeys(dist for group in named for dist in group))
+    if args.task not in (*TASKS, "both"):
+        parser.error(f"--task: unknown task {args.task!r}; {nearest(args.task, (*TASKS, 'both'))}")
     tasks = list(TASKS) if args.task == "both" else [args.task]
     seeds = 3 if quick and args.seeds == 1 else args.seeds
     for name, value, least in (("--seeds", seeds, 1), ("--workers", args.workers, 1)):

@@ -1,7 +1,15 @@
-"""Test settings: hypothesis profiles and the marker for slow tests."""
+"""Test settings: one BLAS thread, hypothesis profiles and the marker for slow tests."""
+
+import os
 
 import hypothesis
 import pytest
+
+# "Same configuration, same bits" is a promise for one number of threads, and the processes of a
+# sweep use one. BLAS reads it when NumPy is loaded.
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
+    os.environ[name] = "1"
+os.environ["VECLIB_MAXIMUM_THREADS"] = "1"
 
 hypothesis.settings.register_profile(
     "default", derandomize=True, deadline=None, max_examples=40, print_blob=True

@@ -253,6 +253,7 @@ BAD = [
     (["--dist", "normal", "unifrom"], "did you mean 'uniform'"),
     (["--dist"], "--dist"),
     (["--task", "multi_timescales"], "did you mean 'multi_timescale'"),
+    (["--task", "bth"], "did you mean 'both'"),
     (["--phi", "tahn"], "did you mean 'tanh'"),
     (["--method", "eular"], "did you mean 'euler'"),
     (["--train", "Wout"], "did you mean 'W_out'"),
