@@ -1,11 +1,11 @@
-"""Peak memory of a gradient, in bytes per element of (T, B, N), and a long sequence within 1 GiB.
+"""Peak memory of a gradient, in bytes per element of (T, B, N); what checkpoints cost and spare.
 
     python benchmarks/memory.py [--quick]
 
 Each case runs in a fresh process. It makes its parameters and trials, notes the peak of its
 resident memory, computes one gradient, and notes the peak again. x and r alone are 8 bytes per
 element in float32. The long sequence has T = 20,000, N = 256 and B = 32: its trajectory would be
-1.2 GiB.
+1.2 GiB. Last, the time of a gradient with ``checkpoint_every=k`` against one that keeps all states.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import importlib.util
 import resource
 import subprocess
 import sys
+import time
 
 import common  # before numpy: it sets the number of threads
 import numpy as np
 
 SIZES = {"small": (100, 64, 1000), "large": (256, 64, 1000), "long": (256, 32, 20_000)}
+STRETCHES = (16, 32, 64, 125, 250)
 GIB = 2**30
 
 
@@ -72,6 +74,30 @@ def measure(name, size, dtype="float32", checkpoint_every=0):
     return before, after, (after - before) / np.prod(SIZES[size])
 
 
+def gradient_again(params, u, target, mask, checkpoint_every):
+    """A call that computes a gradient, in the buffers of the call before."""
+    from tau_rnn.bptt import backward
+    from tau_rnn.losses import mse
+    from tau_rnn.model import forward
+
+    traj = grads = None
+
+    def call():
+        nonlocal traj, grads
+        traj = forward(params, u, common.DT, checkpoint_every=checkpoint_every, out=traj)
+        grads = backward(params, traj, mse(traj.y, target, mask)[1], out=grads)
+
+    return call
+
+
+def checkpoint_times(size):
+    """More time with a checkpoint every k steps, in percent: a row of the table."""
+    problem = common.problem(*SIZES[size], np.float32)
+    calls = {k: gradient_again(*problem, k) for k in (None, *STRETCHES)}
+    times = common.interleaved(calls, 9, 60, time.process_time)
+    return [f"{100 * (common.ratio(times, k, None) - 1):+.1f} %" for k in STRETCHES]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="without the long sequence")
@@ -93,6 +119,8 @@ def main():
             verdict = "met" if after < GIB else "MISSED"
             print(f"{label}: peak of the whole process {after / GIB:.2f} GiB, bar 1: {verdict}")
     print(common.table(["", "N, B, T", "dtype", "MB", "bytes per element"], rows))
+    rows = [[str(SIZES[s])[1:-1], *checkpoint_times(s)] for s in ("small", "large")]
+    print("\n" + common.table(["N, B, T", *(f"k = {k}" for k in STRETCHES)], rows))
     print(f"\n{common.machine()}")
 
 

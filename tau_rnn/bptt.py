@@ -111,8 +111,7 @@ def backward(params, traj, dy, *, dr=None, out=None) -> Params:
     dW, dW_in, db, dW_out, db_out, dx0, dtau = grads
 
     # The sums over time are taken chunk by chunk, each as one product over all its rows.
-    C = traj.checkpoint_every or max(1, CHUNK_ROWS // B)
-    C = min(C, T)
+    C = min(max(1, CHUNK_ROWS // B), traj.checkpoint_every or T)
     inputs = with_ones(u, dtype)
     raw, raw_in_b = np.zeros((N, N), dtype), np.zeros((N, n_in + 1), dtype)
     raw_x = np.zeros(N, dtype)  # sum_t dx[t+1] (noise[t] - x[t])
@@ -123,10 +122,8 @@ def backward(params, traj, dy, *, dr=None, out=None) -> Params:
     dx[0] = 0  # nothing comes after the end
     current = np.empty((B, N), dtype)
     dxs, slopes = list(dx), list(slope)  # views of the time slices, made once
-    for start in reversed(range(0, T, C)):
-        stop = min(start + C, T)
+    for start, stop, x, r in _chunks_backwards(params, a, traj, C):
         n = stop - start
-        x, r = _states(params, a, traj, start, stop)
         phi.derivative(r[1:], out=slope[:n])
         dxs[n][...] = dxs[0]  # dx[stop + 1]
         # np.dot, since np.matmul is five times slower where there is only one output.
@@ -232,16 +229,28 @@ def _rows(a: Array) -> Array:
     return a.reshape(-1, a.shape[-1])
 
 
-def _states(params: Params, a: Array, traj: Trajectory, start: int, stop: int):
-    """x[start:stop] and r[start:stop+1], simulated once more where only checkpoints were kept."""
-    if traj.checkpoint_every is None:
-        return traj.x[start:stop], traj.r[start : stop + 1]
-    k = start // traj.checkpoint_every
-    x, r = np.empty((2, stop - start + 1, *traj.x.shape[1:]), traj.x.dtype)
-    x[0], r[0] = traj.x[k], traj.r[k]
-    noise = None if traj.noise is None else traj.noise[start:stop]
-    integrate(params, a, nonlinearity(traj.phi).function, traj.u[start:stop], noise, x, r)
-    return x[:-1], r
+def _chunks_backwards(params: Params, a: Array, traj: Trajectory, steps: int):
+    """(start, stop, x[start:stop], r[start:stop+1]) of each chunk of a run, the last one first.
+
+    Where only every k-th state was kept, each stretch of k steps is simulated once more, and its
+    chunks follow. A run that kept everything is one stretch.
+    """
+    T, every = len(traj.u), traj.checkpoint_every
+    k = every or T
+    x, r = traj.x, traj.r
+    if every:
+        x, r = np.empty((2, k + 1, *traj.x.shape[1:]), traj.x.dtype)
+    for first in reversed(range(0, T, k)):
+        last = min(first + k, T)
+        n = last - first
+        if every:
+            x[0], r[0] = traj.x[first // k], traj.r[first // k]
+            noise = None if traj.noise is None else traj.noise[first:last]
+            phi_of = nonlinearity(traj.phi).function
+            integrate(params, a, phi_of, traj.u[first:last], noise, x[: n + 1], r[: n + 1])
+        for start in reversed(range(0, n, steps)):
+            stop = min(start + steps, n)
+            yield first + start, first + stop, x[start:stop], r[start : stop + 1]
 
 
 def _check_tape(params: Params, traj: Trajectory) -> None:

@@ -242,14 +242,14 @@ def forward(
     u, noise = _check_drive(params, u, noise)
     T, B = u.shape[:2]
     a = alpha(tau, dt, method)
-    k = _check_checkpoint(checkpoint_every, T)
+    whole = checkpoint_every is None
+    k = T if whole else min(check_whole("checkpoint_every", checkpoint_every, 1), T)
     dtype = np.result_type(*params, u, np.float32, *([] if noise is None else [noise]))
-    stored = T + 1 if checkpoint_every is None else -(-T // k)
+    stored = T + 1 if whole else -(-T // k)
     shapes = (stored, B, N), (stored, B, N), (T, B, n_out)
     x, r, y = _buffers("out", None if out is None else out[:3], "xry", shapes, dtype)
 
     # A run that keeps everything is one stretch of T steps, written straight into x and r.
-    whole = checkpoint_every is None
     xs, rs = (x, r) if whole else np.empty((2, k + 1, B, N), dtype)
     xs[0] = x0
     phi_of(xs[0], out=rs[0])
@@ -264,7 +264,7 @@ def forward(
         rows += b_out
         if not whole:
             xs[0], rs[0] = xs[n], rs[n]
-    return Trajectory(x, r, y, u, dt, phi, method, noise, checkpoint_every)
+    return Trajectory(x, r, y, u, dt, phi, method, noise, None if whole else k)
 
 
 def integrate(params, a, phi_of, u, noise, x, r) -> None:
@@ -314,17 +314,6 @@ def _check_drive(params: Params, u, noise) -> tuple[Array, Array | None]:
             )
         check_finite("noise", noise)
     return u, noise
-
-
-def _check_checkpoint(checkpoint_every, T: int) -> int:
-    if checkpoint_every is None:
-        return T
-    if int(checkpoint_every) != checkpoint_every or checkpoint_every < 1:
-        raise ValueError(
-            f"checkpoint_every: must be a whole number of steps >= 1 or None, "
-            f"got {checkpoint_every}"
-        )
-    return int(checkpoint_every)
 
 
 def _buffers(argument: str, out, names, shapes, dtype) -> list[Array]:

@@ -464,9 +464,9 @@ def run(u=U, dt=0.05, params=P, **options):
         ("phi: unknown nonlinearity 'tahn'; did you mean 'tanh'", lambda: run(phi="tahn")),
         ("phi: unknown nonlinearity None", lambda: run(phi=None)),
         ("method: unknown method 'eular'; did you mean 'euler'", lambda: run(method="eular")),
-        ("checkpoint_every: must be a whole number of steps >= 1 or None, got 0",
-         lambda: run(checkpoint_every=0)),
-        ("checkpoint_every: .* got 1.5", lambda: run(checkpoint_every=1.5)),
+        ("checkpoint_every: must be a whole number >= 1, got 0", lambda: run(checkpoint_every=0)),
+        *[(f"checkpoint_every: must be .* got {k!r}", lambda k=k: run(checkpoint_every=k))
+          for k in (1.5, np.nan, np.inf, True, "ten")],
         (r"out: x must be a contiguous float64 array of shape \(7, 3, 4\)",
          lambda: run(out=run(U[:-1]))),
         ("out: x must be .* float64 .* got float32",

@@ -116,8 +116,13 @@ def test_the_size_of_a_chunk_does_not_matter(case, rows):
         close(gradient(case, traj), expected)
 
 
-@given(case=cases(max_steps=12), every=st.integers(1, 15), rows=st.booleans())
-def test_checkpoints_give_the_same_outputs_and_gradient(case, every, rows):
+@given(
+    case=cases(max_steps=12),
+    every=st.integers(1, 15),
+    rates=st.booleans(),
+    rows=st.sampled_from([bptt.CHUNK_ROWS, 1, 5]),
+)
+def test_checkpoints_give_the_same_outputs_and_gradient(case, every, rates, rows):
     whole = case.run()
     kept = forward(case.params, case.u, case.dt, **case.options, checkpoint_every=every)
     T = len(case.u)
@@ -125,8 +130,18 @@ def test_checkpoints_give_the_same_outputs_and_gradient(case, every, rows):
     # One stretch or many, a state is the same sum; BLAS may round it differently.
     np.testing.assert_allclose(kept.x, whole.x[:-1:every], rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(kept.y, whole.y, rtol=1e-12, atol=1e-12)
-    dr = case.rng().standard_normal(whole.r.shape) if rows else None
-    close(gradient(case, kept, dr=dr), gradient(case, whole, dr=dr))
+    dr = case.rng().standard_normal(whole.r.shape) if rates else None
+    expected = gradient(case, whole, dr=dr)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bptt, "CHUNK_ROWS", rows)  # a stretch of several chunks, or of one
+        close(gradient(case, kept, dr=dr), expected)
+
+
+def test_a_stretch_longer_than_the_run_takes_no_more_memory_than_the_run():
+    case = make_case(3, T=9)
+    kept = forward(case.params, case.u, case.dt, **case.options, checkpoint_every=10**15)
+    assert len(kept.x) == 1
+    close(gradient(case, kept), gradient(case, case.run()))
 
 
 @pytest.mark.parametrize("mixed", ["params", "u", "noise", "dy"])
