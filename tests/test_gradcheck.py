@@ -486,6 +486,18 @@ def test_command_line_as_a_process(tmp_path):
     assert done.stderr == ""
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes that end early are a matter of POSIX")
+def test_command_line_into_a_pipe_that_is_closed(tmp_path):
+    file = tmp_path / "my_bptt.py"
+    file.write_text(RIGHT.replace("db += dc", "db -= dc"))
+    end, pipe = os.pipe()
+    os.close(end)
+    command = [sys.executable, "-m", "tau_rnn.gradcheck", str(file)]
+    done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True)
+    os.close(pipe)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_command_line_reads_the_file_as_it_is_now(tmp_path, capsys, monkeypatch):
     # Bytecode is cached by size and by second: an edit of one sign would pass for no edit.
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
