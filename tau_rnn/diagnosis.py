@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tau_rnn.model import Array, Params, Trajectory, forward
-from tau_rnn.slips import OWN, RECIPE, SHARED, SUMS, Slip, gradient, scene
+from tau_rnn.slips import OWN, RECIPE, SHARED, SUMS, Slip, gradient, recipe_with, scene
 
 # Two computations of one gradient differ by rounding, about 1e-14; two different ones by far more.
 SAME = 1e-9
@@ -180,7 +180,7 @@ def explain(networks, answers: Sequence[Answer], wrong: Sequence[str]) -> list[E
             for shared in itertools.combinations(SHARED, size):
                 if size == 2 and set(shared[0].edits) & set(shared[1].edits):
                     continue
-                recipe = RECIPE | {k: edit for slip in shared for k, edit in slip.edits.items()}
+                recipe = recipe_with(shared)
                 own = _own_slips(recipe, asked, left, limit)
                 if not own:
                     continue
@@ -300,11 +300,21 @@ def departure(backward: Callable, network: Network, dW_in_is_right: bool) -> Dep
     return Departure(None)
 
 
-def same_last_adjoint(backward: Callable, network: Network) -> bool:
-    """Whether dW_in and db of the last step alone tell of the same dx[T], right or wrong.
+def departure_of(slips: Sequence[Slip], network: Network) -> int | None:
+    """Where the adjoint with these slips leaves the right one, counted back from the end."""
+    traj, T = network.run(), len(network.u)
+    given, right = (
+        scene(network.params, traj, network.dy, recipe_with(made)).dx for made in (slips, ())
+    )
+    differ = (n for n in range(T + 1) if not distance(given[T - n], right[T - n]) < SAME)
+    return next(differ, None)
 
-    With an input of 1 both are alpha dx[T]. Where they differ, the formula of one of them is wrong,
-    whatever dx[T] is.
+
+def last_adjoint_is_wrong(backward: Callable, network: Network) -> bool:
+    """Whether dW_in, db and dtau of the last step alone tell of the same wrong dx[T].
+
+    With an input of 1, dW_in and db are both alpha dx[T]. Where they differ, or where dtau is
+    right, which holds dx[T] without alpha, a formula is wrong, whatever dx[T] is.
     """
     last = network._replace(
         params=network.params._replace(x0=network.run().x[-2, 0]),
@@ -312,8 +322,13 @@ def same_last_adjoint(backward: Callable, network: Network) -> bool:
         noise=None if network.noise is None else network.noise[-1:],
         dy=network.dy[-1:],
     )
-    grads = ask(backward, last, last.exact()).grads
-    return {"W_in", "b"} <= grads.keys() and distance(grads["W_in"][:, 0], grads["b"]) < SAME
+    right = last.exact()
+    grads = ask(backward, last, right).grads
+    return (
+        {"W_in", "b", "tau"} <= grads.keys()
+        and distance(grads["W_in"][:, 0], grads["b"]) < SAME
+        and not distance(grads["tau"], right["tau"]) < SAME
+    )
 
 
 def _read_adjoint(backward: Callable, network: Network, n: int) -> tuple[Array, Array]:

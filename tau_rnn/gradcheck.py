@@ -41,11 +41,12 @@ from tau_rnn.diagnosis import (
     ask,
     conditions,
     departure,
+    departure_of,
     distance,
     draw_network,
     explain,
+    last_adjoint_is_wrong,
     reach,
-    same_last_adjoint,
 )
 from tau_rnn.model import METHODS, NONLINEARITIES, Array, Nonlinearity, Params, nonlinearity
 
@@ -74,7 +75,8 @@ class GradientReport:
         it is largest; inf where there is nothing to compare
     diagnosis : field -> what is wrong with it, for the wrong fields alone
     departure : where the adjoint leaves the right one, counted back from the end: it is right at
-        dx[T], ..., dx[T - departure + 1] and wrong at dx[T - departure]. None if it never does.
+        dx[T], ..., dx[T - departure + 1] and wrong at dx[T - departure]. None if it never does, or
+        if the gradients do not tell.
     networks : descriptions of the networks it was tried on
     phi, method, rtol : as given
     """
@@ -221,7 +223,8 @@ def _diagnose(backward, draw, networks, answers, errors, wrong):
     found = explain([networks[k] for k in short], [answers[k] for k in short], seen)
     for shared, own in found:
         for name, words in own.items():
-            parts = [f"in the adjoint, {slip.words}" for slip in shared]
+            # What the readout's own gradients are made of contains no adjoint.
+            parts = [f"in the adjoint, {s.words}" for s in shared if name in ADJOINT_FIELDS]
             parts += [f"in d{name} itself, {each}" for each in words]
             sentences[name] = "\n".join(parts)
 
@@ -229,8 +232,11 @@ def _diagnose(backward, draw, networks, answers, errors, wrong):
     left = Departure(None)
     if any(shared for shared, _ in found) or set(unexplained) & set(ADJOINT_FIELDS):
         left = departure(backward, long, not any(own.get("W_in") for _, own in found))
-        if left.steps == 0 and "W_in" in unexplained and not same_last_adjoint(backward, long):
+        if left.steps == 0 and "W_in" in unexplained and not last_adjoint_is_wrong(backward, long):
             left = Departure(None)
+    known = [departure_of(shared, long) for shared, _ in found if shared]
+    if known:
+        left = left._replace(steps=min((n for n in known if n is not None), default=None))
     if unexplained:
         k = reach(backward, long, unexplained).wrong
         where = conditions(backward, draw)

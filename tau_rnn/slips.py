@@ -322,8 +322,13 @@ def scene(params, traj, dy, recipe=RECIPE) -> SimpleNamespace:
     return s
 
 
+def recipe_with(slips) -> dict[str, Callable]:
+    """The recipe with these slips made."""
+    return RECIPE | {name: edit for slip in slips for name, edit in slip.edits.items()}
+
+
 def gradient(params, traj, dy, slips=()) -> dict[str, np.ndarray]:
     """dLoss/dfield for every field, right if there are no slips."""
-    recipe = RECIPE | {name: edit for slip in slips for name, edit in slip.edits.items()}
+    recipe = recipe_with(slips)
     s = scene(params, traj, dy, recipe)
     return {name: recipe[name](s).sum((0, 1)) for name in FIELDS}

@@ -169,7 +169,7 @@ MISTAKES = {
     ),
     "alpha of Euler": Mistake(
         "alpha = 1 - np.exp(-dt / tau)", "alpha = dt / tau",
-        ADJOINT, "but the method is exponential", 0, methods=("exponential",),
+        ADJOINT, "but the method is exponential", 1, methods=("exponential",),
     ),
     "dtau without the leak": Mistake("(current - x[t])", "current", ("tau",), "leak is missing"),
     "dtau without the noise": Mistake(

@@ -138,6 +138,35 @@ def test_two_mistakes_at_once_are_both_named(seed):
         assert "t+1 instead of t" in sentence
 
 
+def test_a_slip_in_the_adjoint_is_not_told_of_gradients_without_one():
+    source = MISTAKES["readout of the old rates"].source.replace("(dc @ W)", "(dc @ W.T)")
+    report = check_backward(compiled(source.replace("db_out += dy[t].sum", "db_out += dy[t].mean")))
+    assert set(report.diagnosis) == {*mistakes.ADJOINT, "W_out", "b_out"}
+    for name, sentence in report.diagnosis.items():
+        assert ("in the adjoint" in sentence) == (name in mistakes.ADJOINT), name
+
+
+@pytest.mark.parametrize(
+    ("edits", "departure"),
+    [
+        # One slip in the adjoint from dx[T-1] on, and one that has no part in it.
+        ([("(dc @ W)", "(dc @ W.T)"), ("reversed(range(T))", "reversed(range(1, T))")], 1),
+        ([("(1 - alpha) * dx + slope", "slope"), ("dtau += (dx", "dtau -= (dx")], 1),
+        ([("dy[t] @ W_out", "dy[t - 1] @ W_out"), ("dW_in += dc", "dW_in -= dc")], 0),
+        # dx[T] is right in these, dW_in and db are wrong at once: they tell nothing of the adjoint.
+        ([("dc = alpha * dx", "dc = alpha.mean() * dx")], None),
+        ([("dc = alpha * dx", "dc = alpha * dx * slope[t]")], None),
+        ([("dc = alpha * dx", "dc = alpha * dx_next")], None),
+    ],
+)
+def test_the_departure_is_that_of_the_adjoint_alone(edits, departure):
+    source = RIGHT
+    for old, new in edits:
+        assert source.count(old) == 1
+        source = source.replace(old, new)
+    assert check_backward(compiled(source)).departure == departure
+
+
 def test_alpha_missing_everywhere_is_told_apart():
     # dc = dx drops alpha in the adjoint and in three gradients, but not in those of tau and x0.
     report = check_backward(compiled(RIGHT.replace("dc = alpha * dx", "dc = dx")))
