@@ -101,7 +101,8 @@ def backward(params, traj, dy, *, dr=None, out=None) -> Params:
     u, noise, phi = traj.u, traj.noise, nonlinearity(traj.phi)
     (T, B, n_in), N, n_out = u.shape, len(b), len(b_out)
     _check_tape(params, traj)
-    dtype = np.result_type(traj.x, dy, *params)
+    dy, dr = np.asarray(dy), None if dr is None else np.asarray(dr)
+    dtype = np.result_type(traj.x, dy, *params, *([] if dr is None else [dr]))
     dy = _check_derivative("dy", dy, (T, B, n_out), dtype)
     dr = None if dr is None else _check_derivative("dr", dr, (T + 1, B, N), dtype)
     a = alpha(tau, traj.dt, traj.method)
@@ -193,7 +194,12 @@ def tangent(params, traj, dparams, *, du=None) -> Array:
         If a shape does not fit, a value is not finite, or the trajectory keeps only checkpoints.
     """
     W, W_in, b, W_out, b_out, _, tau = params = check_params(params)
-    v_W, v_W_in, v_b, v_W_out, v_b_out, v_x0, v_tau = dparams = Params(*map(np.asarray, dparams))
+    try:
+        dparams = Params(*map(np.asarray, dparams))
+    except TypeError:
+        fields, given = ", ".join(Params._fields), type(dparams).__name__
+        raise ValueError(f"dparams: must be a Params with {fields}, got {given}") from None
+    v_W, v_W_in, v_b, v_W_out, v_b_out, v_x0, v_tau = dparams
     for name, value, given in zip(Params._fields, params, dparams):
         if given.shape != value.shape:
             raise ValueError(
@@ -208,7 +214,9 @@ def tangent(params, traj, dparams, *, du=None) -> Array:
     a = alpha(tau, traj.dt, traj.method)
     v_a = alpha_slope(tau, a, traj.dt, traj.method) * v_tau
     slope = nonlinearity(traj.phi).derivative(r)
-    dtype = np.result_type(x, *dparams)
+    dtype = np.result_type(x, *dparams, *([] if du is None else [np.asarray(du)]))
+    if du is not None:
+        du = _check_derivative("du", du, u.shape, dtype)
     v_y = np.empty((T, B, len(b_out)), dtype)
     v_x = np.tile(v_x0.astype(dtype), (B, 1))
     for t in range(T):
@@ -226,7 +234,7 @@ def tangent(params, traj, dparams, *, du=None) -> Array:
 
 def _rows(a: Array) -> Array:
     """(steps, trials, columns) as (steps * trials, columns): one row for each step and trial."""
-    return a.reshape(-1, a.shape[-1])
+    return a.reshape(a.shape[0] * a.shape[1], a.shape[2])
 
 
 def _chunks_backwards(params: Params, a: Array, traj: Trajectory, steps: int):

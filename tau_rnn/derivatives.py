@@ -115,7 +115,7 @@ def random_direction(params: Params, rng: np.random.Generator, fields=None) -> P
     ----------
     params : Params, for the shapes
     rng : numpy.random.Generator
-    fields : names of the fields that move; all seven by default
+    fields : names of the fields that move, or one name; all seven by default
 
     Returns
     -------
@@ -126,6 +126,7 @@ def random_direction(params: Params, rng: np.random.Generator, fields=None) -> P
     ValueError
         If a name is not a field of Params.
     """
+    fields = (fields,) if isinstance(fields, str) else fields
     fields = Params._fields if fields is None else tuple(fields)
     unknown = set(fields) - set(Params._fields)
     if unknown:
@@ -142,7 +143,7 @@ def inner(g: Params, v: Params) -> tuple[float, float]:
 
 
 def relative_error(g: Params, v: Params, derivative: float) -> float:
-    """``abs(sum(g * v) - derivative) / sum(abs(g * v))``; 0 if both are zero, inf if one is."""
+    """``abs(sum(g * v) - derivative) / sum(abs(g * v))``; inf if they differ and every g v is 0."""
     total, scale = inner(g, v)
     difference = abs(total - derivative)
     return 0.0 if difference == 0 else difference / scale if scale > 0 else np.inf

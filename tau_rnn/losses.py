@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.checks import check_finite
+from tau_rnn.checks import check_finite, check_number
 
 
 def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
@@ -24,7 +24,8 @@ def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
     Returns
     -------
     loss : float
-    dy : (T, B, n_out) dLoss/dy, in the dtype of y. A mask of zeros gives loss 0 and dy 0.
+    dy : (T, B, n_out) dLoss/dy, in the dtype of y (float64 for whole numbers). A mask of zeros
+        gives loss 0 and dy 0.
 
     Raises
     ------
@@ -33,6 +34,7 @@ def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
         is not finite.
     """
     y, target = np.asarray(y), np.asarray(target)
+    y = y.astype(np.result_type(y, np.float32), copy=False)
     if y.ndim != 3:
         raise ValueError(f"y: must be (T, B, n_out), got shape {y.shape}")
     if target.shape != y.shape:
@@ -85,9 +87,10 @@ def rate_penalty(r, weight: float = 1.0) -> tuple[float, np.ndarray]:
     r = np.asarray(r)
     if r.ndim != 3 or len(r) < 2:
         raise ValueError(f"r: must be (T+1, B, N) with T >= 1, got shape {r.shape}")
+    weight = check_number("weight", weight)
     if not (np.isfinite(weight) and weight >= 0):
         raise ValueError(f"weight: must be finite and >= 0, got {weight}")
-    dr = r * (2 * float(weight) / r[1:].size)
+    dr = r * (2 * weight / r[1:].size)
     dr[0] = 0
     loss = 0.5 * (dr * r).sum(dtype=np.result_type(r.dtype, np.float64))
     return (loss if np.iscomplexobj(loss) else float(loss)), dr

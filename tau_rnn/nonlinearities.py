@@ -15,8 +15,9 @@ Array = np.ndarray
 class Nonlinearity(NamedTuple):
     """A rate function ``r = phi(x)`` and its derivative *as a function of r*.
 
-    Both take an ``out`` array, and both accept complex arguments, which is what the complex
-    step needs. Writing phi' in terms of r is what lets `backward` do without x.
+    Both write their result into an ``out`` array where one is given, and both accept complex
+    arguments, which is what the complex step needs. Writing phi' in terms of r is what lets
+    `backward` do without x.
     """
 
     name: str
@@ -107,10 +108,32 @@ def nonlinearity(phi: str | Nonlinearity) -> Nonlinearity:
     Raises
     ------
     ValueError
-        If the name is unknown; the message gives the nearest valid one.
+        If the name is unknown; the message gives the nearest valid one. If a function of a
+        `Nonlinearity` does not fill the ``out`` that it is given.
     """
     if isinstance(phi, Nonlinearity):
+        if phi is not NONLINEARITIES.get(phi.name):
+            _check_fills_out(phi)
         return phi
     if isinstance(phi, str) and phi in NONLINEARITIES:
         return NONLINEARITIES[phi]
     raise ValueError(f"phi: unknown nonlinearity {phi!r}; {nearest(phi, NONLINEARITIES)}")
+
+
+def _check_fills_out(phi: Nonlinearity) -> None:
+    # A function that ignored out would leave what happens to be in memory, without an error.
+    value = np.full(1, 0.5)
+    for what, function in (("function", phi.function), ("derivative", phi.derivative)):
+        if function is None:  # a phi without a derivative can be simulated
+            continue
+        out = np.full(1, np.nan)
+        try:
+            function(value, out=out)
+        except TypeError as error:
+            raise ValueError(f"phi: the {what} of {phi.name!r} must take out=: {error}") from None
+        if np.isnan(out).any():
+            raise ValueError(
+                f"phi: the {what} of {phi.name!r} must write its result into out, as in "
+                "lambda x, out=None: np.sin(x, out=out)"
+            )
+        value = out

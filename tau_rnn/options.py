@@ -11,7 +11,7 @@ distributions of the time constants tau (seconds):
   uniform          uniform on [0.1, 1.9]
   bimodal          0.5 or 1.5, in equal halves
   lognormal, gamma, constant:0.61, file:PATH, and parameters as in normal:mean=1,sd=0.3
-  all              the four above, one after the other
+  all              the first four, one after the other
 
 controls:
   matched          homogeneous networks with the mean leak rate of each distribution

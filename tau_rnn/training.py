@@ -101,11 +101,13 @@ class Settings:
 
     def __post_init__(self):
         object.__setattr__(self, "batch", check_whole("batch", self.batch, 1))
-        for name in ("lr", "eps", "clip"):
-            _check_number(name, getattr(self, name), above=0)
-        _check_number("rate_penalty", self.rate_penalty)
-        for name in ("beta1", "beta2", "momentum"):
-            _check_number(name, getattr(self, name), below=1)
+        limits = [
+            *((name, {"above": 0}) for name in ("lr", "eps", "clip")),
+            ("rate_penalty", {}),
+            *((name, {"below": 1}) for name in ("beta1", "beta2", "momentum")),
+        ]
+        for name, limit in limits:
+            object.__setattr__(self, name, _check_number(name, getattr(self, name), **limit))
         for name, allowed in (
             ("optimizer", ("adam", "sgd")),
             ("lr_scale", ("none", "tau", "inverse-tau")),
@@ -125,6 +127,7 @@ def _check_number(name, value, above=None, below=np.inf):
         limit = f"and > {above}" if above is not None else "and >= 0"
         upper = f" and < {below}" if np.isfinite(below) else ""
         raise ValueError(f"{name}: must be finite {limit}{upper}, got {value}")
+    return value
 
 
 def parse_fields(train) -> tuple[str, ...]:
@@ -164,7 +167,8 @@ def tau_of(s, dt: float) -> tuple[Array, Array]:
     .. math:: \log\tau = c + h \tanh(s / h), \qquad c \pm h = \log 10\,\mathrm{s},\; \log dt
 
     so that s is log tau up to a constant where tau is well inside (dt, 10 s), and no finite s
-    reaches the bounds: dtau/ds = tau (1 - tanh^2(s / h)) never vanishes as a clamp's would.
+    reaches the bounds, but for rounding far out: dtau/ds = tau (1 - tanh^2(s / h)) does not vanish
+    as a clamp's would.
     """
     centre, half = _log_range(dt)
     z = np.tanh(s / half)
@@ -244,8 +248,10 @@ class TrainingState(NamedTuple):
 
 
 def start(params, settings: Settings, dt: float, trials_rng, noise_rng) -> TrainingState:
-    """The state before the first step. The params given are copied."""
+    """The state before the first step. The params given are copied, in their promoted dtype."""
     params = check_params(params)
+    dtype = np.result_type(*params, np.float32)
+    params = Params(*(p.astype(dtype, copy=False) for p in params))
     theta = flatten(_with_s(params, settings, dt), settings.fields)
     moments = np.zeros((2, theta.size), theta.dtype)
     params = _params_of(theta, Params(*(p.copy() for p in params)), settings, dt)
@@ -261,6 +267,19 @@ def _with_s(params: Params, settings: Settings, dt: float) -> Params:
 def _params_of(theta, like: Params, settings: Settings, dt: float) -> Params:
     params = unflatten(theta, like, settings.fields)
     return params._replace(tau=tau_of(params.tau, dt)[0]) if "tau" in settings.fields else params
+
+
+def _check_theta(state: TrainingState, settings: Settings, dt: float) -> None:
+    params, theta = state.params, state.theta
+    size = sum(getattr(params, f).size for f in settings.fields)
+    if size == theta.size:
+        held = _params_of(theta, params, settings, dt)
+        if all(np.array_equal(a, b, equal_nan=True) for a, b in zip(held, params)):
+            return
+    raise ValueError(
+        f"settings: the state does not train {', '.join(settings.fields)}; "
+        "give the Settings that `start` was given"
+    )
 
 
 def loss_and_gradient(params, trials: Trials, noise, dt, settings: Settings, *, out=None):
@@ -301,7 +320,7 @@ def train(state: TrainingState, task, settings: Settings) -> Iterator[TrainingSt
     state : from `start`, or as an earlier call handed it over: training goes on from there, bit
         for bit as if it had not been interrupted
     task : of which trials(), dt and noise are used
-    settings : Settings
+    settings : the Settings that `start` was given
 
     Yields
     ------
@@ -312,6 +331,8 @@ def train(state: TrainingState, task, settings: Settings) -> Iterator[TrainingSt
     ------
     NonFiniteLoss
         If the loss, the gradient or an updated parameter is not finite. No such state is yielded.
+    ValueError
+        If the state was started to train other fields.
 
     Examples
     --------
@@ -321,17 +342,20 @@ def train(state: TrainingState, task, settings: Settings) -> Iterator[TrainingSt
     """
     step, params, theta, moments, trials_rng, noise_rng = state[:6]
     fields, dt, dtype = settings.fields, task.dt, theta.dtype
+    _check_theta(state, settings, dt)
     order = fields + tuple(f for f in Params._fields if f not in fields)
     gradients = np.zeros(sum(p.size for p in params), dtype)
     grads = unflatten(gradients, params, order)
     gradient = gradients[: theta.size]  # backward writes all seven fields; these are trained
     good, kept, buffers = params, step, None
+    rates = learning_rates(params, settings)
     while True:
-        # A trained tau changes the rates that are scaled by it.
-        if buffers is None or "tau" in fields:
+        if "tau" in fields:  # changes the rates that are scaled by it
             rates = learning_rates(params, settings)
         trials = task.trials(settings.batch, trials_rng, dtype=dtype)
         T, B = trials.u.shape[:2]
+        if buffers is not None and buffers.u.shape[:2] != (T, B):
+            buffers = None  # a task may draw batches of different lengths
         noise = None
         if task.noise:
             noise = private_noise(

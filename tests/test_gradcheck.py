@@ -395,7 +395,7 @@ def test_where_the_loss_first_ceases_to_be_finite():
         with np.errstate(all="ignore"):
             return np.multiply(x, 1e80 * x**2, out=out)
 
-    explosive = Nonlinearity("cube", cube, lambda r, out=None: r)
+    explosive = Nonlinearity("cube", cube, np.positive)
     with np.errstate(all="ignore"):
         report = check_backward(bptt.backward, phi=explosive)
     assert not report.ok
@@ -473,6 +473,8 @@ def test_random_direction_moves_the_named_fields_alone():
     p = make_case(0).params
     v = random_direction(p, np.random.default_rng(0), ["b", "tau"])
     assert [name for name in FIELDS if getattr(v, name).any()] == ["b", "tau"]
+    one = random_direction(p, np.random.default_rng(0), "tau")
+    assert [name for name in FIELDS if getattr(one, name).any()] == ["tau"]
     with pytest.raises(ValueError, match=r"fields: .*'bias'"):
         random_direction(p, np.random.default_rng(0), ["bias"])
 

@@ -312,6 +312,32 @@ def test_checkpoints_give_the_same_gradient(case, every):
     assert distance(backward(case.params, few, dy), backward(case.params, traj, dy)) < 1e-12
 
 
+def test_a_network_without_outputs_has_the_gradient_of_its_rates():
+    case = make_case(3, n_out=0)
+    traj = case.run()
+    loss, dr = rate_penalty(traj.r)
+    g = backward(case.params, traj, np.zeros((len(case.u), *traj.y.shape[1:])), dr=dr)
+
+    def penalty(params):
+        return rate_penalty(case.run(params).r)[0]
+
+    v = random_direction(case.params, case.rng())
+    assert relative_error(g, v, complex_step(penalty, case.params, v)) < 1e-10
+
+
+def test_lists_and_complex_derivatives_keep_what_they_hold():
+    traj, dr = CASE.run(), 1j * CASE.rng().standard_normal(TRAJ.r.shape)
+    a, b = backward(CASE.params, traj, DY.tolist()), backward(CASE.params, traj, DY)
+    assert all(np.array_equal(x, y) for x, y in zip(a, b))
+    # backward is linear in dr: the imaginary part is the gradient of a loss of its own.
+    g, own = (backward(CASE.params, traj, s * DY, dr=d) for s, d in ((1, dr), (0, dr.imag)))
+    assert distance(Params(*(e.imag for e in g)), own) < 1e-12
+    along = 1j * CASE.rng().standard_normal(CASE.u.shape)
+    still = Params(*(0 * p for p in CASE.params))
+    y, own = (tangent(CASE.params, traj, still, du=d) for d in (along, along.imag))
+    assert np.abs(y.imag - own).max() <= 1e-12 * np.abs(own).max() > 0
+
+
 @pytest.mark.parametrize("phi", reference.PHI)
 @pytest.mark.parametrize("method", ["euler", "exponential"])
 def test_long_run_in_many_chunks(phi, method):
@@ -384,6 +410,21 @@ DY = CASE.dy(TRAJ)
         (
             "dparams.b: every value must be finite, got nan",
             lambda: tangent(CASE.params, TRAJ, CASE.params._replace(b=np.full(4, np.nan))),
+        ),
+        (
+            "dparams: must be a Params with W, W_in, .*, got tuple",
+            lambda: tangent(CASE.params, TRAJ, tuple(CASE.params[:5])),
+        ),
+        *[
+            (
+                rf"du: must have shape \(6, 3, 2\), got \({shape}\)",
+                lambda du=du: tangent(CASE.params, TRAJ, CASE.params, du=du),
+            )
+            for shape, du in [("6, 2", CASE.u[:, 0]), ("5, 3, 2", CASE.u[:-1])]
+        ],
+        (
+            "du: every value must be finite, got nan",
+            lambda: tangent(CASE.params, TRAJ, CASE.params, du=np.nan * CASE.u),
         ),
         (
             "traj: tangent needs every state",

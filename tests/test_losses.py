@@ -126,8 +126,15 @@ Y = np.zeros((4, 3, 2))
         (r"r: must be .* got shape \(1, 3, 2\)", lambda: rate_penalty(np.ones((1, 3, 2)))),
         ("weight: must be finite and >= 0, got -1", lambda: rate_penalty(Y, -1)),
         ("weight: must be finite", lambda: rate_penalty(Y, np.nan)),
+        ("weight: must be a number, got 'much'", lambda: rate_penalty(Y, "much")),
     ],
 )  # fmt: skip
 def test_wrong_input_is_named(message, call):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_whole_numbers_are_taken_for_real_ones():
+    loss, dy = mse([[[1]], [[2]]], [[[0]], [[0]]])
+    assert (loss, dy.dtype) == (2.5, np.float64)
+    np.testing.assert_array_equal(dy, [[[1]], [[2]]])

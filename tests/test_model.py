@@ -124,6 +124,24 @@ def test_a_nonlinearity_of_ones_own():
     assert np.array_equal(traj.r, traj.x**3)
 
 
+@pytest.mark.parametrize(
+    ("phi", "message"),
+    [
+        (Nonlinearity("sin", lambda x, out=None: np.sin(x), np.positive),
+         "phi: the function of 'sin' must write its result into out"),
+        (Nonlinearity("sin", np.sin, lambda r, out=None: 1 - r * r),
+         "phi: the derivative of 'sin' must write its result into out"),
+        (Nonlinearity("tanh", lambda x: np.tanh(x), np.positive),
+         "phi: the function of 'tanh' must take out="),
+    ],
+)  # fmt: skip
+def test_a_nonlinearity_that_ignores_out_is_refused(phi, message):
+    # Its rates would be what happens to be in memory.
+    case = make_case(2)
+    with pytest.raises(ValueError, match=message):
+        forward(case.params, case.u, case.dt, phi=phi)
+
+
 # Dtype
 
 

@@ -445,6 +445,12 @@ def test_undivided_durations_are_all_named():
         IntegrateAndRemember(dt=0.1, sample=0.15)
 
 
+@pytest.mark.parametrize("name", ["pulse", "response", "decision_window"])
+def test_a_duration_far_below_dt_is_no_duration(name):
+    with pytest.raises(ValueError, match=f"does not divide .*{name} = 1e-12"):
+        make_task("multi_timescale", dt=0.1, **{name: 1e-12})
+
+
 def test_any_dt_that_divides_is_taken():
     for dt in (0.1, 0.1 / 3, 0.1 / 7, 0.001):
         assert make_task("multi_timescale", dt=dt).n_steps == round(5.2 / dt)

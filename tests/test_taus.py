@@ -41,6 +41,14 @@ VARIANTS = [
     "gamma:shape=50",
 ]
 
+@pytest.mark.parametrize("sd", [1e-6, 1e-4, 0.01])
+def test_a_narrow_normal_keeps_its_digits(sd):
+    dist = Normal(sd=sd, low=0.4, high=4.0)
+    assert dist.cv == pytest.approx(sd, rel=1e-9)
+    # E[1/tau] = (1 + cv^2 + 3 cv^4 + 15 cv^6 + ...) / mean
+    assert dist.mean_rate == pytest.approx(1 + sd**2 + 3 * sd**4, rel=1e-9)
+
+
 
 @pytest.mark.parametrize(
     "spec, mean, cv, mean_rate",
@@ -270,6 +278,8 @@ def test_a_sample_is_the_callers_own():
         ("normal:sd=-1", "sd must be a finite number > 0, got -1"),
         ("normal:sd=nan", "sd must be a finite number > 0, got nan"),
         ("normal:sd=19", "sd must be at most 18 s"),
+        ("normal:sd=1e-7", "sd must be at least a millionth of the mean, 1e-06 s"),
+        ("lognormal:cv0=1e200", "cv0 must be at most 1e6"),
         ("normal:mean=0.05", "mean must lie in"),
         ("normal:mean=0.15", "mean must lie in"),
         ("normal:mean=1.95", "mean must lie in"),

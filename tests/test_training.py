@@ -186,7 +186,8 @@ def test_a_step_goes_down_the_clipped_gradient_of_the_chosen_fields(fields, seed
 def test_the_parameters_given_are_left_alone():
     params = network()
     kept = Params(*(p.copy() for p in params))
-    for _ in islice(train(begin(Settings(fields=("all",)), params=params), TASK, Settings()), 3):
+    settings = Settings(fields=("all",))
+    for _ in islice(train(begin(settings, params=params), TASK, settings), 3):
         pass
     for given_field, field in zip(params, kept):
         np.testing.assert_array_equal(given_field, field)
@@ -195,6 +196,49 @@ def test_the_parameters_given_are_left_alone():
         given_field += 1
     for field, original in zip(state.params, kept):
         np.testing.assert_array_equal(field, original)
+
+
+@pytest.mark.parametrize(
+    ("started", "trained"), [(("b",), ("x0",)), (("W_out",), ("W",)), (("tau",), ("b",))]
+)
+def test_a_state_that_trains_other_fields_is_refused(started, trained):
+    state = begin(Settings(fields=started))
+    with pytest.raises(ValueError, match=f"settings: the state does not train {trained[0]}; give"):
+        next(train(state, TASK, Settings(fields=trained)))
+
+
+class Shrinking:
+    """A task whose batches get shorter and smaller."""
+
+    dt, noise = TASK.dt, TASK.noise
+
+    def trials(self, batch_size, rng, *, dtype):
+        trials = TASK.trials(batch_size, rng, dtype=dtype)
+        self.cut = getattr(self, "cut", 0) + 1
+        u, target, mask = (a[: -self.cut, : -self.cut] for a in trials[:3])
+        return trials._replace(u=np.ascontiguousarray(u), target=target, mask=mask)
+
+
+@pytest.mark.parametrize("lr_scale", ["none", "tau"])
+def test_batches_may_differ_in_length_and_size(lr_scale):
+    settings = Settings(batch=6, fields=("all",), lr_scale=lr_scale)
+    task, other = Shrinking(), Shrinking()
+    states = train(begin(settings), task, settings)
+    state = frozen(begin(settings))
+    for _ in range(3):  # each step as if it were the first one, with buffers of its own
+        state = frozen(next(train(state, other, settings)))
+        assert bits(next(states)) == bits(state)
+
+
+@pytest.mark.parametrize(("field", "dtype"), [("tau", np.float64), ("x0", int)])
+def test_mixed_precisions_are_promoted(field, dtype):
+    params = network(dtype=np.float32)
+    params = params._replace(**{field: np.ones(UNITS, dtype)})
+    settings = Settings(batch=3)
+    state = begin(settings, params=params)
+    expected = np.result_type(*params)
+    assert {p.dtype for p in state.params} == {expected}
+    assert next(train(state, TASK, settings)).theta.dtype == expected
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3])
@@ -513,3 +557,10 @@ def test_training_is_a_pure_function_of_its_state():
 def test_bad_settings_are_refused_by_name(options, message):
     with pytest.raises(ValueError, match=message):
         Settings(**options)
+
+
+def test_numbers_given_as_text_are_numbers():
+    settings = Settings(lr="0.01", beta1="0.5", clip="2", rate_penalty="0.1")
+    assert settings == Settings(lr=0.01, beta1=0.5, clip=2, rate_penalty=0.1)
+    assert all(isinstance(v, float) for v in (settings.lr, settings.beta1, settings.clip))
+    assert np.isfinite(next(train(begin(settings), TASK, settings)).loss)

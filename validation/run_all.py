@@ -72,8 +72,8 @@ def markdown(results: dict[Path, tuple[str, str]]) -> str:
         "# Validation",
         "",
         "What `python validation/run_all.py` printed, with "
-        f"{versions('numpy', 'scipy', 'matplotlib', 'torch')}. Every reference is independent of "
-        "the package: automatic differentiation, an ODE solver, or theory.",
+        f"{versions('numpy', 'scipy', 'matplotlib', 'torch')}. Every reference is a second "
+        "way to the same numbers: automatic differentiation, an ODE solver, or theory.",
         "",
         "| script | question | verdict |",
         "| --- | --- | --- |",

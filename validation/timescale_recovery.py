@@ -101,7 +101,8 @@ def grid(report, rng, n_units):
         table[T, tau] = {name: bias_rms(tau_hat, tau) for name, tau_hat in found.items()}
         missing = {name: np.isnan(t).sum() for name, t in found.items() if np.isnan(t).any()}
         row = "".join(f"{b:+9.1f} /{r:5.0f}" for b, r in table[T, tau].values())
-        print(f"  T={T:4g} tau={tau:4g}  {row}   {missing or ''}", flush=True)
+        none = ", ".join(f"{name}: {n}" for name, n in missing.items())
+        print(f"  T={T:4g} tau={tau:4g}  {row}   {none}", flush=True)
     bias = max((abs(cell["ours"][0]), key) for key, cell in table.items() if key[1] <= key[0] / 5)
     report.check(
         "|bias| of ours where tau <= T/5",

@@ -268,4 +268,6 @@ def fraction(correct, among=None) -> float:
 
 def _divides(dt: float, duration: float) -> bool:
     steps = duration / dt
+    if duration > 0 and round(steps) == 0:
+        return False
     return abs(steps - round(steps)) <= 1e-9 * max(1.0, steps)

@@ -164,7 +164,8 @@ class Summary(NamedTuple):
 def describe(dist):
     """Mean (s), CV, E[1/tau] (1/s) and range (s) of a distribution, as a :class:`Summary`.
 
-    These are exact properties of the distribution, not of a sample of it.
+    These are properties of the distribution, not of a sample of it, and exact but for rounding
+    (which the CV of a lognormal or gamma narrower than 1e-4 magnifies).
     """
     dist = parse_tau(dist)
     return Summary(str(dist), float(dist.mean), dist.cv, dist.mean_rate, *dist.support)

@@ -48,7 +48,7 @@ class _Truncated(TauDistribution):
         )
         if not least < self.mean < most:
             raise ValueError(
-                f"{self.name}: mean must lie in ({least:.4g}, {most:.4g}) s for these parameters "
+                f"{self.name}: mean must lie in ({least:.8g}, {most:.8g}) s for these parameters "
                 f"and bounds [{self.low:g}, {self.high:g}] s, got {self.mean:g}"
             )
 
@@ -111,7 +111,28 @@ class Normal(_Truncated):
                 f"normal: sd must be at most {widest:g} s, 10 times the width of [low, high] "
                 f"(beyond that: uniform), got {self.sd:g}"
             )
+        if _is_positive(self.sd) and _is_positive(self.mean) and self.sd < 1e-6 * self.mean:
+            raise ValueError(
+                f"normal: sd must be at least a millionth of the mean, {1e-6 * self.mean:g} s "
+                f"(below that: constant), got {self.sd:g}"
+            )
         super().__post_init__()
+
+    @property
+    def cv(self) -> float:
+        # Var = sd^2 Var[z | a <= z <= b]: nothing of the size of mean^2 is subtracted.
+        a, b = ((bound - _parent_median(self)) / self.sd for bound in self.support)
+        mass, first, second = self._moments_of_z(a, b)
+        return self.sd * math.sqrt(second / mass - (first / mass) ** 2) / self.mean
+
+    @staticmethod
+    def _moments_of_z(a, b):
+        """E[z^k; a <= z <= b] of a standard normal z for k = 0, 1, 2."""
+        from scipy.special import ndtr
+
+        mass = ndtr(b) - ndtr(a)
+        first = _normal_density(a) - _normal_density(b)
+        return mass, first, mass + a * _normal_density(a) - b * _normal_density(b)
 
     def _cdf(self, tau, median):
         from scipy.special import ndtr
@@ -124,9 +145,6 @@ class Normal(_Truncated):
         return median + self.sd * ndtri(p)
 
     def _partial_moment(self, k, median):
-        mass = self._cdf(self.high, median) - self._cdf(self.low, median)
-        if k == 0:
-            return mass
         if k == -1:
             from scipy.integrate import quad
 
@@ -138,17 +156,13 @@ class Normal(_Truncated):
             s_low, s_high = map(math.log, bounds)
             peak = [math.log(median)] if s_low < math.log(median) < s_high else None
             return quad(density, s_low, s_high, points=peak, epsabs=0, epsrel=1e-11, limit=500)[0]
-        a, b = (self.low - median) / self.sd, (self.high - median) / self.sd
-        first = _normal_density(a) - _normal_density(b)  # E[z; a <= z <= b]
-        if k == 1:
-            return median * mass + self.sd * first
-        second = mass + a * _normal_density(a) - b * _normal_density(b)  # E[z^2; a <= z <= b]
-        return median**2 * mass + 2 * median * self.sd * first + self.sd**2 * second
+        mass, first, _ = self._moments_of_z(*((end - median) / self.sd for end in self.support))
+        return mass if k == 0 else median * mass + self.sd * first
 
 
 @dataclass(frozen=True)
 class LogNormal(_Truncated):
-    """log tau is normal; ``cv0`` is the coefficient of variation before truncation.
+    """log tau is normal; ``cv0``, at most 1e6, is the coefficient of variation before truncation.
 
     The bounds keep the fastest unit slower than two steps of 0.05 s and the slowest within reach
     of a trial of some seconds; with the defaults they cut off 2e-6 of the parent.
@@ -160,6 +174,11 @@ class LogNormal(_Truncated):
     high: float = 10.0
     name: ClassVar[str] = "lognormal"
     about: ClassVar[str] = "log-normal with mean = 1 s, cv0 = 0.5, truncated to [0.1, 10] s"
+
+    def __post_init__(self):
+        if _is_positive(self.cv0) and self.cv0 > 1e6:
+            raise ValueError(f"lognormal: cv0 must be at most 1e6, got {self.cv0:g}")
+        super().__post_init__()
 
     @property
     def _sigma(self) -> float:
