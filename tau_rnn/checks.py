@@ -52,6 +52,13 @@ def check_number(name: str, value) -> float:
         raise ValueError(f"{name}: must be a number, got {value!r}") from None
 
 
+def check_generator(rng) -> np.random.Generator:
+    """The generator, or a ValueError if it is none."""
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng: must be a numpy.random.Generator, got {type(rng).__name__}")
+    return rng
+
+
 def check_finite(name: str, values: np.ndarray) -> None:
     """Raise a ValueError that names the argument if a value is no number, inf or nan."""
     if values.dtype.kind not in "biufc":

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_finite, check_number, check_whole
+from tau_rnn.checks import check_finite, check_generator, check_number, check_whole
 from tau_rnn.discretisation import METHODS, alpha
 from tau_rnn.noise import private_noise
 from tau_rnn.nonlinearities import NONLINEARITIES, Nonlinearity, nonlinearity
@@ -186,8 +186,7 @@ def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -
     gain = check_number("gain", gain)
     if not (np.isfinite(gain) and gain >= 0):
         raise ValueError(f"gain: must be finite and >= 0, got {gain}")
-    if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"rng: must be a numpy.random.Generator, got {type(rng).__name__}")
+    check_generator(rng)
     if not np.issubdtype(dtype, np.inexact):
         raise ValueError(f"dtype: must be a floating or complex dtype, got {dtype!r}")
     tau = np.asarray(tau)

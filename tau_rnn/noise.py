@@ -15,7 +15,7 @@ from functools import cache
 
 import numpy as np
 
-from tau_rnn.checks import check_number, check_whole
+from tau_rnn.checks import check_generator, check_number, check_whole
 from tau_rnn.discretisation import alpha
 
 Array = np.ndarray
@@ -90,8 +90,7 @@ def private_noise(params, dt, sigma, T, B, rng, *, method="euler", out=None) -> 
     if not (np.isfinite(sigma) and sigma >= 0):
         raise ValueError(f"sigma: must be finite and >= 0, got {sigma}")
     T, B = check_whole("T", T, 0), check_whole("B", B, 0)
-    if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"rng: must be a numpy.random.Generator, got {type(rng).__name__}")
+    check_generator(rng)
     tau = np.asarray(params.tau)
     scale = sigma * np.sqrt(2 / alpha(tau, dt, method))
     dtype = scale.dtype if scale.dtype in (np.float32, np.float64) else np.dtype(np.float64)

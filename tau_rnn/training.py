@@ -101,12 +101,9 @@ class Settings:
 
     def __post_init__(self):
         object.__setattr__(self, "batch", check_whole("batch", self.batch, 1))
-        limits = [
-            *((name, {"above": 0}) for name in ("lr", "eps", "clip")),
-            ("rate_penalty", {}),
-            *((name, {"below": 1}) for name in ("beta1", "beta2", "momentum")),
-        ]
-        for name, limit in limits:
+        above, below = ("lr", "eps", "clip"), ("beta1", "beta2", "momentum")
+        for name in (*above, *below, "rate_penalty"):
+            limit = {"above": 0} if name in above else {"below": 1} if name in below else {}
             object.__setattr__(self, name, _check_number(name, getattr(self, name), **limit))
         for name, allowed in (
             ("optimizer", ("adam", "sgd")),

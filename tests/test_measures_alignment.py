@@ -106,6 +106,23 @@ def test_blocks_change_nothing(monkeypatch):
         assert blocked == pytest.approx(whole, rel=1e-13)
 
 
+def test_a_block_of_the_kernel_is_bounded_as_well(monkeypatch):
+    # Small networks with many outputs: their gradients are few numbers, their kernel is not.
+    sizes = []
+
+    def recorded(params, traj, outputs):
+        sizes.append(len(outputs))
+        return output_gradients(params, traj, outputs)
+
+    case = make_case(5, N=2, T=3, B=8)
+    arguments = case.params, retrained(case), case.u, case.dt
+    whole = kernel_alignment(*arguments, **case.options)
+    monkeypatch.setattr(alignment, "output_gradients", recorded)
+    monkeypatch.setattr(alignment, "BLOCK_BYTES", 8 * 10**2)
+    assert kernel_alignment(*arguments, **case.options) == pytest.approx(whole, rel=1e-13)
+    assert max(sizes) == 10
+
+
 def test_kernel_of_one_step_in_closed_form():
     """y[0] = w phi(x1), x1 = (1 - a) x0 + a W r0: df/dW = (a w phi'(x1)) r0^T, so K = p.p r0.r0."""
     case = make_case(7, N=6, T=1, B=5, n_out=1, noisy=False)

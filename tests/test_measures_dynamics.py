@@ -185,6 +185,9 @@ def test_bad_arguments_are_refused():
         (lambda: fixed_points(params, [0.0], x, tol=-1), "tol.*-1"),
         (lambda: fixed_points(params, [0.0], x, distinct=np.nan), "distinct.*nan"),
         (lambda: fixed_points(params, [0.0], x, max_speed=-1), "max_speed.*-1"),
+        (lambda: fixed_points(params, [0.0], x, max_speed=None), "max_speed.*number.*None"),
+        (lambda: fixed_points(params, [0.0], x, slow="long"), "slow.*number.*long"),
+        (lambda: fixed_points(params, [0.0], x, tol=None), "tol.*number.*None"),
         (lambda: fixed_points(params._replace(W=np.eye(2) + 0j), [0.0], x), "params.W.*real"),
     ]:
         with pytest.raises(ValueError, match=words):

@@ -375,6 +375,12 @@ def test_bad_arguments_are_refused():
         (lambda: tau_spread(tau, -tau, rng), "effective.*positive"),
         (lambda: tau_spread(tau, tau * np.inf, rng), "effective.*finite"),
         (lambda: tau_spread(tau, tau, rng, n_boot=0), "n_boot"),
+        (lambda: tau_spread(tau, tau, 1), "rng: .*int"),
+        (lambda: spread_change(tau, tau, 1), "rng: .*int"),
+        (lambda: decode(rates, y, 1, n_folds=2), "rng: .*int"),
+        (lambda: decode_by_tau(rates, y, tau, 1, n_folds=2), "rng: .*int"),
+        (lambda: lesion_by_tau(params, lambda _: 0.5, 1), "rng: .*int"),
+        (lambda: spontaneous_rates(params, 0.1, rng, duration=None), "duration: .*None"),
         (lambda: spread_change(tau, tau[:2], rng), "after.*shape"),
     ]:
         with pytest.raises(ValueError, match=words):

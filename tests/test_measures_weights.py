@@ -195,7 +195,11 @@ def test_accuracy_by_rank_finds_the_rank_that_the_score_needs():
         (lambda: outlier_eigenvalues(np.ones((2, 3)), np.ones((2, 3))), "square"),
         (lambda: outlier_eigenvalues(np.eye(2), np.eye(2), margin=-1), "margin.*-1"),
         (lambda: with_change_of_rank(np.eye(2), np.eye(2), 3), "rank.*3"),
-        (lambda: with_change_of_rank(np.eye(2), np.eye(2), 0.5), "rank.*0.5"),
+        *[
+            (lambda k=k: with_change_of_rank(np.eye(2), np.eye(2), k), f"rank: .*{k}")
+            for k in (0.5, np.nan, None, -1)
+        ],
+        (lambda: outlier_eigenvalues(np.eye(2), np.eye(2), margin="wide"), "margin.*number.*wide"),
     ],
 )
 def test_bad_weights_are_refused(call, words):
@@ -217,3 +221,13 @@ def test_bad_arguments_of_ranks_and_overlaps_are_refused():
         input_output_overlap(spectrum, larger.W_in, p.W_out, k=1)
     with pytest.raises(ValueError, match=r"k: .*N = 4"):
         input_output_overlap(spectrum, p.W_in, p.W_out, k=5)
+
+
+def test_whole_numbers_may_be_floats_and_no_ranks_means_the_full_one():
+    p, q = (init_params(4, 2, 1, 1.0, np.random.default_rng(k)) for k in (0, 1))
+    expected = with_change_of_rank(p.W, q.W, 2)
+    np.testing.assert_array_equal(with_change_of_rank(p.W, q.W, 2.0), expected)
+    spectrum = spectrum_of_change(p.W, q.W)
+    a, b = (input_output_overlap(spectrum, p.W_in, p.W_out, k=k) for k in (2.0, 2))
+    np.testing.assert_array_equal(a.left_in, b.left_in)
+    assert accuracy_by_rank(p, q, lambda _: 1.0, ranks=[]).ranks.tolist() == [4]

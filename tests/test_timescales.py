@@ -499,6 +499,11 @@ def test_no_rates_raise_or_warn(n_trials, n, kind, model, center, use_lag0, seed
         ("n_boot", lambda x: fit_timescales(x, DT, n_boot=0)),
         ("n_boot", lambda x: fit_timescales(x, DT, n_boot=2.5)),
         ("window", lambda x: fit_timescales(x, DT, window="wide")),
+        ("center", lambda x: timescale_of_acf(np.ones((30, 1)), DT, center="auto")),
+        ("n_lags", lambda x: autocovariance(x, n_lags=2.5)),
+        ("n_lags", lambda x: autocovariance(x, n_lags="three")),
+        ("n_lags", lambda x: autocovariance(x, n_lags=21)),
+        ("Q", lambda x: linear_network_acf(-np.eye(2), 1e-9 * np.array([[2, 1], [0, 2]]), [0.0])),
         ("seed", lambda x: fit_timescales(ou(17, 1, n_trials=9), DT, seed="x")),
         ("seed", lambda x: fit_timescales(ou(17, 1, n_trials=9), DT, seed=-1)),
         ("conditions", lambda x: fit_timescales(x, DT, conditions=[None, None, "a", "a"])),
@@ -561,6 +566,44 @@ def test_the_effective_timescale_of_an_exact_autocovariance():
     longer = timescale_of_acf(acov, DT, window=4.0)
     np.testing.assert_allclose(longer[:2], [0.3, 1.2], rtol=1e-6)
     assert longer[2] > aim[2], "a mixture has the timescale its window gives it"
+
+
+def test_a_mixture_has_the_timescale_of_its_centring():
+    # The mean of a trial takes part of the slow component with it.
+    taus, n = (0.1, 1.0), 250
+    t = DT * np.arange(n)
+    acov = np.stack([sum(np.exp(-t / tau) / 2 for tau in taus), np.exp(-t / 0.4)], axis=1)
+    aims = {center: timescale_of_acf(acov, DT, center=center) for center in ("psth", "trial")}
+    assert aims["trial"][0] < 0.8 * aims["psth"][0]
+    np.testing.assert_allclose(aims["trial"][1], aims["psth"][1], rtol=1e-6)
+    parts = [ou(k, n_units=40, tau=tau, n=n, n_trials=200) for k, tau in enumerate(taus)]
+    rates = np.sqrt(0.5) * sum(parts)
+    for center, aim in aims.items():
+        found = fit_timescales(rates, DT, center=center, ci=None).tau
+        # Standard error of the mean over 40 units about 1.5 %; the centrings differ by 37 %.
+        np.testing.assert_allclose(found.mean(), aim[0], rtol=0.06)
+
+
+def test_an_interval_never_lies_where_no_estimate_can():
+    # Units far slower than their trials: the search ends at its bound in most resamples.
+    rates = ou(3, n_units=30, tau=200.0, n_trials=40)
+    result = fit_timescales(rates, DT, n_boot=60)
+    lost = np.isnan(result.tau)
+    assert lost.sum() > 5, "some searches must have ended at the bound"
+    assert np.isinf(result.tau_ci[lost, 1]).all()
+    assert (result.tau_ci[:, 0] <= 20 * 250 * DT).all()  # finite, and a tau that was searched
+
+
+def test_a_single_trial_has_no_variance_of_trial_means():
+    rates = 7 + ou(4, n_units=3, n_trials=1, n=400)
+    assert np.isnan(fit_timescales(rates, DT).dc_ratio).all()
+
+
+@pytest.mark.parametrize("window", ["2", np.float32(2)])
+def test_a_window_given_as_text_is_a_number(window):
+    rates = ou(4, n_units=2, n_trials=30, n=200)
+    a, b = (fit_timescales(rates, DT, window=w, ci=None) for w in (window, 2.0))
+    np.testing.assert_array_equal(a.tau, b.tau)
 
 
 @given(tau=st.floats(0.1, 10), dt=st.floats(1e-3, 0.05))

@@ -69,7 +69,9 @@ def write_result(done: Sweep, base: RunConfig, folder: Path, figures: list[Path]
         "poster's and what is our choice. An exploratory study with other seeds and other code "
         "came first; it suggested the measures and the controls, and its numbers are not used. "
         "How far claim 4 depends on the time that is dropped before timescales are measured was "
-        "looked at afterwards, in [burn_in.md](burn_in.md). "
+        "looked at afterwards, in [burn_in.md](burn_in.md). Effective timescales are those of the "
+        "fluctuations around the mean of each trial, which makes a unit with a slow component "
+        "faster than it is (`timescale_of_acf`): spreads may be larger than measured. "
         "The p values of steps to accuracy 0.9, which are in no test of the family, were corrected "
         "after a first version of this page, where rounding kept equal ratios from being ties. "
         "This file is written by `validation/poster_claims.py` from the stored runs.",

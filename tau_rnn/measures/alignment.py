@@ -30,6 +30,8 @@ References
 
 from __future__ import annotations
 
+from math import isqrt
+
 import numpy as np
 
 from tau_rnn.discretisation import alpha
@@ -37,7 +39,7 @@ from tau_rnn.measures.checking import Array, real_array, real_params, real_param
 from tau_rnn.model import forward
 from tau_rnn.nonlinearities import nonlinearity
 
-BLOCK_BYTES = 2**26  # what the gradients of one block may take, and the adjoints they are made of
+BLOCK_BYTES = 2**26  # what a block of gradients may take, the adjoints they are made of, a kernel
 
 
 def representation_alignment(H0, H1) -> float:
@@ -74,7 +76,8 @@ def representation_alignment(H0, H1) -> float:
     def product(A, B):
         return np.square(A.T @ B).sum()  # <A A^T, B B^T> without a (trials, trials) matrix
 
-    return float(product(H0, H1) / np.sqrt(product(H0, H0) * product(H1, H1)))
+    # Not above 1, but for rounding.
+    return min(1.0, float(product(H0, H1) / np.sqrt(product(H0, H0) * product(H1, H1))))
 
 
 def kernel_alignment(
@@ -118,7 +121,8 @@ def kernel_alignment(
     trajs = [forward(p, u, dt, phi=phi, method=method, noise=noise) for p in pair]
     outputs = _outputs(times, *trajs[0].y.shape)
     T, N = len(trajs[0].y), len(pair[0].b)
-    size = max(1, BLOCK_BYTES // (8 * N * max(N, T)))
+    # Gradients and adjoints take 8 N max(N, T) bytes for each output, a block of a kernel 8 size^2.
+    size = max(1, min(BLOCK_BYTES // (8 * N * max(N, T)), isqrt(BLOCK_BYTES // 8)))
     blocks = [outputs[start : start + size] for start in range(0, len(outputs), size)]
 
     def gradients(block):

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_whole
+from tau_rnn.checks import check_generator, check_whole
 from tau_rnn.measures.checking import (
     Array,
     fast_to_slow,
@@ -99,7 +99,7 @@ def decode(rates, targets, rng, *, n_folds=5, penalties=PENALTIES) -> Array:
         raise ValueError(f"penalties: must be > 0, got {penalties}")
     y = targets.reshape(B, -1)
     predicted = np.empty((T, *y.shape))
-    fold_of = rng.permutation(B) % n_folds
+    fold_of = check_generator(rng).permutation(B) % n_folds
     for fold in range(n_folds):
         train, test = fold_of != fold, fold_of == fold
         predicted[:, test] = _ridge(rates[:, train], y[train], rates[:, test], penalties)
@@ -165,7 +165,7 @@ def decode_by_tau(
     if len(tau) != N:
         raise ValueError(f"tau: must be (units,) = ({N},), got shape {tau.shape}")
     n = max(1, round(fraction_of("fraction", fraction) * N))
-    n_random = check_whole("n_random", n_random, 1)
+    n_random, rng = check_whole("n_random", n_random, 1), check_generator(rng)
     y = targets.reshape(len(targets), -1)
     fold_seed = int(rng.integers(2**63))
 

@@ -11,6 +11,7 @@ rest short: a line attractor, along which a graded value can be held.
 A *slow point* [1]_ is a minimum of the speed where the speed is small but not 0, like the ghost of
 two fixed points that have just annihilated each other: the state lingers there. With F = tau dx/dt,
 a minimum of F^2 has (dF/dx)^T F = 0. So J is singular there: one mode neither grows nor decays.
+This holds for a smooth phi: with relu a search can also stop at a kink, where J is not singular.
 
 References
 ----------
@@ -24,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tau_rnn.checks import check_number
 from tau_rnn.measures.checking import Array, real_array, real_params
 from tau_rnn.model import velocity
 from tau_rnn.nonlinearities import nonlinearity
@@ -99,9 +101,9 @@ def fixed_points(
 
     Minimises F^2 with F = -x + W phi(x) + W_in u + b, the velocity times tau, from each start, by
     `scipy.optimize.least_squares` (Levenberg-Marquardt) with the analytic Jacobian: it ends in a
-    zero or in a minimum. On a line of fixed points it ends in the one next to the start. Where it
-    ends need not be where the dynamics would go from that start, and unstable points are found as
-    well; that no other point exists is never shown.
+    zero or in a minimum (or, with relu, at a kink). On a line of fixed points it ends in the one
+    next to the start. Where it ends need not be where the dynamics would go from that start, and
+    unstable points are found as well; that no other point exists is never shown.
 
     Parameters
     ----------
@@ -134,7 +136,13 @@ def fixed_points(
     u = real_array("u", u, ndim=1)
     if len(u) != n_in:
         raise ValueError(f"u: must be (n_in,) = ({n_in},), got shape {u.shape}")
-    slow = 10 * float(params.tau.max()) if slow is None else float(slow)
+    slow = 10 * float(params.tau.max()) if slow is None else slow
+    max_speed, slow, tol, distinct = (
+        check_number(name, value)
+        for name, value in (
+            ("max_speed", max_speed), ("slow", slow), ("tol", tol), ("distinct", distinct)
+        )
+    )  # fmt: skip
     for name, value in (("slow", slow), ("tol", tol), ("distinct", distinct)):
         if not (np.isfinite(value) and value > 0):
             raise ValueError(f"{name}: must be positive and finite, got {value}")

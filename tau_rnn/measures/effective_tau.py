@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_dt, check_whole
+from tau_rnn.checks import check_dt, check_generator, check_number, check_whole
 from tau_rnn.measures.checking import Array, ratio, real_params
 from tau_rnn.model import forward
 from tau_rnn.noise import private_noise
@@ -90,6 +90,7 @@ def spontaneous_rates(
     params = real_params("params", params)
     dt = check_dt(dt)
     burn_in = 10 * float(params.tau.max()) if burn_in is None else burn_in
+    duration, burn_in = check_number("duration", duration), check_number("burn_in", burn_in)
     for name, value, lowest in (("duration", duration, dt), ("burn_in", burn_in, 0)):
         if not (np.isfinite(value) and value >= lowest):
             raise ValueError(f"{name}: must be finite and >= {lowest:g} s, got {value}")
@@ -109,7 +110,8 @@ def effective_tau(params, dt, rng, *, center="trial", ci=None, **options):
     params, dt, rng : see `spontaneous_rates`
     center, ci : see `tau_rnn.timescales.fit_timescales`. The default subtracts the mean of each
         trial: a trained network may settle in another state in each, and its timescale is that of
-        its fluctuations there
+        its fluctuations there. A unit with a slow component has a shorter one so than without
+        (see `tau_rnn.timescales.timescale_of_acf`)
     options : further options of `spontaneous_rates`
 
     Returns
@@ -147,7 +149,7 @@ def tau_spread(intrinsic, effective, rng, *, n_boot=1000) -> TauSpread:
         raise ValueError(
             f"effective: must have the shape of intrinsic, {intrinsic.shape}, got {effective.shape}"
         )
-    n_boot = check_whole("n_boot", n_boot, 1)
+    n_boot, rng = check_whole("n_boot", n_boot, 1), check_generator(rng)
     known = np.isfinite(intrinsic) & np.isfinite(effective)
     a, b = intrinsic[known], effective[known]
     draws = rng.integers(max(len(b), 1), size=(n_boot, len(b)))
@@ -185,7 +187,7 @@ def spread_change(before, after, rng, *, n_boot=1000) -> Estimate:
     before, after = _taus("before", before), _taus("after", after)
     if before.shape != after.shape:
         raise ValueError(f"after: must have the shape of before, {before.shape}, got {after.shape}")
-    n_boot = check_whole("n_boot", n_boot, 1)
+    n_boot, rng = check_whole("n_boot", n_boot, 1), check_generator(rng)
     known = np.isfinite(before) & np.isfinite(after)
     a, b = before[known], after[known]
     draws = rng.integers(max(len(b), 1), size=(n_boot, len(b)))

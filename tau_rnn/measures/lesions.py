@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_whole
+from tau_rnn.checks import check_generator, check_whole
 from tau_rnn.measures.checking import Array, fast_to_slow, real_array
 from tau_rnn.model import Params, check_params, forward
 
@@ -131,8 +131,8 @@ def lesion_by_tau(
 
     Notes
     -----
-    The cost is (n_random + 2) simulations for each fraction above 0, and 3 n_random where units
-    share a tau. A larger random set contains the smaller ones.
+    The cost is (n_random + 2) simulations for each fraction above 0, 3 n_random where units share a
+    tau, and n_random where all do. A larger random set contains the smaller ones.
     """
     params = check_params(params)
     N = len(params.b)
@@ -142,7 +142,7 @@ def lesion_by_tau(
     fractions = real_array("fractions", fractions, ndim=1)
     if (fractions < 0).any() or (fractions > 1).any():
         raise ValueError(f"fractions: must be from 0 to 1, got {fractions}")
-    n_random = check_whole("n_random", n_random, 1)
+    n_random, rng = check_whole("n_random", n_random, 1), check_generator(rng)
     n_silenced = np.rint(fractions * N).astype(int)
 
     whole_network = score(params)

@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tau_rnn.checks import check_number, check_whole
 from tau_rnn.measures.checking import (
     Array,
     fraction_of,
@@ -219,7 +220,8 @@ def input_output_overlap(spectrum: ChangeSpectrum, W_in, W_out, *, k=5) -> Input
             f"W_in, W_out: must be (N, n_in) and (n_out, N) for a change of (N, N) weights, "
             f"got {W_in.shape} and {W_out.shape} for {spectrum.left.shape}"
         )
-    if int(k) != k or not 1 <= k <= N:
+    k = check_whole("k", k, 1)
+    if k > N:
         raise ValueError(f"k: must be a whole number from 1 to N = {N}, got {k}")
     basis_in, basis_out = orth(W_in), orth(W_out.T)
     u, v = spectrum.left[:, :k], spectrum.right[:k].T
@@ -258,6 +260,7 @@ def outlier_eigenvalues(W0, W1, *, margin=0.15) -> OutlierEigenvalues:
     N = len(W0)
     if W0.shape != (N, N):
         raise ValueError(f"W0: must be square, got shape {W0.shape}")
+    margin = check_number("margin", margin)
     if not (np.isfinite(margin) and margin >= 0):
         raise ValueError(f"margin: must be finite and >= 0, got {margin}")
     radius = (1 + margin) * np.linalg.norm(W0) / np.sqrt(N)
@@ -278,7 +281,8 @@ def with_change_of_rank(W0, W1, rank) -> Array:
         If the shapes differ or rank is not a whole number from 0 to min(W0.shape).
     """
     W0, W1 = real_pair("W0", W0, "W1", W1, ndim=2)
-    if int(rank) != rank or not 0 <= rank <= min(W0.shape):
+    rank = check_whole("rank", rank, 0)
+    if rank > min(W0.shape):
         raise ValueError(f"rank: must be a whole number from 0 to {min(W0.shape)}, got {rank}")
     left, s, right = np.linalg.svd(W1 - W0, full_matrices=False)
     return W0 + (left[:, :rank] * s[:rank]) @ right[:rank]
@@ -319,7 +323,8 @@ def accuracy_by_rank(
         coarse = (m * 10**e for e in range(1, 9) for m in (1.2, 1.5, 2, 3, 5, 7, 10))
         ranks = [*range(11), *(int(k) for k in coarse)]
         ranks = [k for k in ranks if k < N]
-    ranks = np.unique(np.append(np.asarray(ranks), N))
+    ranks = np.asarray(ranks) if np.size(ranks) else np.empty(0, int)
+    ranks = np.unique(np.append(ranks, N))
     if ranks.dtype.kind not in "iu" or ranks[0] < 0 or ranks[-1] > N:
         raise ValueError(f"ranks: must be whole numbers from 0 to N = {N}, got {ranks}")
     W = (with_change_of_rank(params0.W, params1.W, k) for k in ranks)

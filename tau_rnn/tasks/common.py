@@ -19,6 +19,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from tau_rnn.checks import check_generator
+
 
 class Epochs(NamedTuple):
     """Steps [start, end) of each trial's epochs, each an integer array (B, 2).
@@ -220,8 +222,7 @@ class DelayedReport(ABC):
 
     def _timeline(self, batch_size, rng, cue: float):
         """Draw the delays; epochs, and (T, B) the step of each trial counted from its go."""
-        if not isinstance(rng, np.random.Generator):
-            raise ValueError(f"rng: must be a numpy.random.Generator, got {type(rng).__name__}")
+        check_generator(rng)
         try:
             B = operator.index(batch_size)
         except TypeError:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import nearest
+from tau_rnn.checks import check_generator, nearest
 from tau_rnn.taus.families import Bimodal, Constant, Fixed, TauDistribution, Uniform
 from tau_rnn.taus.truncated import Gamma, LogNormal, Normal
 
@@ -44,8 +44,7 @@ def stratified_quantiles(n_units, rng):
     -------
     (N,) float64 array
     """
-    if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"rng: must be a numpy.random.Generator, got {type(rng).__name__}")
+    check_generator(rng)
     try:
         n = operator.index(n_units)
     except TypeError:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.checks import check_dt
+from tau_rnn.checks import check_dt, check_whole
 
 
 def timescale_of_decay(decay, dt):
@@ -151,8 +151,8 @@ def autocovariance(rates, *, conditions=None, center="trial", n_lags=None):
 
     c(k) = (1/M) sum_m (1/(n - k)) sum_t y_mt y_m(t+k), where y is `rates` less the mean of its
     condition at each time (the PSTH) and, with ``center="trial"``, less each trial's own mean.
-    The expected value is `expected_acf` of the true autocovariance for "trial"; for "psth" it is
-    the true autocovariance times (1 - C/M), with C conditions.
+    The expected value is `expected_acf` of the true autocovariance for "trial", and the true
+    autocovariance itself for "psth", both times (1 - C/M), with C conditions, for M > 1 trials.
 
     Parameters
     ----------
@@ -180,8 +180,8 @@ def autocovariance(rates, *, conditions=None, center="trial", n_lags=None):
         raise ValueError(f'center must be "trial" or "psth", got {center!r}')
     if center == "psth" and n_trials == 1:
         raise ValueError('center="psth" needs two trials or more, got 1; use center="trial"')
-    n_lags = n if n_lags is None else n_lags
-    if not 1 <= n_lags <= n:
+    n_lags = n if n_lags is None else check_whole("n_lags", n_lags, 1)
+    if n_lags > n:
         raise ValueError(f"n_lags must be between 1 and time = {n}, got {n_lags}")
     group, _ = group_labels(conditions, n_trials)
     y = centred(rates, group, center)
@@ -272,7 +272,7 @@ def linear_network_acf(A, Q, lags):
     A, Q, lags = (_real(name, v) for name, v in (("A", A), ("Q", Q), ("lags", lags)))
     if A.ndim != 2 or A.shape[0] != A.shape[1]:
         raise ValueError(f"A must be square, got shape {A.shape}")
-    if Q.shape != A.shape or not np.allclose(Q, Q.T):
+    if Q.shape != A.shape or not np.allclose(Q, Q.T, atol=1e-8 * np.abs(Q).max()):
         raise ValueError(f"Q must be symmetric and of the shape of A, {A.shape}, got {Q.shape}")
     variances = np.linalg.eigvalsh(Q)
     if variances[0] < -1e-10 * np.abs(variances).max():  # less is rounding

@@ -16,7 +16,7 @@ from tau_rnn.timescales.autocovariance import (
 )
 from tau_rnn.timescales.cosine import cos_decay
 from tau_rnn.timescales.result import Options, TimescaleResult, blank, report
-from tau_rnn.timescales.single import check_window
+from tau_rnn.timescales.single import CENTERS, check_window
 
 MODELS = ("exp", "two_exp", "cos", "auto")
 MIN_SAMPLES = 10  # per trial
@@ -46,8 +46,9 @@ def fit_timescales(
 
         minimise  sum_k (n - k) [c(k) - a f_tau(k)]^2   over a and tau, for k dt <= window * tau.
 
-    The amplitude is profiled out and log tau searched over every resolvable value, so there are no
-    starting values and no local minima. Timescales of single trials are never averaged.
+    The amplitude is profiled out and log tau searched over every resolvable value, so that a window
+    has no starting values and no local minima; the window itself starts at the 1/e crossing.
+    Timescales of single trials are never averaged.
 
     Parameters
     ----------
@@ -66,9 +67,11 @@ def fit_timescales(
         (one-sided test at 5 %), else "trial". In simulations of 100 trials (2.5 to 20 s, tau up to
         a fifth of that) units without offsets got "trial" in 5 % of cases; units with offsets of
         0.1, 0.3 and 1 standard deviations kept "psth" in 63, 20 and 0 %. The misses are
-        those where an offset hides among slow fluctuations; the mean bias they left was at most
-        8 % (at 0.3, with tau = T/5). Needs 10 trials more than conditions, or is "trial"; always
-        "trial" for the model "cos".
+        those where an offset hides among slow fluctuations: at worst (0.3, with tau = T/5) their
+        mean bias was 18 %, that of all units 10 %. Units with several timescales have a shorter
+        one under "trial" (see `timescale_of_acf`), and look like units with offsets: ask for
+        "psth" where there are no offsets, and compare units of one `center_used` only. Needs 10
+        trials more than conditions, or is "trial"; always "trial" for the model "cos".
     model : {"exp", "two_exp", "cos", "auto"}
         "exp": one exponential. "two_exp": two; `tau` is the slow one, and where no pair with two
         positive amplitudes exists, one is returned (`model_used` says so). A faster one that decays
@@ -77,16 +80,17 @@ def fit_timescales(
         than conditions and 20 samples.
     window : float
         Lags up to ``window * tau`` are fitted, iterated until it agrees with the tau found. A unit
-        with several timescales has the timescale that the window gives it (see
-        `timescale_of_acf`), so the window is always reported. Two exponentials use 0.6 trials.
+        with several timescales has the timescale that window and centring give it (see
+        `timescale_of_acf`), so both are always reported. Two exponentials use 0.6 trials.
     use_lag0 : {"auto", True, False}
         Whether lag 0 takes part. "auto": not where white observation noise (a nugget) shows.
     ci : {"bootstrap", None}
-        95 % percentile interval over `n_boot` resamplings of trials, at the window, centring and
-        model found. Needs 5 trials more than conditions; NaN otherwise. In simulations of 100
-        trials it held the truth in 94 to 96 % of cases. With fewer it misses slow units, nearly
-        always from below: at tau = T/5 it held in 92, 89 and 86 % of cases with 40, 20 and 12
-        trials, and in 94, 94 and 92 % at T/25 (1000 units each).
+        95 % percentile interval over `n_boot` resamplings of trials, with the centring and model
+        found, and from the window found, which may move with the resample. Needs 5 trials more
+        than conditions; NaN otherwise. In simulations of 100 trials it held the truth in 94 to
+        96 % of cases. With fewer it misses slow units, nearly always from below: at tau = T/5 it
+        held in 92, 89 and 86 % of cases with 40, 20 and 12 trials, and in 94, 94 and 92 % at T/25
+        (1000 units each).
     n_boot : int
         Bootstrap samples.
     seed : int or numpy.random.Generator
@@ -107,8 +111,9 @@ def fit_timescales(
         exceeds_trial       tau > T/3: upper end infinite; NaN if the search ended at its bound
         nugget              observation noise, or a second decay within dt, was found and left out;
                             tau is sound
-        dc_drift            trial means vary more than tau explains: offsets, drift, or a slower
-                            component; tau is sound under "trial", not under "psth"
+        dc_drift            trial means vary more than tau explains. Offsets or drift: tau is sound
+                            under "trial", not under "psth". A slower component: "trial" gives a
+                            shorter tau than "psth", see `timescale_of_acf`
         ==================  ======================================================================
 
     Raises
@@ -140,7 +145,8 @@ def fit_timescales(
     True
     """
     rates, dt = check_rates(rates), check_dt(dt)
-    _check_options(len(rates), center, model, window, use_lag0, ci, n_boot)
+    window = check_window(window)
+    _check_options(len(rates), center, model, use_lag0, ci, n_boot)
     group, counts = group_labels(conditions, len(rates))
     if len(counts) > 1 and counts.min() == 1:  # nothing is left of a trial alone in its condition
         rates = rates[counts[group] > 1]
@@ -162,8 +168,8 @@ def fit_timescales(
     return TimescaleResult(lags=np.arange(n) * dt, n_trials=n_trials, **joined)
 
 
-def _check_options(n_trials, center, model, window, use_lag0, ci, n_boot):
-    choices = {"center": (center, ("auto", "trial", "psth")), "model": (model, MODELS)}
+def _check_options(n_trials, center, model, use_lag0, ci, n_boot):
+    choices = {"center": (center, ("auto", *CENTERS)), "model": (model, MODELS)}
     for name, (given, allowed) in choices.items():
         if given not in allowed:
             raise ValueError(f"{name}: got {given!r}; {nearest(given, allowed)}")
@@ -173,7 +179,6 @@ def _check_options(n_trials, center, model, window, use_lag0, ci, n_boot):
         raise ValueError(f'ci must be "bootstrap" or None, got {ci!r}')
     if center == "psth" and n_trials == 1:
         raise ValueError('center="psth" needs two trials or more, got 1; use center="trial"')
-    check_window(window)
     check_whole("n_boot", n_boot, 1)
 
 
@@ -231,7 +236,8 @@ def _fit_chunk(rates, group, o):
             rows = evidence.fit_center(c_trials, s, o.use_lag0, o.dof, o.enough)
             decay, few = _decays(rows, o)
             report(out, flag, rows, decay, few, units, o)
-        out["dc_ratio"][live] = ratio
+        if n_trials > 1:  # of one trial the condition mean is the trial, and not subtracted
+            out["dc_ratio"][live] = ratio
         for i in live[drift]:
             flag[i] = ",".join(filter(None, [flag[i], "dc_drift"]))
     kept = o.dof / n_trials if n_trials > 1 else 1.0  # of a variance, by subtracting means

@@ -8,6 +8,7 @@ import numpy as np
 
 from tau_rnn.timescales import evidence
 from tau_rnn.timescales import shapes as sh
+from tau_rnn.timescales.single import LONGEST, SHORTEST
 
 
 class TimescaleResult(NamedTuple):
@@ -24,9 +25,9 @@ class TimescaleResult(NamedTuple):
     n_trials: int
     window_used: np.ndarray  # (units,) s, last lag of the fit
     center_used: np.ndarray  # (units,) "trial" or "psth"
-    dc_ratio: np.ndarray  # (units,) variance of trial means, found / predicted
+    dc_ratio: np.ndarray  # (units,) variance of trial means, found / predicted; NaN for one trial
     flag: np.ndarray  # (units,) comma-separated words, "" where all is well
-    model_used: np.ndarray  # (units,) "exp", "two_exp" or "cos"
+    model_used: np.ndarray  # (units,) "exp", "two_exp" or "cos"; "" where nothing was fitted
     tau_fast: np.ndarray  # (units,) s, the faster of two exponentials; NaN below dt, or if only one
     fraction_slow: np.ndarray  # (units,) share of the slower one in gamma(0), else NaN
     frequency: np.ndarray  # (units,) Hz, of a damped cosine, else NaN
@@ -90,7 +91,9 @@ def report(out, flag, rows, decay, few, units, o):
     }
     for row, unit in enumerate(units):
         flag[unit] = ",".join(word for word, given in words.items() if given[row])
-    interval = decay.interval.copy()
+    interval = decay.interval.copy()  # an end of it may be where the search ended, but not both
+    interval[:, 0] = np.minimum(interval[:, 0], LONGEST * s.n * s.dt)
+    interval[:, 1] = np.maximum(interval[:, 1], SHORTEST * s.dt)
     interval[words["unresolved"], 0] = 0
     interval[words["unresolved"] & silent, 1] = s.dt
     interval[words["exceeds_trial"], 1] = np.inf

@@ -1,7 +1,8 @@
 """One exponential: a profile search over log tau, for many autocovariances at once.
 
 The amplitude enters linearly and is profiled out, which leaves a one-dimensional search on a grid
-that covers every resolvable tau: no starting values, no local minima.
+that covers every resolvable tau: in a given window no starting values, no local minima. The window
+starts at the 1/e crossing of c and follows the tau found.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_dt, check_number
+from tau_rnn.checks import check_dt, check_number, nearest
 from tau_rnn.timescales import shapes as sh
 
 N_GRID = 400  # of log tau: spacing about 0.03 for 500 samples; refined to 1e-6 afterwards
+CENTERS = ("psth", "trial")
 SHORTEST, LONGEST = 0.05, 20.0  # ends of the search: 0.05 dt (decay factor 2e-9), 20 n dt
 
 
@@ -123,12 +125,16 @@ def influence(fit, c_trials, s, lag0):
     return moved - moved.mean(axis=1, keepdims=True)
 
 
-def timescale_of_acf(acov, dt, *, window=2.0):
+def timescale_of_acf(acov, dt, *, window=2.0, center="psth"):
     """The timescale that `fit_timescales` aims at, for a true autocovariance given exactly.
 
     A unit with several timescales has no single one: the exponential fitted over lags up to
-    `window` times its own tau, weighted as in `fit_timescales`, *defines* it. Compare estimates on
-    a network with this number for its exact autocovariance (`linear_network_acf`).
+    `window` times its own tau, weighted as in `fit_timescales`, *defines* it, together with what
+    was subtracted: the mean of a trial takes part of a slow component with it, so "trial" gives
+    such a unit a shorter timescale than "psth". A unit with one timescale has the same under both.
+    The window is iterated from the 1/e crossing; a mixture of very different timescales may have
+    several windows that agree with themselves. Compare estimates on a network with this number for
+    its exact autocovariance (`linear_network_acf`), centred as they were (`center_used`).
 
     Parameters
     ----------
@@ -137,6 +143,8 @@ def timescale_of_acf(acov, dt, *, window=2.0):
     dt : float
         Step (s).
     window : float
+        As in `fit_timescales`.
+    center : {"psth", "trial"}
         As in `fit_timescales`.
 
     Returns
@@ -151,10 +159,12 @@ def timescale_of_acf(acov, dt, *, window=2.0):
             f"acov must be finite, of shape (lags, units) with lags > {sh.MIN_LAGS}, "
             f"got shape {acov.shape}"
         )
-    s = sh.Setting(len(acov), check_dt(dt), "psth", check_window(window))
+    if center not in CENTERS:
+        raise ValueError(f"center: got {center!r}; {nearest(center, CENTERS)}")
+    s = sh.Setting(len(acov), check_dt(dt), center, check_window(window))
     tau = np.full(acov.shape[1], np.nan)
     live = acov[0] > 0
     if live.any():
-        fit = fit_exp((acov[:, live] / acov[0, live]).T, s, True)
+        fit = fit_exp(sh.expectation((acov[:, live] / acov[0, live]).T, s), s, True)
         tau[live] = np.where(fit.bound == 0, np.exp(fit.log_tau), np.nan)
     return tau
