@@ -146,7 +146,7 @@ def build_parser() -> Parser:
     add("--quiet", action="store_true", help="print the results only")
 
     add = parser.add_argument_group("sweeps").add_argument
-    add("--seeds", type=int, default=1, metavar="M", help="seeds K, K+1, ..., K+M-1 (default: 1)")
+    add("--seeds", type=int, metavar="M", help="seeds K, K+1, ..., K+M-1 (default: 1)")
     add(
         "--workers",
         type=int,

@@ -11,12 +11,12 @@ import numpy as np
 from tau_rnn.experiment.controls import label, reference
 from tau_rnn.experiment.effects import effects, grouped
 from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, RunResult, measurable
-from tau_rnn.experiment.statistics import mean_band, where_loss_reaches
+from tau_rnn.experiment.statistics import mean_band, median, where_loss_reaches
 from tau_rnn.plotting import color_of, new_figure, save
 from tau_rnn.plotting_effects import FOREST, plot_forest
 
-#: Dashes of homogeneous controls, which share a colour, in the order in which they appear.
-CONSTANT_STYLES: tuple = ((0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+#: Dashes of conditions that share a colour and a control, in the order in which they appear.
+DASHES: tuple = tuple((0, on_off) for on_off in ((5, 1.5), (1, 1), (5, 1, 1, 1), (9, 2), (3, 3)))
 LOSS_TICKS = (1, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001)
 
 
@@ -69,18 +69,20 @@ def _conditions(results, task):
 
 
 def _styles(conditions) -> dict:
-    """Line style of each condition: the colour of its distribution, dashes for its control."""
-    styles, constants = {}, 0
+    """Line style of each condition: the colour of its distribution, dashes for its control.
+
+    A second distribution of one family, and every homogeneous control, takes the next dash.
+    """
+    styles: dict = {}
+    taken: dict[tuple, int] = {}
     for group, _ in conditions:
-        dash: object = "-"
-        if group.dist.startswith("constant"):
-            dash = CONSTANT_STYLES[constants % len(CONSTANT_STYLES)]
-            constants += 1
-        elif group.match != "none":
-            dash = "--"
-        elif group.lr_scale != "none":
-            dash = ":"
-        styles[group] = {"color": color_of(group.dist), "ls": dash, "lw": 1.5}
+        color, constant = color_of(group.dist), group.dist.startswith("constant")
+        dash: object = "--" if group.match != "none" else ":" if group.lr_scale != "none" else "-"
+        before = taken.get((color, dash), 0)
+        taken[color, dash] = before + 1
+        if constant or before:
+            dash = DASHES[(before - (not constant)) % len(DASHES)]
+        styles[group] = {"color": color, "ls": dash, "lw": 1.5}
     return styles
 
 
@@ -168,8 +170,10 @@ def plot_steps(results: Sequence[RunResult]):
             for k, (group, _) in enumerate(conditions):
                 mark = "^" if row[k] == never_at else "o"
                 axis.plot(x[k], row[k], mark, ms=4.5, color=color_of(group.dist), mec="none")
-        for k, median in enumerate(np.nanmedian(places, axis=0)):
-            axis.plot([k - 0.3, k + 0.3], [median] * 2, color="black", lw=1.5)
+        for k, (_, runs) in enumerate(conditions):
+            steps = np.array([_place(r, math.inf) for r in runs.values()], float)
+            middle = min(median(steps), never_at)  # infinite where half or more never got there
+            axis.plot([k - 0.3, k + 0.3], [middle] * 2, color="black", lw=1.5)
         axis.axhline(1.06 * last, color="#BBBBBB", lw=0.7)
         axis.set_ylim(0, 1.2 * last)
         ticks = [t for t in MaxNLocator(5).tick_values(0, last) if 0 <= t <= last]

@@ -13,6 +13,11 @@ from importlib.util import find_spec
 LINES_EVERY = 25  # steps between two lines where the output is not a terminal
 
 
+def on_terminal() -> bool:
+    """Whether what is printed is seen on a terminal. A closed standard output is None."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 class Progress:
     """Shows a run while it goes: one line on a terminal, a line every 25 steps elsewhere.
 
@@ -21,7 +26,7 @@ class Progress:
 
     def __init__(self, steps: int, *, quiet: bool = False):
         self.steps, self.quiet = steps, quiet
-        self.terminal = sys.stdout.isatty()
+        self.terminal = on_terminal()
         self.began, self.first, self.width, self.bar = time.monotonic(), None, 0, None
         if self.terminal and not quiet and find_spec("tqdm"):
             from tqdm import tqdm

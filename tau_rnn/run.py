@@ -15,6 +15,8 @@ from tau_rnn.options import POSTER, TASKS, build_parser
 
 def main(argv=None) -> int:
     """Run the command line; returns the exit status."""
+    if hasattr(sys.stdout, "reconfigure"):  # a name that the terminal cannot show is no error
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = build_parser()
     args = parser.parse_args(argv)
     # What follows loads SciPy's parts and the tasks, which --help should not wait for.
@@ -27,10 +29,12 @@ def main(argv=None) -> int:
     if args.task not in (*TASKS, "both"):
         parser.error(f"--task: unknown task {args.task!r}; {nearest(args.task, (*TASKS, 'both'))}")
     tasks = list(TASKS) if args.task == "both" else [args.task]
-    seeds = 3 if quick and args.seeds == 1 else args.seeds
+    seeds = args.seeds if args.seeds is not None else 3 if quick else 1
     for name, value, least in (("--seeds", seeds, 1), ("--workers", args.workers, 1)):
         if value < least:
             parser.error(f"{name}: must be a whole number >= {least}, got {value}")
+    if args.scheduler and args.workers > 1:
+        parser.error("--workers: counts processes of this machine, not of the --scheduler")
     if not 0 <= args.checkpoint_seconds < float("inf"):
         parser.error(f"--checkpoint-seconds: must be >= 0, got {args.checkpoint_seconds}")
     try:
@@ -90,7 +94,8 @@ def single(config, args) -> int:
     if store.stored_key(folder) == config.key and store.is_complete(folder) and not args.force:
         result = store.load_run(folder)
         print_table(result)
-        print(f"This is the stored result of {folder} (--force computes it anew).")
+        bare = "" if args.no_figure or (folder / "figure.png").exists() else ", with figures"
+        print(f"This is the stored result of {folder} (--force computes it anew{bare}).")
         return 0
     saved = None
     if args.resume and (folder / "checkpoint.npz").exists():

@@ -118,6 +118,8 @@ Y = np.zeros((4, 3, 2))
          lambda: mse(Y, Y, np.ones(4))),
         ("target: every value must be finite, got nan at index",
          lambda: mse(Y, np.full(Y.shape, np.nan))),
+        ("target: every value must be finite, got inf at index",
+         lambda: mse(Y, np.full(Y.shape, np.inf))),
         ("mask: every weight must be finite and >= 0", lambda: mse(Y, Y, -np.ones((4, 3)))),
         ("mask: every weight must be finite", lambda: mse(Y, Y, np.full((4, 3), np.nan))),
         ("mask: every weight must be finite", lambda: mse(Y, Y, np.full((4, 3), np.inf))),

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from tau_rnn.bptt import backward
 from tau_rnn.losses import mse
@@ -13,12 +14,16 @@ from tau_rnn.measures import (
     LONGEST,
     PARTS,
     fixed_points,
+    input_output_overlap,
     kernel_alignment,
     measure_run,
     representation_alignment,
+    spectrum_of_change,
     summarise,
     training_measures,
 )
+from tau_rnn.measures.dynamics import FixedPoints
+from tau_rnn.measures.training_measures import TrainingMeasures
 from tau_rnn.model import Params, alpha, forward, init_params
 from tau_rnn.plotting_measures import plot_measures
 from tau_rnn.tasks import TASKS, make_task
@@ -231,6 +236,62 @@ def test_timescales_too_long_for_the_runs_count_as_the_longest(monkeypatch):
     np.testing.assert_array_equal(m.effective.after, expected)
     assert summarise(m)["effective_exceeds_trial_after"] == 2
     assert summarise(m)["effective_left_out_after"] == 1
+
+
+def test_each_part_is_of_the_networks_that_it_says(monkeypatch):
+    task, initial, final = trained("integrate_and_remember", n_units=6, steps=3)
+    rng = np.random.default_rng(5)
+    final = final._replace(  # so that no field is the same before and after
+        tau=2 * rng.permutation(final.tau), W_in=final.W_in + rng.standard_normal((6, task.n_in))
+    )
+    timescales, points = spy(monkeypatch, "effective_tau"), spy(monkeypatch, "fixed_points")
+    decoded, decode = [], training_measures.decode_by_tau
+
+    def recorded(rates, targets, tau, rng):
+        decoded.append((tau, repr(rng.bit_generator.state)))
+        return decode(rates, targets, tau, rng)
+
+    monkeypatch.setattr(training_measures, "decode_by_tau", recorded)
+    m = measure_run(initial, final, task, rng=0, **SMALL, phi="relu")
+    row = summarise(m)
+
+    change = spectrum_of_change(initial.W, final.W)
+    overlap = input_output_overlap(change, initial.W_in, final.W_out, k=5)
+    np.testing.assert_array_equal(m.overlap.left_in, overlap.left_in)
+    assert (row["overlap_in"], row["overlap_out"]) == (overlap.left_in[0], overlap.right_out[0])
+    assert row["overlap_in_chance"] == pytest.approx(3 / 6)  # three inputs, two outputs, six units
+    assert row["overlap_out_chance"] == pytest.approx(2 / 6)
+
+    e = m.effective
+    correlation = spearmanr(final.tau, e.after).statistic
+    assert e.spread_after.rank_correlation.value == pytest.approx(correlation)
+    grown = np.std(np.log(e.after)) / np.std(np.log(e.before))
+    assert e.change.value == pytest.approx(np.log(grown))
+    for when, spread in (("before", e.spread_before), ("after", e.spread_after)):
+        assert row[f"effective_sd_log_{when}"] == spread.sd_log.value
+    assert [options["sigma"] for _, options in timescales] == [task.noise] * 2
+    assert {options["phi"] for _, options in (*timescales, *points)} == {"relu"}
+    for ((params, *_), _), network in zip(points, (initial, final), strict=True):
+        np.testing.assert_array_equal(params.W, network.W)
+    # Before and after are decoded with the same folds.
+    assert len(decoded) == 4 and len({state for _, state in decoded}) == 1
+
+
+def test_the_summary_tells_kinds_of_fixed_points_apart():
+    timescales = np.array([[-5.0, 1.0], [90.0, 1.0], [3.0, 1.0]])
+    kinds = np.array(["saddle", "slow", "attractor"])
+    before = FixedPoints(
+        np.zeros((3, 2)), np.zeros(3), -1 / timescales + 0j, timescales, kinds,
+        np.array([0, 1, 1]), np.ones(3, int), np.arange(3), 2.0,
+    )  # fmt: skip
+    after = before._replace(kind=np.array(["attractor"] * 3))
+    none = np.ones(2)
+    row = summarise(
+        TrainingMeasures(none, none, fixed_points_before=before, fixed_points_after=after)
+    )
+    names = ("fixed_points", "attractors", "slow_points", "slowest")
+    assert [row[f"{name}_before"] for name in names] == [2, 1, 1, 3.0]
+    assert [row[f"{name}_after"] for name in names] == [3, 3, 0, 90.0]
 
 
 def test_single_precision_is_measured_in_double():

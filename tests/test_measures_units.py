@@ -340,6 +340,15 @@ def test_equal_and_missing_time_constants_give_nan():
     assert nothing.n_left_out == 99 and np.isnan(nothing.cv).all()
 
 
+def test_the_burn_in_is_ten_times_the_longest_tau():
+    params = init_params(3, 2, 1, np.array([0.2, 0.5, 0.4]), np.random.default_rng(0))
+    a, b = (
+        spontaneous_rates(params, 0.1, np.random.default_rng(1), n_trials=2, duration=1.0, **given)
+        for given in ({}, {"burn_in": 5.0})
+    )
+    np.testing.assert_array_equal(a, b)
+
+
 def test_bad_arguments_are_refused():
     rng = np.random.default_rng(0)
     params = init_params(4, 1, 1, np.arange(1.0, 5), rng)

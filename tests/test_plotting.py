@@ -1,10 +1,11 @@
 """The page of a run shows the numbers of that run, and says of them only what is so."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 from tau_rnn.experiment import RunConfig, run_one
-from tau_rnn.plotting import plot_run
+from tau_rnn.plotting import COLORS, color_of, example_trials, plot_run
 
 SMALL = {"dt": 0.1, "batch": 4, "steps": 2, "burn_in": 2.0, "test_trials": 16}
 
@@ -58,3 +59,31 @@ def test_units_are_counted_in_whole_numbers(result, panels):
 def test_a_single_unit_stands_at_its_time_constant(panels):
     points = panels(run_one(RunConfig(dist="vanilla", units=1, **SMALL)))("Change of W")
     assert points.collections[0].get_offsets()[:, 0].tolist() == [1.0]
+
+
+def test_a_distribution_keeps_its_colour_whatever_its_parameters():
+    assert color_of("normal:sd=0.3") == COLORS["normal"] != color_of("uniform:high=1")
+    assert len(set(COLORS.values())) == len(COLORS)
+
+
+def test_the_example_trials_are_of_the_trained_network_with_their_own_targets(result):
+    silent = result.initial._replace(W_out=0 * result.initial.W_out)
+    task, trials, traj = example_trials(result._replace(initial=silent))
+    assert np.ptp(traj.y) > 0
+    for b in range(2):
+        start, end = trials.epochs.response[b]
+        assert (trials.target[start:end, b, 0] == trials.labels.answer[b]).all()
+        assert not trials.target[:start, b].any()
+
+
+def test_panels_are_in_seconds_and_tell_before_from_after(result, panels):
+    units = {
+        **result.units, "tau_eff_before": np.full(12, 0.2), "tau_eff_after": np.full(12, 2.0),
+        "tau_eff_flag_before": np.full(12, ""), "tau_eff_flag_after": np.full(12, ""),
+    }  # fmt: skip
+    panel = panels(result._replace(units=units))
+    task, trials, _ = example_trials(result)
+    (image,) = panel("Trial 1: rates").images
+    assert image.get_extent()[1] == pytest.approx(trials.epochs.response[0, 1] * task.dt)
+    (bar,) = (p for p in panel("Decay of").containers[0] if p.get_height() == 12)
+    assert bar.get_x() < 0.2 < bar.get_x() + bar.get_width()

@@ -221,6 +221,47 @@ def test_options_reach_the_run(call, tmp_path):
     np.testing.assert_allclose(np.mean(1 / result.initial.tau), 1, rtol=1e-12)
 
 
+def test_one_seed_of_a_quick_sweep_is_one(call, tmp_path):
+    done = call(*RUN, "--quick", "--seeds", 1)
+    assert done.status == 0 and done.out.startswith("1 run, computed in this process")
+    assert len([p for p in (tmp_path / "runs").iterdir() if p.is_dir()]) == 1
+
+
+def test_what_is_matched_is_compared_with_vanilla(call, tmp_path):
+    done = call(
+        *RUN, "--match", "harmonic", "--dist", "vanilla", "uniform", "--seeds", 2, "--quiet"
+    )
+    assert done.status == 0
+    with open(tmp_path / "runs" / "effects.csv", newline="") as file:
+        compared = {(row["condition"], row["reference"]) for row in csv.DictReader(file)}
+    assert ("uniform, match=harmonic", "vanilla") in compared
+
+
+def test_a_stored_result_without_figures_says_how_to_get_them(call):
+    assert call(*RUN).status == 0
+    assert "(--force computes it anew)." in call(*RUN).out
+    assert "(--force computes it anew, with figures)." in call(*RUN[:-1]).out  # figures asked for
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a file descriptor in a shell")
+@pytest.mark.parametrize("more", ["--quiet", "--seeds 2"])
+def test_a_closed_standard_output_is_no_error(more, tmp_path):
+    line = f"{subprocess.list2cmdline(COMMAND)} {' '.join(RUN)} {more} >&-"
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list((tmp_path / "runs").rglob("final.npz"))
+
+
+def test_a_name_that_the_terminal_cannot_show_is_no_error(tmp_path):
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    arguments = [*RUN, "--out", "größe"]
+    done = subprocess.run(
+        [*COMMAND, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "gr\\xf6\\xdfe" in done.stdout and list((tmp_path / "größe").iterdir())
+
+
 @pytest.mark.filterwarnings("default::RuntimeWarning")
 def test_a_warning_is_one_line_and_said_once(call):
     done = call(*RUN, "--dist", "constant:0.15", "--method", "euler", "--quiet")
@@ -288,6 +329,7 @@ BAD = [
     (["--seeds", "0"], "--seeds"),
     (["--workers", "0"], "--workers"),
     (["--workers", "2"], "a single run has nothing to share out"),
+    (["--seeds", "2", "--workers", "2", "--scheduler", "tcp://x:1"], "of this machine"),
     (["--steps"], "--steps"),
     (["--stepz", "3"], "--stepz"),
     (["--unit", "3"], "--unit"),

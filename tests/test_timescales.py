@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.signal import lfilter
 
 from tau_rnn.timescales import (
@@ -526,6 +527,71 @@ def test_no_rates_raise_or_warn(n_trials, n, kind, model, center, use_lag0, seed
 def test_wrong_arguments_are_named(argument, call):
     with pytest.raises(ValueError, match=argument):
         call(ou(17, n_units=1, n_trials=4, n=20))
+
+
+# --- what comes out is in the units it says, and the statistics behind it ------------------------
+
+
+def test_lags_and_windows_are_in_seconds():
+    result = fit_timescales(1000 * ou(1, n_units=4), DT, ci=None)
+    np.testing.assert_allclose(result.lags, DT * np.arange(250))
+    # The window is the last lag not beyond 2 tau of the iteration before the last one.
+    np.testing.assert_allclose(result.window_used, 2 * result.tau, atol=0.05 * 0.2 + DT)
+    assert np.abs(result.acf_fit[0] / result.acf[0] - 1).max() < 0.2
+
+
+def test_a_generator_is_a_seed_as_well():
+    rates = ou(13, n_units=3)
+    a, b = (fit_timescales(rates, DT, seed=s).tau_ci for s in (1, np.random.default_rng(1)))
+    np.testing.assert_array_equal(a, b)
+    other = fit_timescales(rates, DT, seed=2).tau_ci
+    assert not np.array_equal(a, other)
+
+
+def test_the_levels_of_an_interval_are_moved_outwards():
+    # 12 trials less one mean: Phi(sqrt(12/11) t) = 0.0107 with t the 2.5 % point of 11 degrees of
+    # freedom, which is the tenth of 999 samples.
+    samples = np.arange(1.0, 1000)
+    level = stats.norm.cdf(np.sqrt(12 / 11) * stats.t.ppf(0.025, 11))
+    assert sh.percentile_interval(samples[::-1], 12, 11) == (int(1000 * level), 990) == (10, 990)
+
+
+def test_a_standard_error_counts_the_means_that_were_subtracted():
+    by_trial = np.random.default_rng(0).standard_normal((1, 40))
+    expected = np.sqrt((by_trial**2).sum() / 40 / 20)
+    assert sh.standard_error(by_trial, 20)[0] == pytest.approx(expected)
+
+
+def cosines(seed, noise=0.0):
+    """Damped cosines of tau = 0.5 s and 1 Hz, and white observation noise."""
+    pole = np.exp((-1 / 0.5 + 2j * np.pi) * DT)
+    rng = np.random.default_rng(seed)
+    e = rng.standard_normal((80, 250, 8)) + 1j * rng.standard_normal((80, 250, 8))
+    e[:, 1:] *= np.sqrt(1 - abs(pole) ** 2)
+    x = lfilter([1.0], [1.0, -pole], e, axis=1).real
+    return x + noise * rng.standard_normal(x.shape)
+
+
+def test_a_cosine_without_offsets_has_none_and_its_noise_is_found():
+    assert not any("dc_drift" in words(fit_timescales(cosines(3), DT, model="cos", ci=None), i)
+                   for i in range(8))  # fmt: skip
+    noisy = fit_timescales(cosines(3, noise=0.5), DT, model="cos", ci=None, use_lag0=False)
+    # The variance of the noise, 0.25, is part of the fitted autocovariance at lag 0.
+    assert np.abs(noisy.acf - noisy.acf_fit)[0].max() < 0.02
+
+
+def test_the_end_of_the_search_for_a_cosine_is_no_answer():
+    walks = np.cumsum(np.random.default_rng(6).standard_normal((60, 250, 12)), axis=1)
+    result = fit_timescales(walks, DT, model="cos", ci=None)
+    assert not (result.tau > 3 * 250 * DT).any()
+
+
+def test_two_timescales_are_no_offsets():
+    # A single exponential predicts too little variance of trial means; the pair predicts it.
+    slow, fast = (ou(seed, 15, tau, n_trials=100) for seed, tau in ((11, 1.0), (10, 0.1)))
+    result = fit_timescales(np.sqrt(0.5) * (slow + fast), DT, model="auto", ci=None)
+    assert np.mean(result.center_used == "psth") > 0.8
+    assert np.median(result.dc_ratio) == pytest.approx(1, abs=0.15)
 
 
 # --- exact references ---------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def confirmation() -> list[RunConfig]:
 def write_result(done: Sweep, base: RunConfig, folder: Path, figures: list[Path]) -> list:
     """Write poster_claims.md into a folder; returns the tests."""
     results = done.results()
-    rows = effects(results)
+    rows = effects(results, done.configs)
     tests = judge(rows, base, TASKS)
     seeds = sorted({c.seed for c in done.configs})
     parts = [
@@ -83,7 +83,7 @@ def write_result(done: Sweep, base: RunConfig, folder: Path, figures: list[Path]
               verdict_table(tests)]  # fmt: skip
     parts += [
         "## All conditions",
-        ". ".join(describe_matched(d) for d in POSTER[1:]) + ".",
+        ". ".join(describe_matched(base.but(dist=d)) for d in POSTER[1:]) + ".",
     ]
     for task in TASKS:
         parts += [f"### {task}", level_table(results, task), level_table(results, task, CHANGED)]

@@ -12,6 +12,7 @@ from tau_rnn.experiment.controls import label, sweep_configs
 from tau_rnn.experiment.executors import Engine, dask_engine, process_engine
 from tau_rnn.experiment.report import level_table, report_text, write_tables
 from tau_rnn.experiment.sweeping import Event, Sweep, sweep
+from tau_rnn.progress import on_terminal
 from tau_rnn.storage import write_text
 
 __all__ = ["run_sweep", "sweep_configs"]
@@ -64,7 +65,8 @@ def run_sweep(
     shown = Shown(progress)
     if progress:
         where = scheduler or (f"{workers} processes" if workers > 1 else "this process")
-        progress(f"{len(configs)} runs, computed in {where}; results go to {out}.")
+        runs = "1 run" if len(configs) == 1 else f"{len(configs)} runs"
+        progress(f"{runs}, computed in {where}; results go to {out}.")
     try:
         done = sweep(
             configs, engine_for(workers, scheduler), store=out, progress=shown.show, force=force
@@ -117,7 +119,7 @@ class Shown:
         """Show an event."""
         if self.say is None:
             return
-        if self.bar is None and self.say is print and sys.stdout.isatty():
+        if self.bar is None and self.say is print and on_terminal():
             self.bar = _bar(event.total)
         if event.kind in ("note", "failed"):
             name = f"{label(event.config)}, seed {event.config.seed}: " if event.config else ""

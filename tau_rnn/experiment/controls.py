@@ -119,6 +119,8 @@ def sweep_configs(
     for seed in seeds:
         for task in tasks:
             runs = [base.but(task=task, dist=dist, seed=seed) for dist in dists]
+            # Matching and scaling change nothing in vanilla: one run is the reference of all.
+            runs = [reference(run) if run.dist == "vanilla" else run for run in runs]
             configs += runs
             for name in names:
                 configs += [control for run in runs for control in _variants(name, run)]
@@ -128,7 +130,8 @@ def sweep_configs(
 def _variants(name: str, run: RunConfig) -> list[RunConfig]:
     diverse = is_diverse(run.dist)
     if name == "matched":
-        return [run.but(dist=matched_constant(run.dist))] if diverse else []
+        matched = matched_reference(run)
+        return [] if matched is None else [matched]
     if name == "harmonic":
         return [run.but(match="harmonic")] if diverse else []
     if name in ("lr-tau", "lr-inverse-tau"):
@@ -183,10 +186,10 @@ def condition(config: RunConfig) -> Condition:
     return Condition(config.task, label(config))
 
 
-def describe_matched(dist: str) -> str:
-    """How the matched homogeneous network of a distribution was computed, in one line."""
-    rate = parse_tau(dist).mean_rate
+def describe_matched(config: RunConfig) -> str:
+    """How the matched homogeneous network of a run's distribution was computed, in one line."""
+    rate = parse_tau(config.dist).mean_rate
     return (
-        f"{matched_constant(dist)} has the mean leak rate of {dist}: "
+        f"{matched_constant(config.dist)} has the mean leak rate of {config.dist_label}: "
         f"1 / E[1/tau] = 1 / {rate:.4f} = {1 / rate:.4f} s"
     )

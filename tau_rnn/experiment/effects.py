@@ -111,25 +111,33 @@ def grouped(results: Iterable[RunResult]) -> dict[RunConfig, dict[int, RunResult
     return groups
 
 
-def effects(results: Iterable[RunResult]) -> list[Row]:
+def effects(results: Iterable[RunResult], configs: Iterable[RunConfig] = ()) -> list[Row]:
     """All paired comparisons: with vanilla, with the matched homogeneous network, and within runs.
 
-    Runs of which the partner is not there count as missing in every effect they belong to.
+    A pair of which a run is not there counts as missing in every effect it belongs to.
+
+    Parameters
+    ----------
+    results : of the runs that are complete
+    configs : of all runs that were asked for, so that those that failed are known
     """
     groups = grouped(results)
+    asked: dict[RunConfig, set[int]] = {group: set(runs) for group, runs in groups.items()}
+    for config in configs:
+        asked.setdefault(config.but(seed=0), set()).add(config.seed)
     rows: list[Row] = []
     for group, runs in groups.items():
         partners = ((VANILLA, reference(group)), (MATCHED, matched_reference(group)))
         for kind, other in partners:
             if other is not None and other != group and other in groups:
-                rows += _between(group, runs, kind, other, groups[other])
-        rows += _within(group, runs)
+                seeds = asked[group] | asked[other]
+                rows += _between(group, runs, kind, other, groups[other], seeds)
+        rows += _within(group, runs, len(asked[group]) - len(runs))
     return rows
 
 
-def _between(group, runs, kind, other, partners) -> list[Row]:
-    seeds = sorted(set(runs) | set(partners))
-    pairs = [(runs.get(s), partners.get(s)) for s in seeds]
+def _between(group, runs, kind, other, partners, seeds) -> list[Row]:
+    pairs = [(runs.get(s), partners.get(s)) for s in sorted(seeds)]
     whole = [(a, b) for a, b in pairs if a is not None and b is not None]
     lacking = len(pairs) - len(whole)
     metrics = {k: v for k, v in SCORES.items() if any(k in a.metrics for a in runs.values())}
@@ -161,13 +169,14 @@ def _difference(name: str, unit: str, a, b) -> float:
     return ln_ratio(a, b) if unit == "ln" and not name.startswith("log_") else a - b
 
 
-def _within(group, runs) -> list[Row]:
+def _within(group, runs, lacking) -> list[Row]:
     rows = []
     for metric, (unit, after, before, _) in WITHIN.items():
         values = [(r.metrics.get(after), r.metrics.get(before)) for r in runs.values()]
         if all(a is None or b is None for a, b in values):
             continue  # a homogeneous network has no correlation with its tau
         effect = paired_t([_difference(metric, unit, a, b) for a, b in values])
+        effect = effect._replace(missing=effect.missing + lacking)
         rows.append(Row(group.task, label(group), ITSELF, ITSELF, metric, unit, effect, group))
     return rows
 

@@ -26,13 +26,14 @@ def size(metric: str, effect: Effect) -> str:
     """
     values = effect.estimate, effect.low, effect.high
     if metric == "tau_eff_spread":
-        middle, low, high = (f"{v:+.3f}" for v in values)
-        return f"{middle} in the sd of ln tau_eff ({low} to {high})"
-    if metric.startswith("accuracy"):
-        middle, low, high = (f"{100 * v:+.1f}" for v in values)
-        return f"{middle} percentage points ({low} to {high})"
-    middle, low, high = (f"{100 * math.expm1(v):+.1f}" for v in values)
-    return f"{middle} % ({low} to {high})"
+        unit, texts = "in the sd of ln tau_eff", [f"{v:+.3f}" for v in values]
+    elif metric.startswith("accuracy"):
+        unit, texts = "percentage points", [f"{100 * v:+.1f}" for v in values]
+    else:
+        unit, texts = "%", [f"{100 * math.expm1(v):+.1f}" for v in values]
+    if math.isnan(effect.low):  # one pair has no interval
+        return f"{texts[0]} {unit}"
+    return f"{texts[0]} {unit} ({texts[1]} to {texts[2]})"
 
 
 def sentence(test: Finding) -> str:

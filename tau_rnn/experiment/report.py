@@ -16,6 +16,7 @@ from tau_rnn.experiment.controls import (
     describe_matched,
     is_diverse,
     label,
+    matched_constant,
     reference,
     setting_parts,
 )
@@ -70,9 +71,13 @@ interpolated between evaluations.
 VERDICTS = """\
 A claim *holds* where its effect against vanilla (claim 4: after against before training) is in the
 claimed direction with Holm's p < 0.05, and the 95 % interval lies on the claimed side in every
-control as well. It *holds for another reason* where the controls that take this reason away leave
-nothing to be seen, *holds in part* where two controls of the same reason disagree, and is *not
-shown* where p >= 0.05, which is no proof that there is no effect: see the interval.
+control as well (*holds, controls not run*, if there is none). It *holds for another reason* where
+the controls that take this reason away leave nothing to be seen, *depends on the initial gain*
+where that reason is the gain, and *holds in part* where two controls of the same reason disagree.
+It is *the opposite* where p < 0.05 in the other direction, and *not shown* where p >= 0.05, which
+is no proof that there is no effect: see the interval. It *cannot be told* from fewer than two
+pairs. Where the verdicts of the tasks differ it *depends on the task*, and where those of the
+measures do, *on the measure*.
 
 The controls: `constant:...` are homogeneous networks of the same mean leak rate; in
 `match=harmonic` tau is rescaled to harmonic mean 1 s, which is the mean leak rate of vanilla; in
@@ -226,7 +231,7 @@ def verdict_table(tests: Iterable[Finding]) -> str:
 
 def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[str] = ()) -> str:
     """The report of a sweep, in Markdown."""
-    rows = effects(results)
+    rows = effects(results, sweep.configs)
     tasks = list(dict.fromkeys(c.task for c in sweep.configs))
     parts = ["# Networks with diverse time constants: what the runs say", _what_was_run(sweep)]
     if sweep.failures:
@@ -260,7 +265,8 @@ def judged(sweep: Sweep, rows: Sequence[Row]) -> list[tuple[RunConfig, list[Find
     """The settings of a sweep, each with its family of tests.
 
     A setting that is there as a control of another, such as the other gain, has no controls of its
-    own and is no family: its effects are in the tables.
+    own and is no family: its effects are in the tables. Where no setting has controls of the mean
+    leak rate or the learning rate, each is a family.
     """
     tasks = list(dict.fromkeys(c.task for c in sweep.configs))
     settings: dict[RunConfig, RunConfig] = {}
@@ -292,23 +298,26 @@ def _what_was_run(sweep: Sweep) -> str:
             f"{k} = {'+'.join(v) if isinstance(v, tuple) else v}" for k, v in shared.items()
         ) + ".",
     ]  # fmt: skip
-    dists = dict.fromkeys(c.dist for c in sweep.configs)
+    one_of = {c.dist: c for c in reversed(sweep.configs)}  # a run of each distribution
+    dists = {dist: one_of[dist] for dist in dict.fromkeys(c.dist for c in sweep.configs)}
     table = []
-    for dist in dists:
+    for dist, config in dists.items():
         s = describe(dist)
-        name = next(c.dist_label for c in sweep.configs if c.dist == dist)
-        table.append([name, number(s.mean, 2), number(s.cv, 2), number(s.mean_rate, 2)])
+        cells = (number(v, 2) for v in (s.mean, s.cv, s.mean_rate))
+        table.append([config.dist_label, *cells])
     lines.append(grid(["tau", "mean (s)", "CV", "E[1/tau] (1/s)"], table))
-    there = set(dists)
-    matched = [describe_matched(d) for d in dists if is_diverse(d) and describe_matched(d)
-               .split()[0] in there]  # fmt: skip
+    matched = [
+        describe_matched(config)
+        for dist, config in dists.items()
+        if is_diverse(dist) and matched_constant(dist) in dists
+    ]
     return "\n\n".join(lines + (["; ".join(matched) + "."] if matched else []))
 
 
 def write_tables(out, sweep: Sweep, results: Sequence[RunResult]) -> None:
     """Write summary.csv and effects.csv."""
     out = Path(out)
-    rows = effects(results)
+    rows = effects(results, sweep.configs)
     tests = [test for _, tests in judged(sweep, rows) for test in tests]
     runs = table_of_runs(sweep, results)
     write_text(out / "summary.csv", csv_text(runs, list(runs[0])))

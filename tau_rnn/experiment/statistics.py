@@ -109,7 +109,7 @@ def steps_effect(steps: Sequence[float | None], reference: Sequence[float | None
 def median(d: Array) -> float:
     """The median of values of which some may be infinite; nan between -inf and inf."""
     s, half = np.sort(d), d.size // 2
-    if d.size % 2 or s[half - 1] == s[half]:  # the mean of two infinities would be nan
+    if d.size % 2:
         return float(s[half])
     return float(s[half - 1] / 2 + s[half] / 2)
 

@@ -22,6 +22,7 @@ from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
 from tau_rnn.experiment.executors import Engine, make_engine
 from tau_rnn.experiment.outcome import RunResult, run_one
 from tau_rnn.storage import StoreError, replacing
+from tau_rnn.training import NonFiniteLoss
 
 LOST_TWICE = 2  # a run that its executor lost this often is not tried again
 BARREN = 3  # executors in a row that broke without a single result
@@ -131,6 +132,9 @@ def work(version: int, settings: dict) -> RunResult | str:
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # training checks, and says where
             return run_one(RunConfig.from_json(settings))
+    except NonFiniteLoss as error:  # its own message is of parameters that a sweep does not keep
+        what = f"step {error.step}: the {error.what} is not finite"
+        return f"NonFiniteLoss: {what} (a smaller learning rate may help)"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 

@@ -83,7 +83,9 @@ def fit_timescales(
         with several timescales has the timescale that window and centring give it (see
         `timescale_of_acf`), so both are always reported. Two exponentials use 0.6 trials.
     use_lag0 : {"auto", True, False}
-        Whether lag 0 takes part. "auto": not where white observation noise (a nugget) shows.
+        Whether lag 0 takes part. "auto": not where white observation noise (a nugget) shows. For
+        the model "cos" that is judged from the exponential fit, which can miss it: say False where
+        there is noise.
     ci : {"bootstrap", None}
         95 % percentile interval over `n_boot` resamplings of trials, with the centring and model
         found, and from the window found, which may move with the resample. Needs 5 trials more
