@@ -34,7 +34,7 @@ def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
         is not finite.
     """
     y, target = np.asarray(y), np.asarray(target)
-    y = y.astype(np.result_type(y, np.float32), copy=False)
+    y = y.astype(np.float64) if y.dtype.kind in "biu" else y
     if y.ndim != 3:
         raise ValueError(f"y: must be (T, B, n_out), got shape {y.shape}")
     if target.shape != y.shape:

@@ -46,9 +46,9 @@ def plot_forest(rows: Sequence[Row]):
             axis.set_axisbelow(True)
         axes[i, 0].set_ylabel(task, fontweight="bold")
     figure.suptitle(
-        "Paired effects with 95 % intervals. Filled: difference from vanilla; open: from the "
-        "homogeneous network of the same mean leak rate; diamonds: after minus before training; "
-        "arrows: to infinity",
+        "Paired effects with 95 % intervals. Filled: difference from vanilla (of the same gain); "
+        "open: from the homogeneous network of the same mean leak rate; diamonds: after minus "
+        "before training; arrows: to infinity",
         x=0.01, ha="left",
     )  # fmt: skip
     return figure
@@ -70,5 +70,7 @@ def _forest_row(axis, y: int, row: Row, edge: float) -> None:
         for end in (e.low, e.high):
             if math.isinf(end):  # of steps to criterion, where runs never got there
                 axis.plot(math.copysign(edge, end), y, ">" if end > 0 else "<", ms=5, color=color)
+    if math.isinf(e.estimate):  # the arrow has said so
+        return
     face = "white" if row.kind == MATCHED else color
     axis.plot(middle, y, "D" if row.kind == ITSELF else "o", ms=5, color=color, mfc=face)

@@ -71,17 +71,17 @@ def _conditions(results, task):
 def _styles(conditions) -> dict:
     """Line style of each condition: the colour of its distribution, dashes for its control.
 
-    A second distribution of one family, and every homogeneous control, takes the next dash.
+    Homogeneous controls, and what would look like another condition, take the next dash.
     """
     styles: dict = {}
-    taken: dict[tuple, int] = {}
+    looks: set = set()
     for group, _ in conditions:
-        color, constant = color_of(group.dist), group.dist.startswith("constant")
+        color = color_of(group.dist)
         dash: object = "--" if group.match != "none" else ":" if group.lr_scale != "none" else "-"
-        before = taken.get((color, dash), 0)
-        taken[color, dash] = before + 1
-        if constant or before:
-            dash = DASHES[(before - (not constant)) % len(DASHES)]
+        if group.dist.startswith("constant") or (color, dash) in looks:
+            free = [d for d in DASHES if (color, d) not in looks]
+            dash = free[0] if free else dash
+        looks.add((color, dash))
         styles[group] = {"color": color, "ls": dash, "lw": 1.5}
     return styles
 
@@ -132,7 +132,8 @@ def plot_learning(results: Sequence[RunResult]):
     handles = axes[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside right upper")
     figure.suptitle(
-        f"Learning: mean over {_caption(results)}, and 95 % band of the distributions",
+        f"Learning: mean over {_caption(results)}, and 95 % band of the distributions; dotted: "
+        "criterion",
         x=0.01, ha="left",
     )  # fmt: skip
     return figure
@@ -227,8 +228,9 @@ def plot_weight_change(results: Sequence[RunResult]):
     handles = axes[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside right upper", fontsize=8)
     figure.suptitle(
-        f"Change of the recurrent weights, {_caption(results)}: at the same step (top) and at the "
-        "same loss (bottom, where all runs got to it)", x=0.01, ha="left",
+        f"Change of the recurrent weights, mean over {_caption(results)}: at the same step (top, "
+        "with 95 % band of the distributions)\nand at the same loss (bottom, where all runs got to "
+        "it)", x=0.01, ha="left",
     )  # fmt: skip
     return figure
 
@@ -281,7 +283,8 @@ def plot_timescales(results: Sequence[RunResult]):
         last.set_xlabel(f"effective timescale (s); last bar: {LONGEST_TIMESCALE:.1f} s or more")
         axes[0, column].set_title(task)
     figure.legend(*_before_after_handles(), loc="outside right upper")
-    figure.suptitle(f"Units of all networks ({_caption(results)}), noise-driven, no input",
+    figure.suptitle(f"Units of all networks ({_caption(results)}), noise-driven, no input; "
+                    "sd: of each network, mean over seeds",
                     x=0.01, ha="left")  # fmt: skip
     return figure
 

@@ -104,6 +104,14 @@ def test_whatever_a_sweep_matches_or_scales_is_compared_with_plain_vanilla(chang
     assert {r.kind for r in rows if r.group.dist == "uniform"} == {VANILLA, ITSELF}
 
 
+def test_where_tau_is_trained_vanilla_is_scaled_as_well():
+    base = BASE.but(train="+tau")
+    configs = sweep_configs(base.but(lr_scale="tau"), ["vanilla", "uniform"], [0], TASK)
+    assert configs[0] == base.but(dist="vanilla", lr_scale="tau") == reference(configs[1])
+    added = sweep_configs(base, ["vanilla", "uniform"], [0], TASK, ["lr-tau"])[2:]
+    assert added == [base.but(dist=d, lr_scale="tau") for d in ("vanilla", "uniform")]
+
+
 def test_given_values_are_not_all_named_in_a_sentence():
     config = BASE.but(dist="values:0.5,1,1.5,1,1,1,1,1")
     assert describe_matched(config).startswith("constant:0.92 has the mean leak rate of 8 given")
@@ -297,12 +305,18 @@ def test_a_control_of_one_pair_tells_nothing():
 
 def test_a_sentence_says_what_is_left_with_each_control():
     up, null = Effect(0.3, 0.2, 0.4, 0.01, 9), Effect(0.05, -0.1, 0.2, 0.5, 9)
-    controls = Control("initial gain 1", LEAK, null, False), Control("other", LEAK, up, True)
+    down = Effect(-0.3, -0.4, -0.2, 0.01, 9)
+    controls = (
+        Control("initial gain 1", LEAK, null, False), Control("other", LEAK, up, True),
+        Control("third", LEAK, down, False),
+    )  # fmt: skip
     spread = Finding(CLAIMS[3], "tau_eff_spread", "uniform", *TASK, up, 0.01, controls, "holds")
     said = sentence(spread)
     assert "after training against before: +0.300 in the sd of ln tau_eff (+0.200 to" in said
-    assert "Initial gain 1: +0.050 in the sd of ln tau_eff (-0.100 to +0.200), not there." in said
-    assert "Other: +0.300 in the sd of ln tau_eff (+0.200 to +0.400), still there." in said
+    unit = "in the sd of ln tau_eff"
+    assert f"Initial gain 1: +0.050 {unit} (-0.100 to +0.200), not told from 0." in said
+    assert f"Other: +0.300 {unit} (+0.200 to +0.400), on the claimed side." in said
+    assert f"Third: -0.300 {unit} (-0.400 to -0.200), on the other side." in said
     assert said.endswith("**Holds.**")
     loss = Finding(CLAIMS[0], "log_area_under_loss", "uniform", *TASK, up, 0.01, (), "not shown")
     assert "mean loss over training against vanilla: +35.0 % (+22.1 to +49.2)." in sentence(loss)

@@ -101,14 +101,17 @@ def test_all_conditions_share_the_levels_of_loss(template):
     assert ends == pytest.approx([0.4, 0.4])  # uniform goes on to 0.25, and is not shown there
 
 
-def test_no_two_conditions_look_the_same(template):
+def test_no_two_conditions_look_the_same():
     dists = ("normal", "normal:sd=0.3", "normal:sd=0.1", "constant:0.9", "constant:0.8",
              "constant:0.7", "constant:0.6")  # fmt: skip
-    runs = [made(template, 0, dist=dist) for dist in dists]
-    lines = plotting_sweep.plot_learning(runs).axes[0].lines
-    looks = {(line.get_color(), str(line._dash_pattern)) for line in lines}
-    assert len(looks) == len(lines) == len(dists)
-    assert {line.get_color() for line in lines} == {color_of("normal"), color_of("constant:1")}
+    conditions = [RunConfig(dist=dist) for dist in dists]
+    conditions += [RunConfig(dist=d, match="harmonic") for d in ("normal", "normal:sd=0.3")]
+    conditions += [RunConfig(dist="normal", lr_scale=scale) for scale in ("tau", "inverse-tau")]
+    styles = plotting_sweep._styles([(group, {}) for group in conditions])
+    looks = {(style["color"], str(style["ls"])) for style in styles.values()}
+    assert len(looks) == len(conditions) == 11
+    assert {color for color, _ in looks} == {color_of("normal"), color_of("constant:1")}
+    assert styles[conditions[0]]["ls"] == "-"
 
 
 def test_units_before_training_are_grey_and_those_after_it_are_outlined(template):
@@ -165,6 +168,7 @@ def test_marks_tell_the_references_apart_and_arrows_point_to_infinity():
         row("a", "tau_eff_spread", ITSELF, 0.1, 0.0, 0.2),
         row("a", "steps_to_criterion", VANILLA, 0.1, -np.inf, 0.2),
         row("a", "steps_to_criterion", MATCHED, 0.2, 0.1, np.inf),
+        row("b", "steps_to_criterion", VANILLA, np.inf, 0.1, np.inf),  # an arrow, and no point
     ]
     axes = plot_forest(rows).axes
     steps = axes[list(FOREST).index("steps_to_criterion")]
@@ -172,9 +176,10 @@ def test_marks_tell_the_references_apart_and_arrows_point_to_infinity():
     for line in steps.lines:
         faces[line.get_marker()].append(line.get_markerfacecolor())
     assert faces["o"] == [color_of("uniform"), "white"]
-    arrows = {line.get_marker(): (line.get_xdata()[0], line.get_ydata()[0]) for line in steps.lines
-              if line.get_marker() in "<>"}  # fmt: skip
-    assert arrows["<"][0] < -0.2 and arrows["<"][1] == 0
-    assert arrows[">"][0] > 0.2 and arrows[">"][1] == 1
+    arrows = [(line.get_marker(), line.get_ydata()[0]) for line in steps.lines
+              if line.get_marker() in "<>"]  # fmt: skip
+    assert arrows == [("<", 0), (">", 1), (">", 2)]
+    ends = [line.get_xdata()[0] for line in steps.lines if line.get_marker() in "<>"]
+    assert ends[0] < -0.2 and min(ends[1:]) > 0.2
     spread = axes[list(FOREST).index("tau_eff_spread")]
     assert [line.get_marker() for line in spread.lines if line.get_marker() != "None"] == ["D"]

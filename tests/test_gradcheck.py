@@ -157,6 +157,15 @@ def test_a_slip_in_the_adjoint_is_not_told_of_gradients_without_one():
         ([("dc = alpha * dx", "dc = alpha.mean() * dx")], None),
         ([("dc = alpha * dx", "dc = alpha * dx * slope[t]")], None),
         ([("dc = alpha * dx", "dc = alpha * dx_next")], None),
+        # All are means over time and trials, of the right adjoint, and dx0 stops early.
+        (
+            [
+                ("dx0 = dx_next", "dx0 = dx"),
+                ("return Params(dW", "return Params(*(g / T / B for g in (dW"),
+                ("dx0, dtau)", "dx0, dtau)))"),
+            ],
+            None,
+        ),
     ],
 )
 def test_the_departure_is_that_of_the_adjoint_alone(edits, departure):

@@ -136,7 +136,8 @@ def test_wrong_input_is_named(message, call):
         call()
 
 
-def test_whole_numbers_are_taken_for_real_ones():
-    loss, dy = mse([[[1]], [[2]]], [[[0]], [[0]]])
+@pytest.mark.parametrize("dtype", [int, np.int8])
+def test_whole_numbers_are_taken_for_real_ones(dtype):
+    loss, dy = mse(np.array([[[1]], [[2]]], dtype), [[[0]], [[0]]])
     assert (loss, dy.dtype) == (2.5, np.float64)
     np.testing.assert_array_equal(dy, [[[1]], [[2]]])

@@ -96,6 +96,12 @@ def test_kernel_alignment_is_that_of_the_explicit_kernels(case, kind):
         assert found == pytest.approx(alignment_of(*kernels), rel=1e-8)
 
 
+def test_an_alignment_is_never_above_one():
+    for seed in range(200):
+        H = np.random.default_rng(seed).standard_normal((7, 3))
+        assert 1 - 1e-12 < representation_alignment(H, 3 * H) <= 1
+
+
 def test_blocks_change_nothing(monkeypatch):
     case = make_case(5, N=5, T=7, B=4)
     arguments = case.params, retrained(case), case.u, case.dt

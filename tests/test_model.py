@@ -124,6 +124,17 @@ def test_a_nonlinearity_of_ones_own():
     assert np.array_equal(traj.r, traj.x**3)
 
 
+def test_a_nonlinearity_may_have_parameters_of_each_unit():
+    case = make_case(2)
+    threshold = np.arange(len(case.params.b)) / 10
+    phi = Nonlinearity(
+        "shifted", lambda x, out=None: np.tanh(x - threshold, out=out),
+        NONLINEARITIES["tanh"].derivative,
+    )  # fmt: skip
+    traj = forward(case.params, case.u, case.dt, phi=phi)
+    np.testing.assert_array_equal(traj.r, np.tanh(traj.x - threshold))
+
+
 @pytest.mark.parametrize(
     ("phi", "message"),
     [

@@ -28,7 +28,7 @@ FLOORS = [
     {"noise"},
     {"model"},
     {"timescales"},
-    {"bptt", "derivatives", "slips"},
+    {"bptt", "derivatives", "slips", "theta"},
     {"diagnosis"},
     {"gradcheck", "__init__"},
     {"training", "measures"},

@@ -253,7 +253,7 @@ def test_a_closed_standard_output_is_no_error(more, tmp_path):
 
 
 def test_a_name_that_the_terminal_cannot_show_is_no_error(tmp_path):
-    env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
     arguments = [*RUN, "--out", "größe"]
     done = subprocess.run(
         [*COMMAND, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True

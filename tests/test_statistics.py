@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 from fractions import Fraction
 
 import numpy as np
@@ -342,3 +343,11 @@ def test_sizes_in_words():
     effect = Effect(0.0123, -0.004, 0.02, 0.2, 20)
     assert size("accuracy_last5", effect) == "+1.2 percentage points (-0.4 to +2.0)"
     assert size("tau_eff_spread", effect) == "+0.012 in the sd of ln tau_eff (-0.004 to +0.020)"
+
+
+def test_a_median_between_minus_and_plus_infinity_is_not_told_and_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        effect = steps_effect([None, 60], [60, None])
+    assert np.isnan(effect.estimate) and effect.n == 2
+    assert median(np.array([np.inf, np.inf, -np.inf, np.inf])) == np.inf

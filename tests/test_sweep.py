@@ -20,6 +20,7 @@ from tau_rnn.experiment import store as stores
 from tau_rnn.experiment.command import run_sweep
 from tau_rnn.experiment.controls import sweep_configs
 from tau_rnn.experiment.executors import Engine, dask_engine, make_engine, process_engine
+from tau_rnn.experiment.report import report_text, write_tables
 from tau_rnn.experiment.sweeping import sweep, work
 from tau_rnn.storage import StoreError
 
@@ -495,6 +496,7 @@ def test_run_sweep_writes_its_report(tmp_path, capsys):
     with open(tmp_path / "effects.csv", newline="") as file:
         table = list(csv.DictReader(file))
     assert {r["condition"] for r in table} == {"vanilla", "uniform", "constant:0.61"}
+    # Nothing is compared with the run that failed, and its own setting is another one.
     tested = [r for r in table if r["p_holm"]]
     assert all(float(r["p_holm"]) >= float(r["p"]) for r in tested)
     report = (tmp_path / "report.md").read_text()
@@ -503,6 +505,21 @@ def test_run_sweep_writes_its_report(tmp_path, capsys):
     assert "no estimate, after" in report
     for words in ("holds for another reason", "holds in part", "*not shown*", "`lr~tau`"):
         assert words in report
+
+
+def test_runs_that_failed_are_missing_in_the_table_of_effects(tmp_path):
+    configs = [BASE.but(dist=d, seed=s) for s in range(3) for d in ("vanilla", "uniform")]
+    done = sweep(configs, store=tmp_path)
+    lost = configs[1]  # uniform, seed 0
+    folders = {c: folder for c, folder in done.folders.items() if c != lost}
+    done = done._replace(folders=folders, failures={lost: "its worker died"})
+    write_tables(tmp_path, done, done.results())
+    with open(tmp_path / "effects.csv", newline="") as file:
+        missing = {(r["condition"], r["reference"]): r["missing"] for r in csv.DictReader(file)
+                   if r["metric"] in ("weight_change", "tau_eff_spread")}  # fmt: skip
+    assert missing == {("vanilla", "itself"): "0", ("uniform", "itself"): "1",
+                       ("uniform", "vanilla"): "1"}  # fmt: skip
+    assert "1 missing" in report_text(done, done.results())
 
 
 def test_run_sweep_draws_and_is_silent_when_asked(tmp_path, capsys):

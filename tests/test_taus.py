@@ -41,13 +41,13 @@ VARIANTS = [
     "gamma:shape=50",
 ]
 
+
 @pytest.mark.parametrize("sd", [1e-6, 1e-4, 0.01])
 def test_a_narrow_normal_keeps_its_digits(sd):
     dist = Normal(sd=sd, low=0.4, high=4.0)
     assert dist.cv == pytest.approx(sd, rel=1e-9)
     # E[1/tau] = (1 + cv^2 + 3 cv^4 + 15 cv^6 + ...) / mean
     assert dist.mean_rate == pytest.approx(1 + sd**2 + 3 * sd**4, rel=1e-9)
-
 
 
 @pytest.mark.parametrize(

@@ -202,9 +202,19 @@ def test_the_parameters_given_are_left_alone():
     ("started", "trained"), [(("b",), ("x0",)), (("W_out",), ("W",)), (("tau",), ("b",))]
 )
 def test_a_state_that_trains_other_fields_is_refused(started, trained):
-    state = begin(Settings(fields=started))
-    with pytest.raises(ValueError, match=f"settings: the state does not train {trained[0]}; give"):
-        next(train(state, TASK, Settings(fields=trained)))
+    drawn = init_params(UNITS, TASK.n_in, TASK.n_out, 1.0, np.random.default_rng(0))
+    for params in (None, drawn):  # in the second, b and x0 are both zero, and all tau 1 s
+        state = begin(Settings(fields=started), params=params)
+        with pytest.raises(ValueError, match=f"the state does not train {trained[0]}; give"):
+            next(train(state, TASK, Settings(fields=trained)))
+
+
+def test_a_state_of_a_processor_that_rounds_otherwise_is_taken():
+    settings = Settings(fields=("+tau",))
+    state = frozen(begin(settings))
+    tau = np.nextafter(state.params.tau, np.inf)
+    assert np.isfinite(next(train(state._replace(params=state.params._replace(tau=tau)), TASK,
+                                  settings)).loss)  # fmt: skip
 
 
 class Shrinking:

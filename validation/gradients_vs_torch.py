@@ -24,7 +24,8 @@ from tau_rnn.losses import mse
 from tau_rnn.model import METHODS, NONLINEARITIES, Params, forward, init_params, private_noise
 from tau_rnn.tasks import make_task
 from tau_rnn.taus import sample_tau
-from tau_rnn.training import TAU_MAX, Settings, start, train
+from tau_rnn.theta import TAU_MAX
+from tau_rnn.training import Settings, start, train
 
 FIELDS = Params._fields
 SIZES = (1, 2, 3, 5, 10, 20, 50, 100, 200)

@@ -16,17 +16,28 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from tau_rnn.experiment import RunConfig
 from tau_rnn.experiment.claims import CLAIMS, judge
 from tau_rnn.experiment.command import Shown, engine_for
-from tau_rnn.experiment.controls import DEFAULT_CONTROLS, POSTER, describe_matched, sweep_configs
+from tau_rnn.experiment.controls import (
+    DEFAULT_CONTROLS,
+    POSTER,
+    describe_matched,
+    matched_constant,
+    sweep_configs,
+)
 from tau_rnn.experiment.effects import effects, what_is
 from tau_rnn.experiment.reading import reading
 from tau_rnn.experiment.report import (
     CHANGED,
+    LEVELS,
     METHOD,
+    SCORED,
     TIMESCALE_TEXT,
     TIMESCALES,
+    VERDICTS,
     effect_table,
     level_table,
     verdict_table,
@@ -34,6 +45,7 @@ from tau_rnn.experiment.report import (
 from tau_rnn.experiment.sweeping import Sweep, sweep
 from tau_rnn.storage import write_text
 from tau_rnn.tasks import TASKS
+from tau_rnn.taus import parse_tau
 
 HERE = Path(__file__).resolve().parent
 SEEDS = range(2000, 2020)
@@ -60,6 +72,7 @@ def write_result(done: Sweep, base: RunConfig, folder: Path, figures: list[Path]
     rows = effects(results, done.configs)
     tests = judge(rows, base, TASKS)
     seeds = sorted({c.seed for c in done.configs})
+    pairs = [(dist, matched_constant(dist)) for dist in POSTER[1:]]
     parts = [
         "# The poster's four claims: what came out",
         f"{len(done.folders)} of {len(done.configs)} runs are complete, {len(done.failures)} "
@@ -77,16 +90,22 @@ def write_result(done: Sweep, base: RunConfig, folder: Path, figures: list[Path]
         "This file is written by `validation/poster_claims.py` from the stored runs.",
     ]
     parts += [f"- failed: {c.task}, {c.dist}, seed {c.seed}: {e}" for c, e in done.failures.items()]
-    parts += ["## Each claim in words", reading(tests)]
+    parts += ["## Each claim in words", VERDICTS, reading(tests)]
     parts += ["## The tests", METHOD,
               f"Holm's p values are over the family of all {len(tests)} tests.",
               verdict_table(tests)]  # fmt: skip
     parts += [
         "## All conditions",
         ". ".join(describe_matched(base.but(dist=d)) for d in POSTER[1:]) + ".",
+        f"This is the leak rate of the equation. A step of {base.dt:g} s takes alpha = 1 - "
+        "exp(-dt/tau) of a state away, and the means of alpha/dt (1/s) differ a little: "
+        + ", ".join(
+            f"{dist} {leak_of_steps(dist, base.dt):.3f}" for dist in ("vanilla", *sum(pairs, ()))
+        ) + ".",
     ]
     for task in TASKS:
-        parts += [f"### {task}", level_table(results, task), level_table(results, task, CHANGED)]
+        parts += [f"### {task}", LEVELS]
+        parts += [level_table(results, task, *which) for which in ((), (SCORED,), (CHANGED,))]
         parts += [TIMESCALE_TEXT, level_table(results, task, TIMESCALES)]
     parts.append("## All paired effects")
     for task in TASKS:
@@ -99,6 +118,12 @@ def write_result(done: Sweep, base: RunConfig, folder: Path, figures: list[Path]
         parts.append(f"![{path.stem}]({path.relative_to(folder).as_posix()})")
     write_text(folder / "poster_claims.md", "\n\n".join(p.strip() for p in parts) + "\n")
     return tests
+
+
+def leak_of_steps(dist: str, dt: float) -> float:
+    """Mean over the distribution of what a step takes away of a state, per second."""
+    tau = parse_tau(dist).ppf((np.arange(100_000) + 0.5) / 100_000)
+    return float(-np.expm1(-dt / tau).mean() / dt)
 
 
 def draw(results, folder: Path) -> list[Path]:

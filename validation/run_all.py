@@ -20,7 +20,7 @@ from _report import versions
 HERE = Path(__file__).resolve().parent
 # Scripts of which only the short form is run here, and why.
 SHORT = {
-    "poster_claims.py": "The runs themselves take about an hour; their results are in "
+    "poster_claims.py": "The runs themselves take hours; their results are in "
     "[poster_claims.md](poster_claims.md). This is a check of the machinery.",
     "burn_in.py": "It measures the runs of poster_claims.py again; the result is in "
     "[burn_in.md](burn_in.md). This is a check of the machinery.",

@@ -71,9 +71,11 @@ def reference(config: RunConfig) -> RunConfig:
     """The vanilla run with this run's setting and seed.
 
     With tau = 1 s for every unit, matching and scaling of the learning rate change nothing, so one
-    vanilla network is the reference of all of them.
+    vanilla network is the reference of all of them. Where tau is trained it does not stay at 1 s:
+    the learning rate of the reference is then scaled as well.
     """
-    return config.but(dist="vanilla", match="none", lr_scale="none")
+    scale = config.lr_scale if "tau" in config.train else "none"
+    return config.but(dist="vanilla", match="none", lr_scale=scale)
 
 
 def matched_reference(config: RunConfig) -> RunConfig | None:
@@ -135,8 +137,9 @@ def _variants(name: str, run: RunConfig) -> list[RunConfig]:
     if name == "harmonic":
         return [run.but(match="harmonic")] if diverse else []
     if name in ("lr-tau", "lr-inverse-tau"):
+        scaled = run.but(lr_scale=name[3:])
         # All tau are 1 s in vanilla: its scaled run is the unscaled one, to the last bit.
-        return [] if run == reference(run) else [run.but(lr_scale=name[3:])]
+        return [] if reference(scaled) == run else [scaled]
     if name == "lr-grid":
         return [run.but(lr=float(f"{run.lr * factor:.6g}")) for factor in (1 / 3, 3)]
     changed: dict[str, dict[str, Any]] = {

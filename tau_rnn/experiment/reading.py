@@ -50,9 +50,12 @@ def sentence(test: Finding) -> str:
 
 
 def _control(test: Finding, control: Control) -> str:
-    left = "still there" if control.survives else "not there"
+    low, high = control.effect.low, control.effect.high
+    side = "not told from 0" if low <= 0 <= high else "on the other side"
+    if control.survives:
+        side = "on the claimed side"
     name = control.name[0].upper() + control.name[1:]
-    return f"{name}: {size(test.metric, control.effect)}, {left}."
+    return f"{name}: {size(test.metric, control.effect)}, {side}."
 
 
 def reading(tests: Iterable[Finding]) -> str:

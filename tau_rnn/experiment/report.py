@@ -30,7 +30,7 @@ from tau_rnn.taus import describe
 
 #: Columns of the table on the screen and of the first table of the report: metric -> heading.
 SHOWN = {
-    "accuracy_last5": "accuracy",
+    "accuracy_last5": "accuracy, last five",
     "steps_to_criterion": "steps to 0.9",
     "log_area_under_loss": "ln mean loss",
     "weight_change": "change of W",
@@ -43,7 +43,8 @@ CHANGED = {
     "effective_rank": "effective rank of it",
     "representation_alignment": "representation alignment",
     "kernel_alignment": "kernel alignment",
-    "accuracy_shuffled_tau": "accuracy, tau shuffled",
+    "accuracy": "accuracy, last step",
+    "accuracy_shuffled_tau": "and with tau shuffled",
 }
 #: Columns of the table of effective timescales.
 TIMESCALES = {
@@ -85,12 +86,21 @@ The controls: `constant:...` are homogeneous networks of the same mean leak rate
 """
 LEVELS = """\
 Means over seeds with 95 % t intervals; of steps to accuracy 0.9 the median, a run that never got
-there counting as longer than all. Timescales: sd over units of ln effective timescale.
+there counting as longer than all. Accuracy: mean of the last five evaluations. Timescales: sd over
+units of ln effective timescale.
 """
 #: Columns of effects.csv.
 EFFECT_COLUMNS = (
     "task", "condition", "reference", "metric", "scale", *Effect._fields, "p_holm",
 )  # fmt: skip
+#: Columns of the table of scores.
+SCORED = {
+    "loss_last5": "loss, last five",
+    "conflict_accuracy": "conflict accuracy",
+    "pattern_accuracy": "pattern accuracy",
+    "evidence_accuracy": "evidence accuracy",
+    "value_accuracy": "value accuracy",
+}
 TIMESCALE_TEXT = f"""\
 Effective timescales of the noise-driven activity without input: the median over units, the Spearman
 correlation with the intrinsic tau, and how many units of a network had one too long for the trials,
@@ -182,11 +192,15 @@ def grid(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def level_table(results: Sequence[RunResult], task: str, shown=SHOWN) -> str:
-    """Means of each condition of a task, with 95 % intervals; shown is metric -> heading."""
+    """Means of each condition of a task, with 95 % intervals; shown is metric -> heading.
+
+    What no run of the task has is left out.
+    """
     some = [r for r in results if r.config.task == task]
     conditions: dict[str, dict[str, Any]] = {}
     for level in levels(some, list(shown)):
         conditions.setdefault(level.condition, {})[level.metric] = level.effect
+    shown = {k: v for k, v in shown.items() if any(k in found for found in conditions.values())}
     rows = []
     for name, found in conditions.items():
         cells = [name, str(max(e.n for e in found.values()))]
@@ -243,6 +257,7 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
     parts += ["## How to read the numbers", METHOD]
     for task in tasks:
         parts += [f"## {task}: each condition", LEVELS, level_table(results, task)]
+        parts += ["Scores of its parts:", level_table(results, task, SCORED)]
         parts += ["What training changed:", level_table(results, task, CHANGED)]
         parts += [TIMESCALE_TEXT, level_table(results, task, TIMESCALES)]
     for setting, tests in judged(sweep, rows):

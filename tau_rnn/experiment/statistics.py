@@ -111,6 +111,8 @@ def median(d: Array) -> float:
     s, half = np.sort(d), d.size // 2
     if d.size % 2:
         return float(s[half])
+    if s[half - 1] == -np.inf and s[half] == np.inf:
+        return math.nan
     return float(s[half - 1] / 2 + s[half] / 2)
 
 

@@ -5,7 +5,7 @@ of its cumulative distribution), its exact ``mean`` (s), coefficient of variatio
 ``mean_rate`` = E[1/tau] (1/s), and a text form that :func:`parse_tau` reads back::
 
     vanilla        every unit 1 s                                             (poster)
-    normal         mean 1 s, sd 0.2 s, truncated to [0.1, 1.9] s              (poster)
+    normal         mean 1 s, sd 0.2 s, truncated to [0.1, 1.9] s (that is our choice)  (poster)
     uniform        on [0.1, 1.9] s                                            (poster)
     bimodal        0.5 s or 1.5 s, in equal halves                            (poster)
     lognormal      mean 1 s, CV 0.5 before truncation to [0.1, 10] s          (our choice)

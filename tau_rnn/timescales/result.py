@@ -8,7 +8,7 @@ import numpy as np
 
 from tau_rnn.timescales import evidence
 from tau_rnn.timescales import shapes as sh
-from tau_rnn.timescales.single import LONGEST, SHORTEST
+from tau_rnn.timescales.single import LONGEST
 
 
 class TimescaleResult(NamedTuple):
@@ -91,9 +91,8 @@ def report(out, flag, rows, decay, few, units, o):
     }
     for row, unit in enumerate(units):
         flag[unit] = ",".join(word for word, given in words.items() if given[row])
-    interval = decay.interval.copy()  # an end of it may be where the search ended, but not both
+    interval = decay.interval.copy()  # its lower end is not beyond what was searched
     interval[:, 0] = np.minimum(interval[:, 0], LONGEST * s.n * s.dt)
-    interval[:, 1] = np.maximum(interval[:, 1], SHORTEST * s.dt)
     interval[words["unresolved"], 0] = 0
     interval[words["unresolved"] & silent, 1] = s.dt
     interval[words["exceeds_trial"], 1] = np.inf

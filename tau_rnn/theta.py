@@ -1,0 +1,60 @@
+"""What is trained, as one flat vector theta of unbounded numbers.
+
+The chosen fields of `Params` stand behind one another; in the place of tau stands an unbounded s.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tau_rnn.model import Array, Params
+
+TAU_MAX = 10.0  # s, upper bound of a trained time constant
+
+
+def tau_of(s, dt: float) -> tuple[Array, Array]:
+    r"""Time constants from their unbounded variable s, and dtau/ds.
+
+    .. math:: \log\tau = c + h \tanh(s / h), \qquad c \pm h = \log 10\,\mathrm{s},\; \log dt
+
+    so that s is log tau up to a constant where tau is well inside (dt, 10 s), and no finite s
+    reaches the bounds, but for rounding far out: dtau/ds = tau (1 - tanh^2(s / h)) does not vanish
+    as a clamp's would.
+    """
+    centre, half = _log_range(dt)
+    z = np.tanh(s / half)
+    tau = np.exp(centre + half * z)
+    return tau, tau * (1 - z * z)
+
+
+def s_of(tau, dt: float) -> Array:
+    """The inverse of `tau_of`. ValueError unless dt < tau < 10 s for every unit."""
+    tau = np.asarray(tau)
+    if not ((tau > dt) & (tau < TAU_MAX)).all():
+        raise ValueError(
+            f"tau: to be trained, every time constant must lie between dt = {dt:g} s and "
+            f"{TAU_MAX:g} s, got {tau.min():g} .. {tau.max():g} s"
+        )
+    centre, half = _log_range(dt)
+    return half * np.arctanh((np.log(tau) - centre) / half)
+
+
+def _log_range(dt):
+    low, high = float(np.log(dt)), float(np.log(TAU_MAX))
+    return (low + high) / 2, (high - low) / 2
+
+
+def flatten(params: Params, fields) -> Array:
+    """The given fields of params behind one another, as one new vector."""
+    return np.concatenate([np.ravel(getattr(params, f)) for f in fields])
+
+
+def unflatten(vector, like: Params, fields) -> Params:
+    """Params whose given fields are views into the vector, and whose others are those of like."""
+    views, start = {}, 0
+    for f in fields:
+        value = getattr(like, f)
+        stop = start + value.size
+        views[f] = vector[start:stop].reshape(value.shape)
+        start = stop
+    return like._replace(**views)
