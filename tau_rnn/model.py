@@ -149,6 +149,13 @@ def velocity(params: Params, x, u, *, phi: str | Nonlinearity = "tanh", noise=No
         raise ValueError(f"noise: must be (..., N) with N = {len(b)}, got shape {noise.shape}")
     for name, value in (("x", x), ("u", u), ("noise", noise)):
         check_finite(name, value)
+    try:
+        np.broadcast_shapes(x.shape[:-1], u.shape[:-1], noise.shape[:-1])
+    except ValueError:
+        raise ValueError(
+            f"x, u, noise: all axes but the last must fit, got shapes {x.shape}, {u.shape} and "
+            f"{noise.shape}"
+        ) from None
     return (nonlinearity(phi).function(x) @ W.T + u @ W_in.T + b - x + noise) / tau
 
 
@@ -187,7 +194,11 @@ def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -
     if not (np.isfinite(gain) and gain >= 0):
         raise ValueError(f"gain: must be finite and >= 0, got {gain}")
     check_generator(rng)
-    if not np.issubdtype(dtype, np.inexact):
+    try:
+        floating = np.issubdtype(np.dtype(dtype), np.inexact)
+    except TypeError:
+        floating = False
+    if not floating:
         raise ValueError(f"dtype: must be a floating or complex dtype, got {dtype!r}")
     tau = np.asarray(tau)
     check_finite("tau", tau)

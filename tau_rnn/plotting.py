@@ -79,12 +79,16 @@ def _reduce_colors(path: Path) -> None:
         small.save(file, "png", optimize=True)
 
 
-def new_figure(*args, **kwargs):
-    """``plt.subplots`` in the project's style, without a window where there is no display."""
+def files_only() -> None:
+    """Draw without windows from now on, unless the environment names a backend."""
     import matplotlib
 
     if not os.environ.get("MPLBACKEND"):
         matplotlib.use("Agg")
+
+
+def new_figure(*args, **kwargs):
+    """``plt.subplots`` in the project's style, which later figures of the process keep."""
     import matplotlib.pyplot as plt
 
     plt.rcParams.update(STYLE)
@@ -202,8 +206,9 @@ def _plot_trial(pair, task, trials, traj, k, color):
 def _plot_learning(top, bottom, result, color):
     steps = [row["step"] for row in result.history]
     top.plot(steps, [row["loss"] for row in result.history], color=color, label="held-out trials")
-    top.plot(steps, [row["train_loss"] for row in result.history], color="#777777", ls=":",
-             label="training batches")  # fmt: skip
+    batches = [row["train_loss"] for row in result.history]
+    mark = "." if np.isfinite(batches).sum() == 1 else None  # one point is no line
+    top.plot(steps, batches, color="#777777", ls=":", marker=mark, label="training batches")
     top.set_yscale("log")
     top.set_ylabel("mean squared error")
     first, last = result.history[0], result.history[-1]

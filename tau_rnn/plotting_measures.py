@@ -32,8 +32,13 @@ def plot_measures(measures: TrainingMeasures, *, title="", color=OTHER_COLOR):
     Raises
     ------
     ValueError
-        If nothing was measured.
+        If nothing was measured, or measures is None, as those of a run that was read from a store.
     """
+    if measures is None:
+        raise ValueError(
+            "measures: None; a stored run holds their numbers alone (result.metrics), and "
+            "tau_rnn.measures.measure_run measures its networks again"
+        )
     panels = _panels(measures, color)
     if not panels:
         raise ValueError("measures: nothing was measured, so there is nothing to draw")
@@ -47,7 +52,7 @@ def plot_measures(measures: TrainingMeasures, *, title="", color=OTHER_COLOR):
     for axis in axes.ravel()[len(panels) :]:
         axis.remove()
     if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", wrap=True)
     return figure
 
 
@@ -75,7 +80,7 @@ def _panels(m: TrainingMeasures, color) -> list[Callable]:
 
 
 def _weight_change(axis, m, color):
-    tau = _spread_if_equal(m.tau_after)
+    tau = _spread_if_equal(m.tau_before)
     axis.scatter(tau, m.weights["W"].absolute_per_row, s=14, color=color, alpha=0.8, lw=0)
     axis.set_xlim(0, max(2.0, 1.05 * tau.max()))
     axis.set_ylim(bottom=0)
@@ -89,6 +94,7 @@ def _singular_values(axis, m, color):
     axis.plot(np.arange(1, len(s) + 1), s, "o-", color=color, ms=3, lw=1)
     axis.set_ylim(bottom=0)
     axis.set_xlabel("number k")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_ylabel("singular value of the change of W")
     axis.set_title(f"Directions of change: effective rank {m.spectrum.effective_rank:.1f}")
 
@@ -149,7 +155,9 @@ def _effective(axis, m, color):
     axis.set_xlabel("intrinsic time constant tau (s)")
     axis.set_ylabel(f"effective timescale (s; {LONGEST:.1f}: or longer)")
     spreads = e.spread_before.sd_log.value, e.spread_after.sd_log.value
-    axis.set_title("Effective timescales: sd of ln {:.2f} to {:.2f}".format(*spreads))
+    known = np.isfinite(spreads).all()
+    spread = ": sd of ln {:.2f} to {:.2f}".format(*spreads) if known else ""
+    axis.set_title("Effective timescales" + spread)
     axis.legend()
 
 
@@ -159,18 +167,23 @@ def _modes(axis, m, color):
         (m.fixed_points_after, "after", color),
     ):
         for k in range(min(len(points.x), 3)):
-            timescales = np.sort(np.abs(points.timescales[k]))[::-1][:N_MODES]
+            timescales = points.timescales[k]
+            timescales = timescales[np.argsort(-np.abs(timescales), kind="stable")][:N_MODES]
+            number, size = np.arange(1, len(timescales) + 1), np.abs(timescales)
+            size = np.minimum(size, LONGEST_SHOWN)
             axis.plot(
-                np.arange(1, len(timescales) + 1), np.minimum(timescales, LONGEST_SHOWN),
-                marker="o^s"[k], ls=("-", "--", ":")[k], color=shade, ms=4, lw=1,
+                number, size, marker="o^s"[k], ls=("-", "--", ":")[k], color=shade, ms=4, lw=1,
                 label=f"{which}: {KINDS.get(points.kind[k], points.kind[k])}",
             )  # fmt: skip
+            grows = timescales < 0
+            axis.plot(number[grows], size[grows], "o^s"[k], color=shade, mfc="white", ms=4)
     axis.axhline(m.fixed_points_after.slow, color="black", lw=0.8, ls=":")
     axis.set_yscale("log")
     axis.set_ylim(0.1, 1.3 * LONGEST_SHOWN)
     ticks = [0.1, 1, 10, 100]
     axis.set_yticks(ticks, [f"{t:g}" for t in ticks])
-    axis.set_xlabel("mode, from slow to fast (dotted line: longest delay)")
+    axis.set_xlabel("mode, from slow to fast (hollow: it grows; dotted: longest delay)")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_ylabel(f"time constant (s; {LONGEST_SHOWN:g}: or longer)")
     axis.set_title("Modes around the points of the delay")
     axis.legend()
@@ -206,7 +219,7 @@ def _decoding(axis, d, q):
         styles = {"random": (RANDOM, ":")}
     styles["random, before training"] = (BEFORE, "-.")
     lines = [Line2D([], [], color=c, ls=ls) for c, ls in styles.values()]
-    axis.legend(lines, list(styles), loc="lower right")
+    axis.legend(lines, list(styles), loc="lower right", frameon=True, edgecolor="none")
 
 
 def _spread_if_equal(tau):

@@ -198,9 +198,10 @@ def compute(config, folder: Path, saved, args) -> int:
 
 def draw(result, folder: Path) -> None:
     """Write the two figures of a run: the run itself, and what training changed."""
-    from tau_rnn.plotting import color_of, plot_run, save
+    from tau_rnn.plotting import color_of, files_only, plot_run, save
     from tau_rnn.plotting_measures import plot_measures
 
+    files_only()
     config = result.config
     save(plot_run(result), folder / "figure.png")
     title = f"What training changed: {config.task}, tau ~ {config.dist_label}, seed {config.seed}"

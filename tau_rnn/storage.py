@@ -10,7 +10,6 @@ import contextlib
 import io
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -28,16 +27,12 @@ class StoreError(ValueError):
 def replacing(path) -> Iterator[IO[bytes]]:
     """Open a file to be written; it takes the place of ``path`` when the block ends well."""
     path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    name = path.with_name(f".{path.name}.{os.urandom(8).hex()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(name, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes a file for its owner alone; a result may be read like any other file.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

@@ -1,5 +1,6 @@
 """The experiment: configurations, runs that are pure functions of them, pairing, the store."""
 
+import copy
 import dataclasses
 import json
 import pickle
@@ -31,9 +32,9 @@ from tau_rnn.experiment.running import (
     outputs,
     streams,
 )
-from tau_rnn.model import Params, forward, private_noise
+from tau_rnn.model import NONLINEARITIES, Nonlinearity, Params, forward, private_noise
 from tau_rnn.storage import StoreError, read_arrays, write_arrays, write_json
-from tau_rnn.taus import sample_tau
+from tau_rnn.taus import Uniform, sample_tau
 from tau_rnn.training import NonFiniteLoss
 
 DISTS = ("vanilla", "normal", "uniform", "bimodal", "lognormal", "gamma", "constant:0.61")
@@ -128,6 +129,48 @@ def test_a_file_of_tau_counts_by_its_values(tmp_path):
     path.write_text(" ".join(["0.6"] * 8))
     assert TINY.but(dist=f"file:{path}").key != first.key
     np.testing.assert_array_equal(initial_params(first).tau, np.full(8, 0.5, np.float32))
+
+
+@dataclasses.dataclass(frozen=True)
+class Wide(Uniform):
+    """A distribution of a user's own, under the name of another."""
+
+    high: float = 5.0
+
+
+class LogUniform(Uniform):
+    def ppf(self, q):
+        return self.low * (self.high / self.low) ** np.asarray(q)
+
+
+@pytest.mark.parametrize("dist", [Wide(), LogUniform()])
+def test_a_distribution_that_its_text_does_not_give_back_is_refused(dist):
+    with pytest.raises(ValueError, match=r"dist: a run stores the text .* give the values"):
+        RunConfig(dist=dist)
+    rng = np.random.default_rng(0)
+    values = sample_tau(dist, 8, rng)
+    assert draw_tau(TINY.but(dist=values), rng).tolist() == values.tolist()
+
+
+def test_a_nonlinearity_of_ones_own_is_no_run_of_the_one_of_that_name():
+    with pytest.raises(ValueError, match=r"phi: a run stores the name .* this 'tanh' is none of"):
+        RunConfig(phi=Nonlinearity("tanh", np.sin, np.cos))
+    assert RunConfig(phi=NONLINEARITIES["relu"]).phi == "relu"
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.dtype("float64"), "float64"])
+def test_a_dtype_is_stored_by_its_name(dtype):
+    assert TINY.but(dtype=dtype).key == TINY.but(dtype="float64").key
+
+
+def test_a_copy_of_a_state_goes_on_from_where_it_was_made():
+    config, kept = TINY.but(steps=6, eval_every=1), None
+    for last in iterate(config):
+        if last.training.step == 3:
+            kept = copy.deepcopy(last)
+    *_, again = iterate(config, kept)
+    np.testing.assert_array_equal(again.training.theta, last.training.theta)
+    assert [row["step"] for row in again.history] == list(range(7))
 
 
 def test_a_configuration_is_frozen():

@@ -314,6 +314,32 @@ def test_the_figure_draws_what_was_measured(run):
     assert 0 < len(some.axes) < len(figure.axes)
 
 
+def test_a_task_of_ones_own_needs_names_of_what_it_remembers(monkeypatch):
+    task, initial, final = trained("multi_timescale", n_units=4, steps=1)
+    own = type("Own", (type(task),), {"name": "own"})(dt=0.1)
+    monkeypatch.setattr(training_measures, "accuracy_by_rank", None)  # refused before it computes
+    with pytest.raises(ValueError, match=r"REMEMBERED, or leave \"decoding\" out of parts"):
+        measure_run(initial, final, own, rng=0, **SMALL)
+    m = measure_run(initial, final, own, rng=0, parts=("weights", "effective"), **SMALL)
+    assert m.weights is not None and m.decoding is None
+
+
+def test_modes_that_grow_are_hollow_and_nothing_measured_is_said():
+    timescales = np.array([[9.0, -6.65, 3.0]])
+    points = FixedPoints(
+        np.zeros((1, 3)), np.zeros(1), -1 / timescales + 0j, timescales, np.array(["saddle"]),
+        np.array([1]), np.ones(1, int), np.arange(1), 2.0,
+    )  # fmt: skip
+    none = points._replace(x=np.zeros((0, 3)))
+    tau = np.ones(3)
+    m = TrainingMeasures(tau, tau, fixed_points_before=none, fixed_points_after=points)
+    (axis,) = plot_measures(m, title="What training changed: a long title " * 3).axes
+    hollow = [line for line in axis.lines if line.get_markerfacecolor() == "white"]
+    assert [tuple(map(float, line.get_xydata()[0])) for line in hollow] == [(2.0, 6.65)]
+    with pytest.raises(ValueError, match="measures: None; a stored run"):
+        plot_measures(None)
+
+
 def test_bad_arguments_are_refused():
     task, initial, final = trained("multi_timescale", n_units=4, steps=1)
     other = make_task("integrate_and_remember", dt=0.1)

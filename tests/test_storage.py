@@ -65,7 +65,18 @@ def test_an_exception_in_the_middle_of_a_write_changes_nothing(tmp_path, kind, t
     assert not there or path.read_text() == "old\n"
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace", "chmod"])
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
+def test_files_have_the_permissions_of_any_file_and_the_umask_stays(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_json(tmp_path / "a.json", {})
+        assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_failing_disk_changes_nothing(tmp_path, monkeypatch, call):
     path = tmp_path / "a.json"
     write_json(path, {"old": 1})

@@ -433,6 +433,25 @@ def test_outputs_that_are_not_finite_are_wrong():
         assert task.accuracy(np.full_like(trials.target, np.nan), trials) == 0
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TwoCues(MultiTimescaleMemory):
+    """A task of a user's own, in a file whose annotations are no strings."""
+
+    n_cues: int = 2
+
+
+def test_whole_numbers_of_a_task_of_ones_own_stay_whole():
+    assert type(TwoCues().n_cues) is int and type(TwoCues(n_cues=3).n_cues) is int
+    with pytest.raises(ValueError, match=r"n_cues must be an integer > 0, got 2\.5"):
+        TwoCues(n_cues=2.5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_trials_of_whole_numbers_are_refused(name):
+    with pytest.raises(ValueError, match="dtype: must be a floating dtype, got <class 'int'>"):
+        make_task(name).trials(2, np.random.default_rng(0), dtype=int)
+
+
 def test_undivided_durations_are_all_named():
     with pytest.raises(ValueError) as error:
         make_task("multi_timescale", dt=0.04)

@@ -42,6 +42,16 @@ VARIANTS = [
 ]
 
 
+class Wrong(Uniform):
+    def ppf(self, q):
+        return np.asarray(q) - 0.5
+
+
+def test_a_distribution_of_ones_own_that_gives_no_tau_is_refused():
+    with pytest.raises(ValueError, match=r"tau: uniform\.ppf must give a finite tau > 0 s"):
+        sample_tau(Wrong(), 8, np.random.default_rng(0))
+
+
 @pytest.mark.parametrize("sd", [1e-6, 1e-4, 0.01])
 def test_a_narrow_normal_keeps_its_digits(sd):
     dist = Normal(sd=sd, low=0.4, high=4.0)

@@ -496,6 +496,7 @@ def test_no_rates_raise_or_warn(n_trials, n, kind, model, center, use_lag0, seed
         ("model", lambda x: fit_timescales(x, DT, model="exponential")),
         ("window", lambda x: fit_timescales(x, DT, window=0)),
         ("use_lag0", lambda x: fit_timescales(x, DT, use_lag0="yes")),
+        ("use_lag0", lambda x: fit_timescales(x, DT, use_lag0=np.array([True, False]))),
         ("ci", lambda x: fit_timescales(x, DT, ci="normal")),
         ("n_boot", lambda x: fit_timescales(x, DT, n_boot=0)),
         ("n_boot", lambda x: fit_timescales(x, DT, n_boot=2.5)),

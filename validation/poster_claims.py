@@ -128,8 +128,10 @@ def leak_of_steps(dist: str, dt: float) -> float:
 
 def draw(results, folder: Path) -> list[Path]:
     """Draw the figures of a sweep as claims_*.png, small enough to be committed."""
+    from tau_rnn.plotting import files_only
     from tau_rnn.plotting_sweep import plot_sweep
 
+    files_only()
     return plot_sweep(results, folder, prefix="claims_", largest=LARGEST_FIGURE)
 
 

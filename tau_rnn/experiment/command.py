@@ -95,8 +95,10 @@ def write_report(done: Sweep, out, *, figures: bool = True) -> int:
             print(f"\n{task}: means over seeds with 95 % intervals (steps: median)\n")
             print(level_table(results, task))
         if figures:
+            from tau_rnn.plotting import files_only
             from tau_rnn.plotting_sweep import plot_sweep
 
+            files_only()
             drawn = [p.relative_to(out).as_posix() for p in plot_sweep(results, out / "figures")]
     write_tables(out, done, results)
     write_text(out / "report.md", report_text(done, results, drawn))

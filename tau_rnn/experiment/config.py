@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -12,9 +13,9 @@ import numpy as np
 
 from tau_rnn.checks import check_dt, check_number, check_whole, nearest
 from tau_rnn.discretisation import METHODS
-from tau_rnn.model import nonlinearity
+from tau_rnn.model import NONLINEARITIES, nonlinearity
 from tau_rnn.tasks import make_task
-from tau_rnn.taus import Fixed, parse_tau
+from tau_rnn.taus import Fixed, TauDistribution, parse_tau
 from tau_rnn.training import DEFAULT_FIELDS, Settings, parse_fields
 
 #: Changes whenever the same configuration would give other numbers; part of every stored key.
@@ -82,6 +83,9 @@ class RunConfig:
             value = getattr(self, name)
             if not (np.isfinite(value) and value >= 0):
                 raise ValueError(f"{name}: must be finite and >= 0, got {value}")
+        if self.dtype is not None:  # np.float32 and np.dtype("float32") have the same name
+            with contextlib.suppress(TypeError):
+                put("dtype", np.dtype(self.dtype).name)
         for name, allowed in (
             ("match", ("none", "harmonic")),
             ("method", METHODS),
@@ -91,11 +95,15 @@ class RunConfig:
                 given = getattr(self, name)
                 raise ValueError(f"{name}: unknown {given!r}; {nearest(given, allowed)}")
         put("dt", check_dt(self.dt))
-        dist = parse_tau(self.dist)
-        # The values of a file, not its path: the file may change, the run may not.
-        put("dist", str(replace(dist, source="") if isinstance(dist, Fixed) else dist))
+        put("dist", _text_of(parse_tau(self.dist)))
         put("train", parse_fields(self.train))
-        put("phi", nonlinearity(self.phi).name)
+        phi = nonlinearity(self.phi)
+        if NONLINEARITIES.get(phi.name) is not phi:
+            raise ValueError(
+                f"phi: a run stores the name of its nonlinearity, and this {phi.name!r} is none of "
+                f"{', '.join(NONLINEARITIES)}; tau_rnn.training.train takes any"
+            )
+        put("phi", phi.name)
         self.settings()
         self.make_task()
 
@@ -145,3 +153,20 @@ class RunConfig:
     def but(self, **changes) -> RunConfig:
         """The same configuration with some fields changed."""
         return replace(self, **changes)
+
+
+def _text_of(dist: TauDistribution) -> str:
+    """The text of a distribution; a ValueError if it does not give the same one back."""
+    if isinstance(dist, Fixed):  # the values of a file, not its path: the file may change
+        dist = replace(dist, source="")
+    try:
+        text = str(dist)
+        same = parse_tau(text) == dist
+    except (TypeError, ValueError):
+        same = False
+    if not same:
+        raise ValueError(
+            f"dist: a run stores the text of its distribution, and {dist!r} has none that gives it "
+            "back; give the values, dist=sample_tau(distribution, units, rng)"
+        )
+    return text

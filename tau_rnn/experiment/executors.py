@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from typing import NamedTuple
 
+from tau_rnn.checks import check_whole
+
 #: What tells the usual BLAS libraries how many threads to use; they read it when they are loaded.
 THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
@@ -75,9 +77,8 @@ def process_engine(workers: int) -> Engine:
     They are started afresh ("spawn"): forked ones would inherit a BLAS that is already loaded, and
     its threads. So a script that sweeps needs the usual ``if __name__ == "__main__":``.
     """
-    if isinstance(workers, bool) or int(workers) != workers or workers < 1:
-        raise ValueError(f"workers: must be a whole number >= 1, got {workers}")
-    return Engine(lambda: _processes(int(workers)), int(workers), f"{workers} processes")
+    workers = check_whole("workers", workers, 1)
+    return Engine(lambda: _processes(workers), workers, f"{workers} processes")
 
 
 @contextlib.contextmanager

@@ -58,7 +58,21 @@ class RunResult(NamedTuple):
 def run_one(config: RunConfig, parts=BASIC_MEASURES) -> RunResult:
     """Run a configuration from start to end. Same configuration, same bits (but for seconds).
 
-    ``parts`` are what is measured of the change, see `tau_rnn.measures.measure_run`.
+    Parameters
+    ----------
+    config : RunConfig
+    parts : what is measured of the change, see `tau_rnn.measures.measure_run`
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    NonFiniteLoss
+        If the loss, its gradient or an update is not finite.
+    ValueError
+        If the drawn tau do not suit dt or the training.
     """
     for state in iterate(config):
         last = state

@@ -21,7 +21,11 @@ EVALUATION_BATCH = 128
 
 
 class RunState(NamedTuple):
-    """A run between two steps: enough to go on from. ``history`` has a row for each evaluation."""
+    """A run between two steps: enough to go on from. ``history`` has a row for each evaluation.
+
+    Its arrays, lists and generators are those of the run, which goes on with them: keep a
+    ``copy.deepcopy`` of a state that you want to go on from, or to look at, later.
+    """
 
     training: TrainingState
     initial: Params
@@ -96,7 +100,19 @@ def outputs(config: RunConfig, params: Params, test: HeldOut) -> Array:
 
 
 def evaluate(config: RunConfig, params: Params, test: HeldOut, task=None) -> dict[str, float]:
-    """Loss and the task's scores of a network on the test set."""
+    """Loss and the task's scores of a network on the test set of a run.
+
+    Parameters
+    ----------
+    config : RunConfig
+    params : Params, the network
+    test : HeldOut, from `make_held_out` (config, initial parameters)
+    task : the task of config, made anew if None
+
+    Returns
+    -------
+    dict of ``loss`` and what ``task.scores`` gives: ``accuracy`` and the scores of its parts
+    """
     task = task or config.make_task()
     y = outputs(config, params, test)
     loss, _ = mse(y, test.trials.target, test.trials.mask)
@@ -109,8 +125,9 @@ def iterate(config: RunConfig, saved: RunState | None = None) -> Iterator[RunSta
     Parameters
     ----------
     config : RunConfig
-    saved : a state that an earlier call handed over (`restore`); the run goes on from there, bit
-        for bit as if it had not been interrupted
+    saved : a state that an earlier call handed over last, a deep copy of an earlier one, or one
+        of `store.load_checkpoint`; the run goes on from there, bit for bit as if it had not been
+        interrupted
 
     Raises
     ------

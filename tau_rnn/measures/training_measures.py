@@ -196,7 +196,8 @@ def measure_run(
     Raises
     ------
     ValueError
-        If the networks have different sizes, do not fit the task, or a part is unknown.
+        If the networks have different sizes, do not fit the task, a part is unknown, or it is to
+        be decoded what a task of your own remembers and `REMEMBERED` does not name its labels.
 
     Notes
     -----
@@ -214,9 +215,19 @@ def measure_run(
     for part in parts:
         if part not in PARTS:
             raise ValueError(f"parts: unknown part {part!r}; {nearest(part, PARTS)}")
+    if "decoding" in parts and task.name not in REMEMBERED:
+        raise ValueError(
+            f"task: what {task.name!r} remembers is not known; name its labels in "
+            'tau_rnn.measures.REMEMBERED, or leave "decoding" out of parts'
+        )
     n_trials, n_test = check_whole("n_trials", n_trials, 1), check_whole("n_test", n_test, 20)
     n_times = check_whole("n_times", n_times, 1)
-    rng = np.random.default_rng(rng)
+    try:
+        rng = np.random.default_rng(rng)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"rng: must be a numpy.random.Generator or a seed >= 0, got {rng!r}"
+        ) from None
     names = (*PARTS, "probe", "test", "noise")
     seeds = dict(zip(names, rng.integers(2**63, size=len(names)).tolist()))
     stream = {name: np.random.default_rng(seed) for name, seed in seeds.items()}
@@ -273,10 +284,6 @@ def _kernel_times(trials, n_times) -> Array:
 
 
 def _decoding(initial, final, task, trials, noise_of, rng, run) -> Decoding:
-    if task.name not in REMEMBERED:
-        raise ValueError(
-            f"task: what {task.name!r} remembers is not known; {nearest(task.name, REMEMBERED)}"
-        )
     quantities = REMEMBERED[task.name]
     targets = np.stack([getattr(trials.labels, name) for name in quantities], axis=1)
     stride = max(1, round(0.1 / task.dt))

@@ -45,12 +45,20 @@ class Trials(NamedTuple):
     the grace at its start, 1 in the rest of it, 0 after it, all divided by their sum over the
     trial. So each trial's weights sum to 1, and :func:`tau_rnn.losses.mse`, which divides by the
     sum of all weights, is a mean over trials in which short and long delays count the same.
+
+    Attributes
+    ----------
+    u : (T, B, n_in) inputs
+    target : (T, B, n_out) what the outputs should be
+    mask : (T, B) weights >= 0, summing to 1 over T
+    labels : one array (B,) per label, MemoryLabels or IntegrateLabels
+    epochs : Epochs, the steps at which each part of a trial starts and ends
     """
 
-    u: np.ndarray  # (T, B, n_in) inputs
-    target: np.ndarray  # (T, B, n_out)
-    mask: np.ndarray  # (T, B) weights >= 0, summing to 1 over T
-    labels: Any  # one array (B,) per label: MemoryLabels or IntegrateLabels
+    u: np.ndarray
+    target: np.ndarray
+    mask: np.ndarray
+    labels: Any
     epochs: Epochs
 
 
@@ -135,14 +143,14 @@ class DelayedReport(ABC):
 
     def _check_number(self, name, kind):
         value = getattr(self, name)
-        zero = name in self._may_be_zero
+        whole, zero = kind in (int, "int"), name in self._may_be_zero
         try:
-            value = operator.index(value) if kind == "int" else float(value)
+            value = operator.index(value) if whole else float(value)
             good = math.isfinite(value) and (value > 0 or (zero and value == 0))
         except (TypeError, ValueError):
             good = False
         if not good:
-            what = "an integer" if kind == "int" else "a finite number"
+            what = "an integer" if whole else "a finite number"
             raise ValueError(
                 f"{self.name}: {name} must be {what} {'>=' if zero else '>'} 0, got {value!r}"
             )
@@ -220,9 +228,11 @@ class DelayedReport(ABC):
     def _steps(self, *durations: float) -> int:
         return sum(round(duration / self.dt) for duration in durations)
 
-    def _timeline(self, batch_size, rng, cue: float):
+    def _timeline(self, batch_size, rng, cue: float, dtype):
         """Draw the delays; epochs, and (T, B) the step of each trial counted from its go."""
         check_generator(rng)
+        if not np.issubdtype(dtype, np.floating):
+            raise ValueError(f"dtype: must be a floating dtype, got {dtype!r}")
         try:
             B = operator.index(batch_size)
         except TypeError:

@@ -12,12 +12,20 @@ from tau_rnn.tasks.common import DelayedReport, Trials, fraction
 
 
 class IntegrateLabels(NamedTuple):
-    """What is true of each trial; every field an array (B,)."""
+    """What is true of each trial; every field an array (B,).
 
-    evidence: np.ndarray  # realised mean of the evidence: what output 0 should report
-    value: np.ndarray  # the remembered value v: what output 1 should report
-    coherence: np.ndarray  # mean of the evidence before noise
-    sample_start: np.ndarray  # step at which the sample begins
+    Attributes
+    ----------
+    evidence : realised mean of the evidence: what output 0 should report
+    value : the remembered value v: what output 1 should report
+    coherence : mean of the evidence before noise
+    sample_start : step at which the sample begins
+    """
+
+    evidence: np.ndarray
+    value: np.ndarray
+    coherence: np.ndarray
+    sample_start: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +109,7 @@ class IntegrateAndRemember(DelayedReport):
 
     def trials(self, batch_size: int, rng: np.random.Generator, *, dtype=np.float64) -> Trials:
         """Draw a batch of trials; labels are `IntegrateLabels`. See `DelayedReport.trials`."""
-        epochs, since_go = self._timeline(batch_size, rng, self.response)
+        epochs, since_go = self._timeline(batch_size, rng, self.response, dtype)
         T, B = since_go.shape
         start, end = epochs.stimulus[0]  # the same in every trial
 

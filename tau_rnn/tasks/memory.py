@@ -11,16 +11,28 @@ from tau_rnn.tasks.common import DelayedReport, Trials, fraction
 
 
 class MemoryLabels(NamedTuple):
-    """What is true of each trial; every field an array (B,)."""
+    """What is true of each trial; every field an array (B,).
 
-    pattern: np.ndarray  # +-1, sign of the sum of the pulses
-    evidence: np.ndarray  # +-1, sign of the realised integral of the evidence
-    cue: np.ndarray  # which one to report: 0 pattern, 1 evidence
-    answer: np.ndarray  # +-1, the label of the cued one
-    conflict: np.ndarray  # bool: the two labels differ
-    pulse_sum: np.ndarray  # sum of the pulses' amplitudes
-    coherence: np.ndarray  # mean of the evidence before noise
-    integral: np.ndarray  # realised integral of the evidence over the stimulus (s)
+    Attributes
+    ----------
+    pattern : +-1, sign of the sum of the pulses
+    evidence : +-1, sign of the realised integral of the evidence
+    cue : which one to report: 0 pattern, 1 evidence
+    answer : +-1, the label of the cued one
+    conflict : bool: the two labels differ
+    pulse_sum : sum of the pulses' amplitudes
+    coherence : mean of the evidence before noise
+    integral : realised integral of the evidence over the stimulus (s)
+    """
+
+    pattern: np.ndarray
+    evidence: np.ndarray
+    cue: np.ndarray
+    answer: np.ndarray
+    conflict: np.ndarray
+    pulse_sum: np.ndarray
+    coherence: np.ndarray
+    integral: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +129,7 @@ class MultiTimescaleMemory(DelayedReport):
 
     def trials(self, batch_size: int, rng: np.random.Generator, *, dtype=np.float64) -> Trials:
         """Draw a batch of trials; labels are `MemoryLabels`. See `DelayedReport.trials`."""
-        epochs, since_go = self._timeline(batch_size, rng, self.cue)
+        epochs, since_go = self._timeline(batch_size, rng, self.cue, dtype)
         T, B = since_go.shape
         start, end = epochs.stimulus[0]  # the same in every trial
 

@@ -13,6 +13,9 @@ import numpy as np
 class TauDistribution(ABC):
     """What all distributions of tau have in common: the text form and the checks.
 
+    A distribution is a frozen dataclass of its parameters, numbers > 0 with defaults. One of your
+    own needs ``name``, `ppf`, ``mean``, `cv`, `mean_rate` and `support` (or fields low and high).
+
     ``mean`` is E[tau] in s: a field of the families that are placed by it, a property of others.
     """
 

@@ -92,7 +92,10 @@ def sample_tau(dist, n_units, rng):
     dist = parse_tau(dist)
     q = stratified_quantiles(n_units, rng)
     if not isinstance(dist, Fixed):
-        return dist.ppf(q)
+        tau = np.asarray(dist.ppf(q), dtype=float)
+        if tau.shape != q.shape or not (np.isfinite(tau) & (tau > 0)).all():
+            raise ValueError(f"tau: {dist.name}.ppf must give a finite tau > 0 s for each unit")
+        return tau
     if len(dist.values) != q.size:
         where = f" from {dist.source}" if dist.source else ""
         raise ValueError(
@@ -150,14 +153,23 @@ def parse_tau(spec):
 
 
 class Summary(NamedTuple):
-    """What a table says of a distribution of tau (see :func:`describe`)."""
+    """What a table says of a distribution of tau (see :func:`describe`).
+
+    Attributes
+    ----------
+    spec : its text
+    mean : E[tau] in s
+    cv : sd[tau] / E[tau]
+    mean_rate : E[1/tau] in 1/s
+    low, high : smallest and largest possible tau in s
+    """
 
     spec: str
-    mean: float  # s
+    mean: float
     cv: float
-    mean_rate: float  # E[1/tau], 1/s
-    low: float  # s, smallest possible tau
-    high: float  # s, largest possible tau
+    mean_rate: float
+    low: float
+    high: float
 
 
 def describe(dist):

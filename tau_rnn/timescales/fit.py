@@ -175,7 +175,8 @@ def _check_options(n_trials, center, model, use_lag0, ci, n_boot):
     for name, (given, allowed) in choices.items():
         if given not in allowed:
             raise ValueError(f"{name}: got {given!r}; {nearest(given, allowed)}")
-    if use_lag0 not in ("auto", True, False):
+    auto = isinstance(use_lag0, str) and use_lag0 == "auto"
+    if not (auto or isinstance(use_lag0, (bool, np.bool_))):
         raise ValueError(f'use_lag0 must be "auto", True or False, got {use_lag0!r}')
     if ci not in ("bootstrap", None):
         raise ValueError(f'ci must be "bootstrap" or None, got {ci!r}')

@@ -12,25 +12,46 @@ from tau_rnn.timescales.single import LONGEST
 
 
 class TimescaleResult(NamedTuple):
-    """Effective timescales of all units, as `fit_timescales` returns them."""
+    """Effective timescales of all units, as `fit_timescales` returns them.
 
-    tau: np.ndarray  # (units,) s; NaN where it could not be estimated
-    tau_ci: np.ndarray  # (units, 2) s, 95 %; 0 or inf where that end is open
-    amplitude: np.ndarray  # (units,) variance of the decaying part, gamma(0)
-    tau_1e: np.ndarray  # (units,) s, first 1/e crossing of the autocovariance with its bias undone
-    tau_integral: np.ndarray  # (units,) s, its integral up to the first zero crossing
-    lags: np.ndarray  # (lags,) s
-    acf: np.ndarray  # (lags, units) autocovariance as computed
-    acf_fit: np.ndarray  # (lags, units) its fitted expectation
+    Attributes
+    ----------
+    tau : (units,) s; NaN where it could not be estimated
+    tau_ci : (units, 2) 95 % interval in s; 0 or inf where that end is open
+    amplitude : (units,) variance of the decaying part, gamma(0)
+    tau_1e : (units,) s, first 1/e crossing of the autocovariance with its bias undone
+    tau_integral : (units,) s, the integral of the same up to its first zero crossing, over gamma(0)
+    lags : (lags,) s
+    acf : (lags, units) autocovariance as computed
+    acf_fit : (lags, units) its fitted expectation
+    n_trials : number of trials that were used
+    window_used : (units,) s, last lag of the fit
+    center_used : (units,) "trial" or "psth"
+    dc_ratio : (units,) variance of trial means, found / predicted; NaN for one trial
+    flag : (units,) words with commas between them, "" where all is well; see `fit_timescales`
+    model_used : (units,) "exp", "two_exp" or "cos"; "" where nothing was fitted
+    tau_fast : (units,) s, the faster of two exponentials; NaN below dt, or if there is only one
+    fraction_slow : (units,) share of the slower one in gamma(0), else NaN
+    frequency : (units,) Hz, of a damped cosine, else NaN
+    """
+
+    tau: np.ndarray
+    tau_ci: np.ndarray
+    amplitude: np.ndarray
+    tau_1e: np.ndarray
+    tau_integral: np.ndarray
+    lags: np.ndarray
+    acf: np.ndarray
+    acf_fit: np.ndarray
     n_trials: int
-    window_used: np.ndarray  # (units,) s, last lag of the fit
-    center_used: np.ndarray  # (units,) "trial" or "psth"
-    dc_ratio: np.ndarray  # (units,) variance of trial means, found / predicted; NaN for one trial
-    flag: np.ndarray  # (units,) comma-separated words, "" where all is well
-    model_used: np.ndarray  # (units,) "exp", "two_exp" or "cos"; "" where nothing was fitted
-    tau_fast: np.ndarray  # (units,) s, the faster of two exponentials; NaN below dt, or if only one
-    fraction_slow: np.ndarray  # (units,) share of the slower one in gamma(0), else NaN
-    frequency: np.ndarray  # (units,) Hz, of a damped cosine, else NaN
+    window_used: np.ndarray
+    center_used: np.ndarray
+    dc_ratio: np.ndarray
+    flag: np.ndarray
+    model_used: np.ndarray
+    tau_fast: np.ndarray
+    fraction_slow: np.ndarray
+    frequency: np.ndarray
 
 
 class Options(NamedTuple):

@@ -152,6 +152,11 @@ def timescale_of_acf(acov, dt, *, window=2.0, center="psth"):
     ndarray, shape (units,)
         Timescales (s); NaN where the autocovariance is not positive at lag 0 or the search ends at
         a bound.
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, dt, window or center.
     """
     acov = np.asarray(acov, dtype=float)
     if acov.ndim != 2 or len(acov) <= sh.MIN_LAGS or not np.isfinite(acov).all():
