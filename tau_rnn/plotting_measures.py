@@ -204,9 +204,10 @@ def _decoding(axis, d, q):
         axis.plot(time, r2.slow[:, q], "-", color=SLOW, lw=1.5)
         axis.plot(time, r2.fast[:, q], "--", color=FAST, lw=1.5)
         axis.plot(time, untrained.random[:, :, q].mean(axis=0), "-.", color=BEFORE, lw=1)
-    axis.axvline(d.stimulus, color="black", lw=0.8, ls=":")
-    axis.axvspan(d.time[-1], shift, color="#EEEEEE", lw=0)
-    axis.set_ylim(-0.1, 1.03)
+    axis.vlines(d.stimulus, -0.1, 1.03, color="black", lw=0.8, ls=":")
+    axis.fill_between([d.time[-1], shift], -0.1, 1.03, color="#EEEEEE", lw=0)
+    axis.set_ylim(-0.1, 1.45)  # the legend stands above all curves
+    axis.set_yticks(np.arange(0, 1.01, 0.2))
     whole = np.arange(0, d.time[-1] + 1e-9)
     axis.set_xticks(
         [*whole, shift, last], [*(f"{t:g}" for t in whole), "go", f"+{d.go_time[-1]:g}"]
@@ -219,7 +220,7 @@ def _decoding(axis, d, q):
         styles = {"random": (RANDOM, ":")}
     styles["random, before training"] = (BEFORE, "-.")
     lines = [Line2D([], [], color=c, ls=ls) for c, ls in styles.values()]
-    axis.legend(lines, list(styles), loc="lower right", frameon=True, edgecolor="none")
+    axis.legend(lines, list(styles), loc="upper left", ncol=2)
 
 
 def _spread_if_equal(tau):
