@@ -187,8 +187,9 @@ def _plot_trial(pair, task, trials, traj, k, color):
     for output, name in enumerate(task.outputs):
         style = ("-", "--")[output % 2]
         label = name if task.n_out > 1 else "output"
-        bottom.plot(t[:end], traj.y[:end, k, output], color=color, ls=style, label=label)
-        bottom.plot(t[:end], trials.target[:end, k, output], color="black", lw=0.8, ls=style,
+        after = t[:end] + task.dt  # y[t] reads the state after the step
+        bottom.plot(after, traj.y[:end, k, output], color=color, ls=style, label=label)
+        bottom.plot(after, trials.target[:end, k, output], color="black", lw=0.8, ls=style,
                     label="target" if output == 0 else None)  # fmt: skip
     for axis in pair:
         response = trials.epochs.response[k] * task.dt
@@ -299,7 +300,7 @@ def _plot_rates(figure, axis, task, trials, traj, result, k):
     limit = max(1e-9, np.abs(rates).max())
     image = axis.imshow(
         rates, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest",
-        extent=(0, end * task.dt, rates.shape[0], 0),
+        extent=(-0.5 * task.dt, (end + 0.5) * task.dt, rates.shape[0], 0),  # r[0] at 0 s
     )  # fmt: skip
     for edge in (*trials.epochs.stimulus[k], trials.epochs.response[k, 0]):
         axis.axvline(edge * task.dt, color="black", lw=0.8, ls=":")

@@ -84,6 +84,12 @@ def test_panels_are_in_seconds_and_tell_before_from_after(result, panels):
     panel = panels(result._replace(units=units))
     task, trials, _ = example_trials(result)
     (image,) = panel("Trial 1: rates").images
-    assert image.get_extent()[1] == pytest.approx(trials.epochs.response[0, 1] * task.dt)
+    end = trials.epochs.response[0, 1]
+    left, right = image.get_extent()[:2]  # a column of the image is a state, the first at 0 s
+    assert (left, right) == pytest.approx((-0.5 * task.dt, (end + 0.5) * task.dt))
+    assert image.get_array().shape[1] == end + 1
+    end = trials.epochs.response[1, 1]  # two panels have this title, and the second one is found
+    for line in panel("its output").lines:  # y[t] reads the state after step t
+        assert line.get_xdata()[[0, -1]] == pytest.approx([task.dt, end * task.dt])
     (bar,) = (p for p in panel("Decay of").containers[0] if p.get_height() == 12)
     assert bar.get_x() < 0.2 < bar.get_x() + bar.get_width()
