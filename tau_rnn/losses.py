@@ -24,7 +24,8 @@ def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
     Returns
     -------
     loss : float
-    dy : (T, B, n_out) dLoss/dy, in the dtype of y (float64 for whole numbers). A mask of zeros
+    dy : (T, B, n_out) dLoss/dy, in the dtype of y (float64 for whole numbers, float32
+        for float16). A mask of zeros
         gives loss 0 and dy 0.
 
     Raises
@@ -34,7 +35,8 @@ def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
         is not finite.
     """
     y, target = np.asarray(y), np.asarray(target)
-    y = y.astype(np.float64) if y.dtype.kind in "biu" else y
+    kind = np.float64 if y.dtype.kind in "biu" else np.result_type(y, np.float32)
+    y = y.astype(kind, copy=False)
     if y.ndim != 3:
         raise ValueError(f"y: must be (T, B, n_out), got shape {y.shape}")
     if target.shape != y.shape:

@@ -112,7 +112,7 @@ def nonlinearity(phi: str | Nonlinearity) -> Nonlinearity:
         `Nonlinearity` does not fill the ``out`` that it is given.
     """
     if isinstance(phi, Nonlinearity):
-        if phi is not NONLINEARITIES.get(phi.name):
+        if phi != NONLINEARITIES.get(phi.name):
             _check_fills_out(phi)
         return phi
     if isinstance(phi, str) and phi in NONLINEARITIES:
@@ -131,8 +131,8 @@ def _check_fills_out(phi: Nonlinearity) -> None:
             function(value, out=out)
         except TypeError as error:
             raise ValueError(f"phi: the {what} of {phi.name!r} must take out=: {error}") from None
-        except ValueError:  # it has parameters of its own for each unit, and needs them all
-            return
+        except (ValueError, IndexError):  # it has parameters of each unit, and needs them all
+            continue
         if np.isnan(out).any():
             raise ValueError(
                 f"phi: the {what} of {phi.name!r} must write its result into out, as in "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tau_rnn.experiment.controls import label, reference
+from tau_rnn.experiment.controls import label, setting_of
 from tau_rnn.experiment.effects import effects, grouped
 from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, RunResult, measurable
 from tau_rnn.experiment.statistics import mean_band, median, where_loss_reaches
@@ -17,6 +17,7 @@ from tau_rnn.plotting_effects import FOREST, plot_forest
 
 #: Dashes of conditions that share a colour and a control, in the order in which they appear.
 DASHES: tuple = tuple((0, on_off) for on_off in ((5, 1.5), (1, 1), (5, 1, 1, 1), (9, 2), (3, 3)))
+CONSTANT = color_of("constant")
 LOSS_TICKS = (1, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001)
 
 
@@ -37,8 +38,8 @@ def plot_sweep(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    first = reference(results[0].config)
-    main = [r for r in results if _setting(r) == first.but(task=r.config.task, seed=0)]
+    first = setting_of(results[0].config)
+    main = [r for r in results if setting_of(r.config) == first.but(task=r.config.task)]
     figures = {
         "learning": plot_learning(main),
         "steps_to_criterion": plot_steps(main),
@@ -52,10 +53,6 @@ def plot_sweep(
     for name, figure in figures.items():
         save(figure, paths[name], largest=largest)
     return list(paths.values())
-
-
-def _setting(result: RunResult):
-    return reference(result.config).but(seed=0)
 
 
 def _tasks(results) -> list[str]:
@@ -79,7 +76,9 @@ def _styles(conditions) -> dict:
         color = color_of(group.dist)
         dash: object = "--" if group.match != "none" else ":" if group.lr_scale != "none" else "-"
         if group.dist.startswith("constant") or (color, dash) in looks:
-            free = [d for d in DASHES if (color, d) not in looks]
+            # The first two look like "--" and ":", which a control of one colour may have.
+            order = DASHES if color == CONSTANT else (*DASHES[2:], *DASHES[:2])
+            free = [d for d in order if (color, d) not in looks]
             dash = free[0] if free else dash
         looks.add((color, dash))
         styles[group] = {"color": color, "ls": dash, "lw": 1.5}

@@ -32,7 +32,10 @@ from tau_rnn.model import (
 )
 from tau_rnn.tasks import Trials
 from tau_rnn.theta import TAU_MAX as TAU_MAX
-from tau_rnn.theta import flatten, s_of, tau_of, unflatten
+from tau_rnn.theta import flatten as flatten
+from tau_rnn.theta import s_of as s_of
+from tau_rnn.theta import tau_of as tau_of
+from tau_rnn.theta import unflatten as unflatten
 
 #: What is trained unless something else is asked for.
 DEFAULT_FIELDS = ("W", "W_in", "b", "W_out", "b_out")
@@ -282,7 +285,7 @@ def train(state: TrainingState, task, settings: Settings) -> Iterator[TrainingSt
     NonFiniteLoss
         If the loss, the gradient or an updated parameter is not finite. No such state is yielded.
     ValueError
-        If the state was started to train other fields.
+        If the state was started to train other fields, as far as theta and the parameters tell.
 
     Examples
     --------

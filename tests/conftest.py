@@ -10,6 +10,7 @@ import pytest
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
     os.environ[name] = "1"
 os.environ["VECLIB_MAXIMUM_THREADS"] = "1"
+os.environ.setdefault("MPLBACKEND", "Agg")  # no windows
 
 hypothesis.settings.register_profile(
     "default", derandomize=True, deadline=None, max_examples=40, print_blob=True

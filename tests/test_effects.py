@@ -20,7 +20,9 @@ from tau_rnn.experiment.controls import (
 )
 from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, effects, levels
 from tau_rnn.experiment.reading import sentence, size
+from tau_rnn.experiment.report import judged
 from tau_rnn.experiment.statistics import Effect
+from tau_rnn.experiment.sweeping import Sweep
 from tau_rnn.taus import parse_tau
 
 BASE = RunConfig(units=8, steps=6, batch=4, test_trials=16, dt=0.1, eval_every=2)
@@ -110,6 +112,28 @@ def test_where_tau_is_trained_vanilla_is_scaled_as_well():
     assert configs[0] == base.but(dist="vanilla", lr_scale="tau") == reference(configs[1])
     added = sweep_configs(base, ["vanilla", "uniform"], [0], TASK, ["lr-tau"])[2:]
     assert added == [base.but(dist=d, lr_scale="tau") for d in ("vanilla", "uniform")]
+
+
+@pytest.mark.parametrize("train", ["default", "+tau", "recurrent"])
+@pytest.mark.parametrize("lr_scale", ["none", "tau"])
+@pytest.mark.parametrize("match", ["none", "harmonic"])
+def test_every_run_of_a_sweep_has_its_reference_in_it(train, lr_scale, match):
+    base = BASE.but(train=train, lr_scale=lr_scale, match=match)
+    configs = sweep_configs(base, ["vanilla", "uniform"], [0], TASK, list(CONTROLS))
+    assert all(reference(config) in configs for config in configs)
+    assert all(config == reference(config) for config in configs if config.dist == "vanilla")
+
+
+def test_a_setting_is_one_whatever_is_matched_and_scaled():
+    base = BASE.but(train="+tau")
+    configs = sweep_configs(base, ["vanilla", "uniform"], range(2), TASK, True)
+    results = fake_results(configs, lambda config: {"accuracy": 0.5 + 0.01 * config.seed})
+    done = Sweep(tuple(configs), {}, {}, 0, 0, ())
+    found = judged(done, effects(results, configs))
+    assert [first.gain for first, _ in found] == [0.8]  # one family, and its controls
+    assert {c.name for _, tests in found for t in tests for c in t.controls} >= {
+        "learning rate ~ tau", "rescaled to harmonic mean 1 s", "against constant:0.61",
+    }  # fmt: skip
 
 
 def test_given_values_are_not_all_named_in_a_sentence():

@@ -112,6 +112,9 @@ def test_no_two_conditions_look_the_same():
     assert len(looks) == len(conditions) == 11
     assert {color for color, _ in looks} == {color_of("normal"), color_of("constant:1")}
     assert styles[conditions[0]]["ls"] == "-"
+    # The first two dashes could be taken for matplotlib's "--" and ":".
+    likes = {str(dash) for dash in plotting_sweep.DASHES[:2]}
+    assert not likes & {str(styles[group]["ls"]) for group in conditions[1:3]}
 
 
 def test_units_before_training_are_grey_and_those_after_it_are_outlined(template):
@@ -123,7 +126,8 @@ def test_units_before_training_are_grey_and_those_after_it_are_outlined(template
     assert outline[outline[:, 1] > 0, 0].max() > 2.0 * (1 - 1e-9)
 
 
-def test_the_figures_are_of_one_setting(template, tmp_path, monkeypatch):
+@pytest.mark.parametrize("train", ["default", "+tau"])
+def test_the_figures_are_of_one_setting(template, tmp_path, monkeypatch, train):
     shown = []
 
     def steps(results):
@@ -131,9 +135,11 @@ def test_the_figures_are_of_one_setting(template, tmp_path, monkeypatch):
         return plt.figure()
 
     monkeypatch.setattr(plotting_sweep, "plot_steps", steps)
-    runs = [made(template, s, gain=gain) for gain in (0.8, 1.0) for s in range(2)]
+    runs = [made(template, s, gain=gain, train=train) for gain in (0.8, 1.0) for s in range(2)]
+    runs += [made(template, s, lr_scale="tau", train=train) for s in range(2)]
     plotting_sweep.plot_sweep(runs, tmp_path)
-    assert [run.config.gain for run in shown] == [0.8, 0.8]
+    assert [run.config.gain for run in shown] == [0.8] * 4
+    assert [run.config.lr_scale for run in shown] == ["none", "none", "tau", "tau"]
 
 
 # --- effects -------------------------------------------------------------------------------------

@@ -526,6 +526,17 @@ def test_command_line_as_a_process(tmp_path):
     assert done.stderr == ""
 
 
+def test_command_line_with_a_name_that_the_terminal_cannot_show(tmp_path):
+    file = tmp_path / "größe.py"
+    file.write_text(RIGHT)
+    done = subprocess.run(
+        [sys.executable, "-m", "tau_rnn.gradcheck", str(file)], capture_output=True, text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "gr\\xf6\\xdfe.py: all 7 gradients are right" in done.stdout
+
+
 @pytest.mark.skipif(os.name != "posix", reason="pipes that end early are a matter of POSIX")
 def test_command_line_into_a_pipe_that_is_closed(tmp_path):
     file = tmp_path / "my_bptt.py"

@@ -141,3 +141,11 @@ def test_whole_numbers_are_taken_for_real_ones(dtype):
     loss, dy = mse(np.array([[[1]], [[2]]], dtype), [[[0]], [[0]]])
     assert (loss, dy.dtype) == (2.5, np.float64)
     np.testing.assert_array_equal(dy, [[[1]], [[2]]])
+
+
+def test_half_precision_neither_vanishes_nor_overflows():
+    for size in (1e-4, 300):
+        y = np.full((4, 64, 1), size, np.float16)
+        loss, dy = mse(y, np.zeros_like(y))
+        assert loss == pytest.approx(float(y[0, 0, 0]) ** 2, rel=1e-6)  # sums of single precision
+        assert dy.dtype == np.float32

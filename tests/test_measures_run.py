@@ -324,6 +324,14 @@ def test_a_task_of_ones_own_needs_names_of_what_it_remembers(monkeypatch):
     assert m.weights is not None and m.decoding is None
 
 
+def test_the_change_of_a_row_stands_at_the_tau_that_its_unit_had():
+    task, initial, final = trained("multi_timescale", n_units=5, steps=2)
+    final = final._replace(tau=2 * final.tau)
+    m = measure_run(initial, final, task, rng=0, parts="weights", **SMALL)
+    points = plot_measures(m).axes[0].collections[0].get_offsets()
+    np.testing.assert_allclose(points[:, 0], initial.tau)  # as on the page of the run
+
+
 def test_modes_that_grow_are_hollow_and_nothing_measured_is_said():
     timescales = np.array([[9.0, -6.65, 3.0]])
     points = FixedPoints(

@@ -133,6 +133,8 @@ def test_a_nonlinearity_may_have_parameters_of_each_unit():
     )  # fmt: skip
     traj = forward(case.params, case.u, case.dt, phi=phi)
     np.testing.assert_array_equal(traj.r, np.tanh(traj.x - threshold))
+    with pytest.raises(ValueError, match="phi: the derivative of 'shifted' must write"):
+        forward(case.params, case.u, case.dt, phi=phi._replace(derivative=lambda r, out=None: r))
 
 
 @pytest.mark.parametrize(

@@ -447,9 +447,10 @@ def test_whole_numbers_of_a_task_of_ones_own_stay_whole():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_trials_of_whole_numbers_are_refused(name):
-    with pytest.raises(ValueError, match="dtype: must be a floating dtype, got <class 'int'>"):
-        make_task(name).trials(2, np.random.default_rng(0), dtype=int)
+@pytest.mark.parametrize("dtype", [int, "float46", complex])
+def test_trials_of_no_floating_dtype_are_refused(name, dtype):
+    with pytest.raises(ValueError, match="dtype: must be a floating dtype, got "):
+        make_task(name).trials(2, np.random.default_rng(0), dtype=dtype)
 
 
 def test_undivided_durations_are_all_named():

@@ -98,7 +98,7 @@ class RunConfig:
         put("dist", _text_of(parse_tau(self.dist)))
         put("train", parse_fields(self.train))
         phi = nonlinearity(self.phi)
-        if NONLINEARITIES.get(phi.name) is not phi:
+        if NONLINEARITIES.get(phi.name) != phi:
             raise ValueError(
                 f"phi: a run stores the name of its nonlinearity, and this {phi.name!r} is none of "
                 f"{', '.join(NONLINEARITIES)}; tau_rnn.training.train takes any"

@@ -78,6 +78,11 @@ def reference(config: RunConfig) -> RunConfig:
     return config.but(dist="vanilla", match="none", lr_scale=scale)
 
 
+def setting_of(config: RunConfig) -> RunConfig:
+    """The run's setting: the vanilla run of seed 0 that shares it, unmatched and unscaled."""
+    return config.but(dist="vanilla", match="none", lr_scale="none", seed=0)
+
+
 def matched_reference(config: RunConfig) -> RunConfig | None:
     """The homogeneous run with this run's mean leak rate, setting and seed; None if it is vanilla.
 
@@ -121,12 +126,12 @@ def sweep_configs(
     for seed in seeds:
         for task in tasks:
             runs = [base.but(task=task, dist=dist, seed=seed) for dist in dists]
-            # Matching and scaling change nothing in vanilla: one run is the reference of all.
-            runs = [reference(run) if run.dist == "vanilla" else run for run in runs]
             configs += runs
             for name in names:
                 configs += [control for run in runs for control in _variants(name, run)]
-    return list(dict.fromkeys(configs))
+    # Matching and scaling change nothing in vanilla: one run is the reference of all.
+    once = (reference(config) if config.dist == "vanilla" else config for config in configs)
+    return list(dict.fromkeys(once))
 
 
 def _variants(name: str, run: RunConfig) -> list[RunConfig]:
@@ -137,9 +142,7 @@ def _variants(name: str, run: RunConfig) -> list[RunConfig]:
     if name == "harmonic":
         return [run.but(match="harmonic")] if diverse else []
     if name in ("lr-tau", "lr-inverse-tau"):
-        scaled = run.but(lr_scale=name[3:])
-        # All tau are 1 s in vanilla: its scaled run is the unscaled one, to the last bit.
-        return [] if reference(scaled) == run else [scaled]
+        return [run.but(lr_scale=name[3:])]
     if name == "lr-grid":
         return [run.but(lr=float(f"{run.lr * factor:.6g}")) for factor in (1 / 3, 3)]
     changed: dict[str, dict[str, Any]] = {

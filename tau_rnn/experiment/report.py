@@ -17,7 +17,7 @@ from tau_rnn.experiment.controls import (
     is_diverse,
     label,
     matched_constant,
-    reference,
+    setting_of,
     setting_parts,
 )
 from tau_rnn.experiment.effects import ITSELF, Row, effects, levels, what_is
@@ -86,7 +86,7 @@ The controls: `constant:...` are homogeneous networks of the same mean leak rate
 """
 LEVELS = """\
 Means over seeds with 95 % t intervals; of steps to accuracy 0.9 the median, a run that never got
-there counting as longer than all. Accuracy: mean of the last five evaluations. Timescales: sd over
+there counting as longer than all. Last five: mean of the last five evaluations. Timescales: sd over
 units of ln effective timescale.
 """
 #: Columns of effects.csv.
@@ -96,10 +96,11 @@ EFFECT_COLUMNS = (
 #: Columns of the table of scores.
 SCORED = {
     "loss_last5": "loss, last five",
-    "conflict_accuracy": "conflict accuracy",
-    "pattern_accuracy": "pattern accuracy",
-    "evidence_accuracy": "evidence accuracy",
-    "value_accuracy": "value accuracy",
+    "accuracy": "accuracy, last step",
+    "conflict_accuracy": "conflict, last step",
+    "pattern_accuracy": "pattern, last step",
+    "evidence_accuracy": "evidence, last step",
+    "value_accuracy": "value, last step",
 }
 TIMESCALE_TEXT = f"""\
 Effective timescales of the noise-driven activity without input: the median over units, the Spearman
@@ -286,7 +287,7 @@ def judged(sweep: Sweep, rows: Sequence[Row]) -> list[tuple[RunConfig, list[Find
     tasks = list(dict.fromkeys(c.task for c in sweep.configs))
     settings: dict[RunConfig, RunConfig] = {}
     for config in sweep.configs:
-        settings.setdefault(reference(config).but(task=tasks[0], seed=0), config)
+        settings.setdefault(setting_of(config).but(task=tasks[0]), config)
     found = [(first, judge(rows, first, tasks)) for first in settings.values()]
     controlled = [
         (first, tests)

@@ -231,7 +231,11 @@ class DelayedReport(ABC):
     def _timeline(self, batch_size, rng, cue: float, dtype):
         """Draw the delays; epochs, and (T, B) the step of each trial counted from its go."""
         check_generator(rng)
-        if not np.issubdtype(dtype, np.floating):
+        try:
+            floating = np.issubdtype(np.dtype(dtype), np.floating)
+        except TypeError:
+            floating = False
+        if not floating:
             raise ValueError(f"dtype: must be a floating dtype, got {dtype!r}")
         try:
             B = operator.index(batch_size)
