@@ -59,6 +59,17 @@ def check_generator(rng) -> np.random.Generator:
     return rng
 
 
+def check_dtype(dtype, *, may_be_complex: bool = False) -> None:
+    """Raise a ValueError unless dtype is a floating one (or a complex one, where that may be)."""
+    try:
+        good = np.issubdtype(np.dtype(dtype), np.inexact if may_be_complex else np.floating)
+    except TypeError:
+        good = False
+    if not good:
+        kinds = "floating or complex" if may_be_complex else "floating"
+        raise ValueError(f"dtype: must be a {kinds} dtype, got {dtype!r}")
+
+
 def check_finite(name: str, values: np.ndarray) -> None:
     """Raise a ValueError that names the argument if a value is no number, inf or nan."""
     if values.dtype.kind not in "biufc":

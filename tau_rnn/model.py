@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_finite, check_generator, check_number, check_whole
+from tau_rnn.checks import check_dtype, check_finite, check_generator, check_number, check_whole
 from tau_rnn.discretisation import METHODS, alpha
 from tau_rnn.noise import private_noise
 from tau_rnn.nonlinearities import NONLINEARITIES, Nonlinearity, nonlinearity
@@ -194,12 +194,7 @@ def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -
     if not (np.isfinite(gain) and gain >= 0):
         raise ValueError(f"gain: must be finite and >= 0, got {gain}")
     check_generator(rng)
-    try:
-        floating = np.issubdtype(np.dtype(dtype), np.inexact)
-    except TypeError:
-        floating = False
-    if not floating:
-        raise ValueError(f"dtype: must be a floating or complex dtype, got {dtype!r}")
+    check_dtype(dtype, may_be_complex=True)
     tau = np.asarray(tau)
     check_finite("tau", tau)
     if tau.shape not in ((), (n_units,)):

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_generator
+from tau_rnn.checks import check_dtype, check_generator
 
 
 class Epochs(NamedTuple):
@@ -231,12 +231,7 @@ class DelayedReport(ABC):
     def _timeline(self, batch_size, rng, cue: float, dtype):
         """Draw the delays; epochs, and (T, B) the step of each trial counted from its go."""
         check_generator(rng)
-        try:
-            floating = np.issubdtype(np.dtype(dtype), np.floating)
-        except TypeError:
-            floating = False
-        if not floating:
-            raise ValueError(f"dtype: must be a floating dtype, got {dtype!r}")
+        check_dtype(dtype)
         try:
             B = operator.index(batch_size)
         except TypeError:
