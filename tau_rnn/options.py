@@ -150,9 +150,8 @@ def build_parser() -> Parser:
     add(
         "--workers",
         type=int,
-        default=1,
         metavar="P",
-        help="processes, each with one BLAS thread (default: 1)",
+        help="processes, each with one BLAS thread (default: one a core; 1: this one)",
     )
     add(
         "--scheduler",

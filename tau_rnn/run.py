@@ -30,10 +30,11 @@ def main(argv=None) -> int:
         parser.error(f"--task: unknown task {args.task!r}; {nearest(args.task, (*TASKS, 'both'))}")
     tasks = list(TASKS) if args.task == "both" else [args.task]
     seeds = args.seeds if args.seeds is not None else 3 if quick else 1
-    for name, value, least in (("--seeds", seeds, 1), ("--workers", args.workers, 1)):
-        if value < least:
-            parser.error(f"{name}: must be a whole number >= {least}, got {value}")
-    if args.scheduler and args.workers > 1:
+    for name, value in (("--seeds", seeds), ("--workers", args.workers)):
+        if value is not None and value < 1:
+            parser.error(f"{name}: must be a whole number >= 1, got {value}")
+    shared_out = args.workers is not None and args.workers > 1
+    if args.scheduler and shared_out:
         parser.error("--workers: counts processes of this machine, not of the --scheduler")
     if not 0 <= args.checkpoint_seconds < float("inf"):
         parser.error(f"--checkpoint-seconds: must be >= 0, got {args.checkpoint_seconds}")
@@ -50,7 +51,7 @@ def main(argv=None) -> int:
         ]  # fmt: skip
         one = len(bases) * len(dists) * len(tasks) * seeds == 1
         if one and args.controls is None and not quick:
-            if args.scheduler or args.workers > 1:
+            if args.scheduler or shared_out:
                 parser.error("--workers, --scheduler: a single run has nothing to share out")
             with plain_warnings():
                 return single(bases[0], args)
@@ -70,6 +71,7 @@ def main(argv=None) -> int:
 def several(bases, dists, tasks, seeds, args) -> int:
     """A sweep over distributions, tasks and seeds."""
     from tau_rnn.experiment.command import run_sweep, sweep_configs
+    from tau_rnn.experiment.executors import usable_cores
 
     # --controls alone means the usual ones.
     controls = True if args.controls == [] else args.controls or ()
@@ -80,8 +82,9 @@ def several(bases, dists, tasks, seeds, args) -> int:
             base, dists, range(base.seed, base.seed + seeds), tasks, controls
         )
     ]
+    workers = min(args.workers or usable_cores(), len(configs))
     return run_sweep(
-        configs, out=args.out, workers=args.workers, scheduler=args.scheduler,
+        configs, out=args.out, workers=workers, scheduler=args.scheduler,
         progress=None if args.quiet else print, figures=not args.no_figure, force=args.force,
     )  # fmt: skip
 

@@ -227,6 +227,38 @@ def test_one_seed_of_a_quick_sweep_is_one(call, tmp_path):
     assert len([p for p in (tmp_path / "runs").iterdir() if p.is_dir()]) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "cores", "where"),
+    [
+        ([], 3, "3 processes"),  # one a core
+        ([], 8, "4 processes"),  # and no more than there are runs
+        ([], 1, "this process"),
+        (["--workers", 1], 3, "this process"),
+        (["--workers", 2], 3, "2 processes"),
+    ],
+)
+def test_a_sweep_takes_a_process_a_core_unless_told(call, monkeypatch, options, cores, where):
+    from tau_rnn.experiment import command, executors
+
+    engines = []
+
+    def here(workers=1, scheduler=None):
+        engines.append(workers)  # computed in this process, whatever is said
+
+    monkeypatch.setattr(executors, "usable_cores", lambda: cores)
+    monkeypatch.setattr(command, "engine_for", here)
+    done = call(*RUN, "--dist", "vanilla", "uniform", "--seeds", 2, *options)
+    assert done.status == 0 and f"4 runs, computed in {where};" in done.out
+    assert engines == [int(where[0]) if where[0].isdigit() else 1]
+
+
+def test_usable_cores_are_those_of_this_process():
+    from tau_rnn.experiment.executors import usable_cores
+
+    expected = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert usable_cores() == expected >= 1
+
+
 def test_what_is_matched_is_compared_with_vanilla(call, tmp_path):
     done = call(
         *RUN, "--match", "harmonic", "--dist", "vanilla", "uniform", "--seeds", 2, "--quiet"

@@ -71,6 +71,13 @@ class _Here(Executor):
 # --- processes -----------------------------------------------------------------------------------
 
 
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def process_engine(workers: int) -> Engine:
     """Processes on this machine, each with one BLAS thread.
 

@@ -50,10 +50,12 @@ def sentence(test: Finding) -> str:
 
 
 def _control(test: Finding, control: Control) -> str:
-    low, high = control.effect.low, control.effect.high
-    side = "not told from 0" if low <= 0 <= high else "on the other side"
     if control.survives:
         side = "on the claimed side"
+    elif control.effect.low <= 0 <= control.effect.high:
+        side = "not told from 0"
+    else:
+        side = "on the other side"
     name = control.name[0].upper() + control.name[1:]
     return f"{name}: {size(test.metric, control.effect)}, {side}."
 
