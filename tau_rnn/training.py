@@ -1,8 +1,8 @@
 r"""Training: Adam and SGD, gradient clipping, and the loop that a front end follows step by step.
 
-What is trained is one flat vector theta (see `tau_rnn.theta`): the chosen fields of `Params` behind
-one another, with tau replaced by an unbounded s. A step draws trials and private noise, simulates,
-goes back through time, clips the gradient to norm 1 and updates theta.
+What is trained is one flat vector theta (see `tau_rnn.parametrization`): the chosen fields of
+`Params` behind one another, with tau replaced by an unbounded s. A step draws trials and private
+noise, simulates, goes back through time, clips the gradient to norm 1 and updates theta.
 
 Adam (Kingma & Ba 2015), with gradient g and step k = 1, 2, ...
 
@@ -30,12 +30,12 @@ from tau_rnn.model import (
     nonlinearity,
     private_noise,
 )
+from tau_rnn.parametrization import TAU_MAX as TAU_MAX
+from tau_rnn.parametrization import flatten as flatten
+from tau_rnn.parametrization import s_of as s_of
+from tau_rnn.parametrization import tau_of as tau_of
+from tau_rnn.parametrization import unflatten as unflatten
 from tau_rnn.tasks import Trials
-from tau_rnn.theta import TAU_MAX as TAU_MAX
-from tau_rnn.theta import flatten as flatten
-from tau_rnn.theta import s_of as s_of
-from tau_rnn.theta import tau_of as tau_of
-from tau_rnn.theta import unflatten as unflatten
 
 #: What is trained unless something else is asked for.
 DEFAULT_FIELDS = ("W", "W_in", "b", "W_out", "b_out")

@@ -2,7 +2,7 @@
 
 Each mistake is an edit of the source below, so that it can be read as a diff, run, and written to
 a file for the command line. The code is what a reader might write from the derivation, apart from
-both the package's and that of `tau_rnn.slips`.
+both the package's and that of `tau_rnn.gradcheck.known_errors`.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ import threading
 import numpy as np
 import pytest
 
+from tau_rnn.cli.sweep import run_sweep
 from tau_rnn.experiment import RunConfig, executors
-from tau_rnn.experiment.command import run_sweep
 from tau_rnn.experiment.executors import dask_engine
-from tau_rnn.experiment.sweeping import sweep
+from tau_rnn.experiment.sweeps import sweep
 
 distributed = pytest.importorskip("distributed")
 

@@ -7,7 +7,7 @@ import pytest
 
 from tau_rnn.experiment import RunConfig, run_one
 from tau_rnn.experiment.claims import CLAIMS, LEAK, Control, Finding, judge
-from tau_rnn.experiment.controls import (
+from tau_rnn.experiment.conditions import (
     CONTROLS,
     DEFAULT_CONTROLS,
     POSTER,
@@ -22,7 +22,7 @@ from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, effects, levels
 from tau_rnn.experiment.reading import sentence, size
 from tau_rnn.experiment.report import judged
 from tau_rnn.experiment.statistics import Effect
-from tau_rnn.experiment.sweeping import Sweep
+from tau_rnn.experiment.sweeps import Sweep
 from tau_rnn.taus import parse_tau
 
 BASE = RunConfig(units=8, steps=6, batch=4, test_trials=16, dt=0.1, eval_every=2)

@@ -24,7 +24,8 @@ from tau_rnn.experiment import (
     save_run,
     store,
 )
-from tau_rnn.experiment.running import (
+from tau_rnn.experiment.files import StoreError, read_arrays, write_arrays, write_json
+from tau_rnn.experiment.run import (
     STREAMS,
     draw_tau,
     initial_params,
@@ -33,7 +34,6 @@ from tau_rnn.experiment.running import (
     streams,
 )
 from tau_rnn.model import NONLINEARITIES, Nonlinearity, Params, forward, private_noise
-from tau_rnn.storage import StoreError, read_arrays, write_arrays, write_json
 from tau_rnn.taus import Uniform, sample_tau
 from tau_rnn.training import NonFiniteLoss
 

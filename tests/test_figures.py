@@ -4,12 +4,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from tau_rnn import plotting_sweep
 from tau_rnn.experiment import RunConfig, run_one
 from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, Row, levels
 from tau_rnn.experiment.statistics import Effect
 from tau_rnn.plotting import color_of
-from tau_rnn.plotting_effects import FOREST, plot_forest
+from tau_rnn.plotting import sweep as plotting_sweep
+from tau_rnn.plotting.effects import FOREST, plot_forest
 
 UNIFORM = RunConfig(dist="uniform", units=12, dt=0.1, batch=4, steps=4, burn_in=2.0, test_trials=16)
 

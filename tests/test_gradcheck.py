@@ -13,20 +13,21 @@ from hypothesis import strategies as st
 from mistakes import METHODS, MISTAKES, RIGHT, compiled
 from strategies import make_case
 
-from tau_rnn import bptt, slips
-from tau_rnn.derivatives import StepSweep
+from tau_rnn import bptt
 from tau_rnn.gradcheck import (
     central_difference,
     check_backward,
     complex_step,
     first_nonfinite,
     inner,
-    main,
     numerical_gradient,
     random_direction,
     relative_error,
     step_sweep,
 )
+from tau_rnn.gradcheck import known_errors as slips
+from tau_rnn.gradcheck.check import main
+from tau_rnn.gradcheck.derivatives import StepSweep
 from tau_rnn.model import NONLINEARITIES, Nonlinearity, Params
 
 FIELDS = Params._fields

@@ -20,12 +20,12 @@ from tau_rnn.measures import (
     representation_alignment,
     spectrum_of_change,
     summarise,
-    training_measures,
 )
+from tau_rnn.measures import run as training_measures
 from tau_rnn.measures.dynamics import FixedPoints
-from tau_rnn.measures.training_measures import TrainingMeasures
+from tau_rnn.measures.run import TrainingMeasures
 from tau_rnn.model import Params, alpha, forward, init_params
-from tau_rnn.plotting_measures import plot_measures
+from tau_rnn.plotting.measures import plot_measures
 from tau_rnn.tasks import TASKS, make_task
 
 SMALL = {"n_trials": 6, "n_test": 20, "method": "exponential"}

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from tau_rnn.experiment import RunConfig, finish, iterate, run_one
 from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, measurable
-from tau_rnn.experiment.running import draw_tau, initial_params, make_held_out, outputs, streams
+from tau_rnn.experiment.run import draw_tau, initial_params, make_held_out, outputs, streams
 from tau_rnn.measures import measure_run, spontaneous_rates
 from tau_rnn.model import forward, init_params, private_noise
 from tau_rnn.tasks import make_task

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.outcome import FULL_MEASURES, run_one
 

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tau_rnn import progress, run, training
+from tau_rnn import run, training
+from tau_rnn.cli import progress
 from tau_rnn.experiment import RunConfig, load_run, run_one, store
-from tau_rnn.experiment.controls import CONTROLS
+from tau_rnn.experiment.conditions import CONTROLS
+from tau_rnn.experiment.files import StoreError, read_arrays, write_arrays
 from tau_rnn.model import Params
-from tau_rnn.storage import StoreError, read_arrays, write_arrays
 
 SMALL = ["--units", "8", "--dt", "0.1", "--batch", "4", "--steps", "30"]
 CONFIG = RunConfig(units=8, dt=0.1, batch=4, steps=30)
@@ -238,7 +239,8 @@ def test_one_seed_of_a_quick_sweep_is_one(call, tmp_path):
     ],
 )
 def test_a_sweep_takes_a_process_a_core_unless_told(call, monkeypatch, options, cores, where):
-    from tau_rnn.experiment import command, executors
+    from tau_rnn.cli import sweep as command
+    from tau_rnn.experiment import executors
 
     engines = []
 
@@ -684,7 +686,7 @@ def test_a_real_terminal(tmp_path):
 
     ours, theirs = pty.openpty()
     code = (
-        "import sys; from tau_rnn import progress; progress.find_spec = lambda name: None; "
+        "import sys; from tau_rnn.cli import progress; progress.find_spec = lambda name: None; "
         "sys.exit(__import__('tau_rnn.run').run.main(sys.argv[1:]))"
     )
     with subprocess.Popen(

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tau_rnn import storage
-from tau_rnn.storage import (
+from tau_rnn.experiment import files as storage
+from tau_rnn.experiment.files import (
     StoreError,
     generator_from,
     generator_state,
@@ -104,7 +104,7 @@ def test_values_that_cannot_be_written_change_nothing(tmp_path):
 WRITER = """
 import sys
 import numpy as np
-from tau_rnn.storage import write_arrays
+from tau_rnn.experiment.files import write_arrays
 k = 0
 while True:
     k += 1

@@ -15,14 +15,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tau_rnn.experiment import EXPERIMENT_VERSION, RunConfig, load_run, run_one, sweeping
+from tau_rnn.cli.sweep import run_sweep
+from tau_rnn.experiment import EXPERIMENT_VERSION, RunConfig, load_run, run_one, sweeps
 from tau_rnn.experiment import store as stores
-from tau_rnn.experiment.command import run_sweep
-from tau_rnn.experiment.controls import sweep_configs
+from tau_rnn.experiment.conditions import sweep_configs
 from tau_rnn.experiment.executors import Engine, dask_engine, make_engine, process_engine
+from tau_rnn.experiment.files import StoreError
 from tau_rnn.experiment.report import report_text, write_tables
-from tau_rnn.experiment.sweeping import sweep, work
-from tau_rnn.storage import StoreError
+from tau_rnn.experiment.sweeps import sweep, work
 
 BASE = RunConfig(units=8, steps=6, batch=4, test_trials=16, dt=0.1, eval_every=2)
 DIVERGES = BASE.but(lr=1e30, seed=9)
@@ -308,7 +308,7 @@ def test_the_time_left_is_that_of_the_runs_that_are_computed(tmp_path, monkeypat
     configs = [BASE.but(seed=s) for s in range(6)]
     sweep(configs[:3], store=tmp_path)
     clock, events = iter(range(0, 1000, 10)), []  # 10 s from each look at it to the next
-    monkeypatch.setattr(sweeping, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(sweeps, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     sweep(configs, store=tmp_path, progress=events.append)
     # Three runs were stored and took no time: the others take 10 s each.
     assert [e.seconds_left for e in events if e.kind == "done"] == [20, 10, 0]
@@ -377,7 +377,7 @@ import signal
 import sys
 from tau_rnn.experiment import RunConfig
 from tau_rnn.experiment.executors import process_engine
-from tau_rnn.experiment.sweeping import sweep
+from tau_rnn.experiment.sweeps import sweep
 
 def show(event):
     print(event.kind, event.done, flush=True)

@@ -411,7 +411,7 @@ def test_chance_of_the_integration_task(options):
 
 def test_a_realised_integral_of_zero_counts_as_positive():
     """Coherences that cancel in float64 cannot be had: the rule is tested where it is stated."""
-    from tau_rnn.tasks.memory import _sign
+    from tau_rnn.tasks.multi_timescale import _sign
 
     np.testing.assert_array_equal(_sign(np.array([-1e-300, -0.0, 0.0, 2.0])), [-1, 1, 1, 1])
 

@@ -21,10 +21,10 @@ from tau_rnn.timescales import (
 )
 from tau_rnn.timescales import fit as fit_module
 from tau_rnn.timescales import shapes as sh
-from tau_rnn.timescales.autocovariance import add_trial_means, trial_autocovariance
+from tau_rnn.timescales.acf import add_trial_means, trial_autocovariance
 from tau_rnn.timescales.cosine import cos_shape, start, walk
-from tau_rnn.timescales.mixture import Bins, fit_pair
-from tau_rnn.timescales.single import fit_exp
+from tau_rnn.timescales.exponential import fit_exp
+from tau_rnn.timescales.two_exponentials import Bins, fit_pair
 
 DT = 0.02
 seeds = st.integers(0, 2**32 - 1)

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from tau_rnn.experiment import RunConfig, load_run, run_one
+from tau_rnn.experiment.files import write_text
 from tau_rnn.experiment.outcome import measurable, unit_table
 from tau_rnn.experiment.statistics import paired_t
-from tau_rnn.storage import write_text
 
 HERE = Path(__file__).resolve().parent
 BURN_INS = (5.0, 20.0, 60.0)  # s

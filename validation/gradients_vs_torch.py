@@ -22,9 +22,9 @@ except ImportError:
 from tau_rnn.bptt import backward
 from tau_rnn.losses import mse
 from tau_rnn.model import METHODS, NONLINEARITIES, Params, forward, init_params, private_noise
+from tau_rnn.parametrization import TAU_MAX
 from tau_rnn.tasks import make_task
 from tau_rnn.taus import sample_tau
-from tau_rnn.theta import TAU_MAX
 from tau_rnn.training import Settings, start, train
 
 FIELDS = Params._fields

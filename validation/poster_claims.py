@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tau_rnn.cli.sweep import Shown, engine_for
 from tau_rnn.experiment import RunConfig
 from tau_rnn.experiment.claims import CLAIMS, judge
-from tau_rnn.experiment.command import Shown, engine_for
-from tau_rnn.experiment.controls import (
+from tau_rnn.experiment.conditions import (
     DEFAULT_CONTROLS,
     POSTER,
     describe_matched,
@@ -29,6 +29,7 @@ from tau_rnn.experiment.controls import (
     sweep_configs,
 )
 from tau_rnn.experiment.effects import effects, what_is
+from tau_rnn.experiment.files import write_text
 from tau_rnn.experiment.reading import reading
 from tau_rnn.experiment.report import (
     CHANGED,
@@ -42,8 +43,7 @@ from tau_rnn.experiment.report import (
     level_table,
     verdict_table,
 )
-from tau_rnn.experiment.sweeping import Sweep, sweep
-from tau_rnn.storage import write_text
+from tau_rnn.experiment.sweeps import Sweep, sweep
 from tau_rnn.tasks import TASKS
 from tau_rnn.taus import parse_tau
 
@@ -129,7 +129,7 @@ def leak_of_steps(dist: str, dt: float) -> float:
 def draw(results, folder: Path) -> list[Path]:
     """Draw the figures of a sweep as claims_*.png, small enough to be committed."""
     from tau_rnn.plotting import files_only
-    from tau_rnn.plotting_sweep import plot_sweep
+    from tau_rnn.plotting.sweep import plot_sweep
 
     files_only()
     return plot_sweep(results, folder, prefix="claims_", largest=LARGEST_FIGURE)

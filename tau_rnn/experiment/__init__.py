@@ -12,9 +12,9 @@ quantiles of tau, their weights, their trials and their noise. Comparisons are p
 
 from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
 from tau_rnn.experiment.outcome import RunResult, finish, run_one
-from tau_rnn.experiment.running import RunState, evaluate, iterate
+from tau_rnn.experiment.run import RunState, evaluate, iterate
 from tau_rnn.experiment.store import load_run, save_run
-from tau_rnn.experiment.sweeping import Sweep, sweep
+from tau_rnn.experiment.sweeps import Sweep, sweep
 
 __all__ = [
     "EXPERIMENT_VERSION",

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tau_rnn.experiment.conditions import POSTER, matched_constant
 from tau_rnn.experiment.config import RunConfig
-from tau_rnn.experiment.controls import POSTER, matched_constant
 from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, Row
 from tau_rnn.experiment.statistics import Effect, holm
 

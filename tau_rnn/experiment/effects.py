@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tau_rnn.experiment.conditions import label, matched_reference, reference
 from tau_rnn.experiment.config import RunConfig
-from tau_rnn.experiment.controls import label, matched_reference, reference
 from tau_rnn.experiment.outcome import RunResult
 from tau_rnn.experiment.statistics import (
     Effect,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tau_rnn.experiment.config import RunConfig
-from tau_rnn.experiment.running import (
+from tau_rnn.experiment.run import (
     RunState,
     evaluate,
     iterate,

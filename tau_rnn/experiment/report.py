@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tau_rnn.experiment.claims import Finding, judge
-from tau_rnn.experiment.config import RunConfig
-from tau_rnn.experiment.controls import (
+from tau_rnn.experiment.conditions import (
     describe_matched,
     is_diverse,
     label,
@@ -20,12 +19,13 @@ from tau_rnn.experiment.controls import (
     setting_of,
     setting_parts,
 )
+from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.effects import ITSELF, Row, effects, levels, what_is
+from tau_rnn.experiment.files import write_text
 from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, RunResult
 from tau_rnn.experiment.reading import reading
 from tau_rnn.experiment.statistics import Effect
-from tau_rnn.experiment.sweeping import Sweep
-from tau_rnn.storage import write_text
+from tau_rnn.experiment.sweeps import Sweep
 from tau_rnn.taus import describe
 
 #: Columns of the table on the screen and of the first table of the report: metric -> heading.

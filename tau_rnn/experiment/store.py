@@ -31,10 +31,7 @@ import numpy as np
 
 import tau_rnn
 from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
-from tau_rnn.experiment.outcome import RunResult
-from tau_rnn.experiment.running import RunState
-from tau_rnn.model import Params
-from tau_rnn.storage import (
+from tau_rnn.experiment.files import (
     StoreError,
     generator_from,
     generator_state,
@@ -44,6 +41,9 @@ from tau_rnn.storage import (
     write_json,
     write_text,
 )
+from tau_rnn.experiment.outcome import RunResult
+from tau_rnn.experiment.run import RunState
+from tau_rnn.model import Params
 from tau_rnn.training import TrainingState
 
 FORMAT, FORMAT_VERSION = "tau_rnn run", 1

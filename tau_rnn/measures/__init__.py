@@ -23,8 +23,7 @@ from tau_rnn.measures.effective_tau import (
     tau_spread,
 )
 from tau_rnn.measures.lesions import LesionCurve, accuracy_on, lesion, lesion_by_tau
-from tau_rnn.measures.summary import summarise
-from tau_rnn.measures.training_measures import (
+from tau_rnn.measures.run import (
     LONGEST,
     PARTS,
     REMEMBERED,
@@ -34,6 +33,7 @@ from tau_rnn.measures.training_measures import (
     compare_effective,
     measure_run,
 )
+from tau_rnn.measures.summary import summarise
 from tau_rnn.measures.weights import (
     ChangeSpectrum,
     InputOutputOverlap,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tau_rnn.measures.effective_tau import Estimate
-from tau_rnn.measures.training_measures import Decoding, EffectiveTau, TrainingMeasures
+from tau_rnn.measures.run import Decoding, EffectiveTau, TrainingMeasures
 
 #: Fields of Params that are 0 at the start, so that no relative change is defined.
 ZERO_AT_START = ("b", "b_out", "x0")

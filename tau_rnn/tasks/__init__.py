@@ -16,9 +16,9 @@ from __future__ import annotations
 from dataclasses import fields
 
 from tau_rnn.checks import nearest
-from tau_rnn.tasks.common import DelayedReport, Epochs, Trials
-from tau_rnn.tasks.integrate import IntegrateAndRemember, IntegrateLabels
-from tau_rnn.tasks.memory import MemoryLabels, MultiTimescaleMemory
+from tau_rnn.tasks.base import DelayedReport, Epochs, Trials
+from tau_rnn.tasks.integrate_and_remember import IntegrateAndRemember, IntegrateLabels
+from tau_rnn.tasks.multi_timescale import MemoryLabels, MultiTimescaleMemory
 
 __all__ = [
     "TASKS",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from tau_rnn.timescales.autocovariance import (
+from tau_rnn.timescales.acf import (
     autocovariance,
     expected_acf,
     linear_network_acf,
     timescale_of_decay,
 )
+from tau_rnn.timescales.exponential import timescale_of_acf
 from tau_rnn.timescales.fit import fit_timescales
 from tau_rnn.timescales.result import TimescaleResult
-from tau_rnn.timescales.single import timescale_of_acf
 
 __all__ = [
     "TimescaleResult",

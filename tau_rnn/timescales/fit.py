@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tau_rnn.checks import check_dt, check_whole, nearest
-from tau_rnn.timescales import evidence, mixture
+from tau_rnn.timescales import diagnostics, two_exponentials
 from tau_rnn.timescales import shapes as sh
-from tau_rnn.timescales.autocovariance import (
+from tau_rnn.timescales.acf import (
     add_trial_means,
     centred,
     check_rates,
@@ -15,8 +15,8 @@ from tau_rnn.timescales.autocovariance import (
     trial_autocovariance,
 )
 from tau_rnn.timescales.cosine import cos_decay
+from tau_rnn.timescales.exponential import CENTERS, check_window
 from tau_rnn.timescales.result import Options, TimescaleResult, blank, report
-from tau_rnn.timescales.single import CENTERS, check_window
 
 MODELS = ("exp", "two_exp", "cos", "auto")
 MIN_SAMPLES = 10  # per trial
@@ -222,7 +222,7 @@ def _fit_chunk(rates, group, o):
     if len(live):
         s = sh.Setting(n, o.dt, "trial", o.window)
         c_trials = trial_autocovariance(y[live], n)
-        rows = evidence.fit_center(c_trials, s, o.use_lag0, o.dof, o.enough)
+        rows = diagnostics.fit_center(c_trials, s, o.use_lag0, o.dof, o.enough)
         ratio, z = _judge_offsets(rows, means[live], o)
         drift = o.enough & (z > Z_OFFSETS)
         psth = np.full(len(live), o.center == "psth")
@@ -236,7 +236,7 @@ def _fit_chunk(rates, group, o):
             units = live[psth]
             c_trials = add_trial_means(c_trials[psth], y[units], means[units])
             s = s._replace(center="psth")
-            rows = evidence.fit_center(c_trials, s, o.use_lag0, o.dof, o.enough)
+            rows = diagnostics.fit_center(c_trials, s, o.use_lag0, o.dof, o.enough)
             decay, few = _decays(rows, o)
             report(out, flag, rows, decay, few, units, o)
         if n_trials > 1:  # of one trial the condition mean is the trial, and not subtracted
@@ -255,19 +255,19 @@ def _fit_chunk(rates, group, o):
 
 
 def _judge_offsets(rows, means, o):
-    """`evidence.offsets` under the model asked for."""
+    """`diagnostics.offsets` under the model asked for."""
     if o.model == "cos":
         decay = cos_decay(rows, None, o.dof)
         predicted = sh.variance_of_mean(decay.gamma(rows.s), rows.s) + decay.nugget / rows.s.n
-        ratio, _ = evidence.compare_offsets(means, predicted, np.zeros(means.shape), o.dof)
+        ratio, _ = diagnostics.compare_offsets(means, predicted, np.zeros(means.shape), o.dof)
         return ratio, np.zeros(len(means))
-    ratio, z = evidence.offsets(rows, means, o.dof)
+    ratio, z = diagnostics.offsets(rows, means, o.dof)
     if o.model != "exp":
-        one = evidence.exp_decay(rows, None, o.dof)
-        decay, used = mixture.replace_by_pairs(
+        one = diagnostics.exp_decay(rows, None, o.dof)
+        decay, used = two_exponentials.replace_by_pairs(
             rows, one, o.dof, None, o.use_lag0, o.model == "two_exp"
         )
-        pairs, pair_ratio, pair_z = mixture.pair_offsets(rows, decay, used, means, o.dof)
+        pairs, pair_ratio, pair_z = two_exponentials.pair_offsets(rows, decay, used, means, o.dof)
         ratio[pairs], z[pairs] = pair_ratio, pair_z
     return ratio, z
 
@@ -277,9 +277,11 @@ def _decays(rows, o):
     few = np.zeros(len(rows.c_trials), dtype=bool)
     if o.model == "cos":
         return cos_decay(rows, o.resamples, o.dof), few
-    decay = evidence.exp_decay(rows, o.resamples, o.dof)
+    decay = diagnostics.exp_decay(rows, o.resamples, o.dof)
     if o.model != "exp":
         forced = o.model == "two_exp"
-        decay, used = mixture.replace_by_pairs(rows, decay, o.dof, o.resamples, o.use_lag0, forced)
+        decay, used = two_exponentials.replace_by_pairs(
+            rows, decay, o.dof, o.resamples, o.use_lag0, forced
+        )
         few[[i for i, bins in used.items() if bins is None]] = forced
     return decay, few

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.timescales import evidence
+from tau_rnn.timescales import diagnostics
 from tau_rnn.timescales import shapes as sh
-from tau_rnn.timescales.single import LONGEST
+from tau_rnn.timescales.exponential import LONGEST
 
 
 class TimescaleResult(NamedTuple):
@@ -94,13 +94,13 @@ def report(out, flag, rows, decay, few, units, o):
     hidden = (decay.model == "two_exp") & ~pair  # the faster one decays within a step
 
     shape = sh.without_nugget(expected, s)
-    silent = ~(evidence.signal(c, shape, decay.k_max, s, n_trials) > evidence.Z_SIGNAL)
+    silent = ~(diagnostics.signal(c, shape, decay.k_max, s, n_trials) > diagnostics.Z_SIGNAL)
     first = sh.without_nugget(c, s)[:, 1]
-    negative = silent & (first < -evidence.Z_DIP * c[:, 0] / np.sqrt(n_trials * (s.n - 1)))
+    negative = silent & (first < -diagnostics.Z_DIP * c[:, 0] / np.sqrt(n_trials * (s.n - 1)))
     wavy = np.zeros(len(units), dtype=bool)
     if o.model != "cos":
         args = gamma_hat, rows.c_trials, amplitude, decay.log_tau[:, 0], s, o.enough
-        wavy = ~silent & ~few & evidence.oscillates(*args)
+        wavy = ~silent & ~few & diagnostics.oscillates(*args)
     resolved = ~silent & ~wavy & ~few
     words = {
         "too_few_samples": few,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.timescales.autocovariance import expected_acf
+from tau_rnn.timescales.acf import expected_acf
 
 MIN_LAGS = 4  # the window never shrinks below lags 0..4
 EPS = 1e-4  # step in log tau of central differences of smooth shapes

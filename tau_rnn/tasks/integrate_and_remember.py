@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from tau_rnn.tasks.common import DelayedReport, Trials, fraction
+from tau_rnn.tasks.base import DelayedReport, Trials, fraction
 
 
 class IntegrateLabels(NamedTuple):

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from tau_rnn.cli.progress import on_terminal
+from tau_rnn.experiment.conditions import label, sweep_configs
 from tau_rnn.experiment.config import RunConfig
-from tau_rnn.experiment.controls import label, sweep_configs
 from tau_rnn.experiment.executors import Engine, dask_engine, process_engine
+from tau_rnn.experiment.files import write_text
 from tau_rnn.experiment.report import level_table, report_text, write_tables
-from tau_rnn.experiment.sweeping import Event, Sweep, sweep
-from tau_rnn.progress import on_terminal
-from tau_rnn.storage import write_text
+from tau_rnn.experiment.sweeps import Event, Sweep, sweep
 
 __all__ = ["run_sweep", "sweep_configs"]
 
@@ -96,7 +96,7 @@ def write_report(done: Sweep, out, *, figures: bool = True) -> int:
             print(level_table(results, task))
         if figures:
             from tau_rnn.plotting import files_only
-            from tau_rnn.plotting_sweep import plot_sweep
+            from tau_rnn.plotting.sweep import plot_sweep
 
             files_only()
             drawn = [p.relative_to(out).as_posix() for p in plot_sweep(results, out / "figures")]

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from tau_rnn.measures import LONGEST, TrainingMeasures
-from tau_rnn.plotting import OTHER_COLOR, new_figure
+from tau_rnn.plotting.style import OTHER_COLOR, new_figure
 
 # Told apart by line style or marker as well as by colour.
 SLOW, FAST, RANDOM, BEFORE = "#D55E00", "#0072B2", "#808080", "#A0A0A0"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tau_rnn.experiment.controls import label, setting_of
+from tau_rnn.experiment.conditions import label, setting_of
 from tau_rnn.experiment.effects import effects, grouped
 from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, RunResult, measurable
 from tau_rnn.experiment.statistics import mean_band, median, where_loss_reaches
-from tau_rnn.plotting import color_of, new_figure, save
-from tau_rnn.plotting_effects import FOREST, plot_forest
+from tau_rnn.plotting.effects import FOREST, plot_forest
+from tau_rnn.plotting.style import color_of, new_figure, save
 
 #: Dashes of conditions that share a colour and a control, in the order in which they appear.
 DASHES: tuple = tuple((0, on_off) for on_off in ((5, 1.5), (1, 1), (5, 1, 1, 1), (9, 2), (3, 3)))

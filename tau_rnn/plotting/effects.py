@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from tau_rnn.experiment.effects import ITSELF, MATCHED, Row
-from tau_rnn.plotting import color_of, new_figure
+from tau_rnn.plotting.style import color_of, new_figure
 
 #: Columns of the figure: metric -> title.
 FOREST = {

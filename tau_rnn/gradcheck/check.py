@@ -1,13 +1,4 @@
-"""The marker: is a hand-derived gradient right, and if not, what is wrong with it?
-
-`check_backward` puts any function with the signature of `tau_rnn.bptt.backward`, ours or a
-reader's, to the test of the complex step, and says in words what is wrong. From the shell, on a
-file that defines a function ``backward``:
-
-    python -m tau_rnn.gradcheck my_bptt.py
-
-The numerical derivatives it rests on (`complex_step`, `central_difference`, ...) are here as well.
-"""
+"""The verdict: `check_backward`, its report, and the command that marks a reader's file."""
 
 from __future__ import annotations
 
@@ -23,17 +14,10 @@ from types import ModuleType
 
 import numpy as np
 
-from tau_rnn.derivatives import (
-    StepSweep,
-    central_difference,
-    complex_step,
-    inner,
+from tau_rnn.gradcheck.derivatives import (
     numerical_gradient,
-    random_direction,
-    relative_error,
-    step_sweep,
 )
-from tau_rnn.diagnosis import (
+from tau_rnn.gradcheck.diagnosis import (
     ADJOINT_FIELDS,
     SAME,
     Departure,
@@ -50,19 +34,7 @@ from tau_rnn.diagnosis import (
 )
 from tau_rnn.model import METHODS, NONLINEARITIES, Array, Nonlinearity, Params, nonlinearity
 
-__all__ = [
-    "GradientReport",
-    "StepSweep",
-    "central_difference",
-    "check_backward",
-    "complex_step",
-    "first_nonfinite",
-    "inner",
-    "numerical_gradient",
-    "random_direction",
-    "relative_error",
-    "step_sweep",
-]
+__all__ = ["GradientReport", "check_backward", "first_nonfinite"]
 
 
 @dataclass(frozen=True)
@@ -333,6 +305,3 @@ def _load(path: Path, name: str) -> Callable:
         raise ValueError(f"{path}: defines no function {name!r} (see --function)")
     return function
 
-
-if __name__ == "__main__":
-    raise SystemExit(main())

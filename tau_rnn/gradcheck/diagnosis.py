@@ -21,8 +21,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tau_rnn.gradcheck.known_errors import (
+    OWN,
+    RECIPE,
+    SHARED,
+    SUMS,
+    Slip,
+    gradient,
+    recipe_with,
+    scene,
+)
 from tau_rnn.model import Array, Params, Trajectory, forward
-from tau_rnn.slips import OWN, RECIPE, SHARED, SUMS, Slip, gradient, recipe_with, scene
 
 # Two computations of one gradient differ by rounding, about 1e-14; two different ones by far more.
 SAME = 1e-9

@@ -20,8 +20,8 @@ import numpy as np
 from tau_rnn.experiment import store as stores
 from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
 from tau_rnn.experiment.executors import Engine, make_engine
+from tau_rnn.experiment.files import StoreError, replacing
 from tau_rnn.experiment.outcome import RunResult, run_one
-from tau_rnn.storage import StoreError, replacing
 from tau_rnn.training import NonFiniteLoss
 
 LOST_TWICE = 2  # a run that its executor lost this often is not tried again

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tau_rnn.timescales import shapes as sh
-from tau_rnn.timescales.single import ExpFit, fit_exp, influence
+from tau_rnn.timescales.exponential import ExpFit, fit_exp, influence
 
 Z_NUGGET, MIN_NUGGET = 3.0, 0.02  # standard errors; fraction of the variance below which it is idle
 Z_SIGNAL = 4.0  # standard errors of white noise

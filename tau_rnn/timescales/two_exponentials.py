@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tau_rnn.timescales import shapes as sh
-from tau_rnn.timescales.evidence import compare_offsets
-from tau_rnn.timescales.single import log_tau_grid
+from tau_rnn.timescales.diagnostics import compare_offsets
+from tau_rnn.timescales.exponential import log_tau_grid
 
 MAX_BINS, TRIALS_PER_BIN, MIN_BINS = 14, 4, 6
 LAST_LAG = 0.6  # of a trial; beyond, too few products

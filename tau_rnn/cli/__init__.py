@@ -1,0 +1,1 @@
+"""The command line: its options, one run, a sweep, and what is shown while they go."""

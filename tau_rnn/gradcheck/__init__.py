@@ -1,0 +1,36 @@
+"""The marker: is a hand-derived gradient right, and if not, what is wrong with it?
+
+`check_backward` puts any function with the signature of `tau_rnn.bptt.backward`, ours or a
+reader's, to the test of the complex step, and says in words what is wrong. From the shell, on a
+file that defines a function ``backward``:
+
+    python -m tau_rnn.gradcheck my_bptt.py
+
+The numerical derivatives it rests on (`complex_step`, `central_difference`, ...) are here as well.
+"""
+
+from tau_rnn.gradcheck.check import GradientReport, check_backward, first_nonfinite
+from tau_rnn.gradcheck.derivatives import (
+    StepSweep,
+    central_difference,
+    complex_step,
+    inner,
+    numerical_gradient,
+    random_direction,
+    relative_error,
+    step_sweep,
+)
+
+__all__ = [
+    "GradientReport",
+    "StepSweep",
+    "central_difference",
+    "check_backward",
+    "complex_step",
+    "first_nonfinite",
+    "inner",
+    "numerical_gradient",
+    "random_direction",
+    "relative_error",
+    "step_sweep",
+]
