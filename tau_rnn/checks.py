@@ -1,9 +1,16 @@
-"""Checks of arguments, and the words of their error messages."""
+"""The one entrance for arguments: numbers with bounds, arrays with shapes, names, generators.
+
+Every check returns the value in the type that the code goes on with, or raises a ValueError that
+reads "name: must be ..., got ...".
+"""
 
 from __future__ import annotations
 
 import difflib
+import math
+import numbers
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -22,61 +29,192 @@ def nearest(given: object, allowed: Iterable[str]) -> str:
     return f"{hint}Allowed: {', '.join(names)}"
 
 
-def check_dt(dt) -> float:
-    """The time step as a Python float, or a ValueError if it is not a positive finite number."""
-    try:
-        value = float(dt)
-    except (TypeError, ValueError):
-        value = np.nan
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"dt: the time step must be a positive finite number of seconds, got {dt}")
-    return value
+def check_number(name: str, value, *, above=None, least=None, below=None, most=None) -> float:
+    """The value as a finite Python float within its bounds.
+
+    Parameters
+    ----------
+    name : of the argument
+    value : a real number or its text; NumPy's scalars and arrays of no axes are taken, bools not
+    above, least : the value must be > above, >= least
+    below, most : the value must be < below, <= most
+
+    Raises
+    ------
+    ValueError
+        If it is not a real number, not finite, or out of bounds.
+
+    Examples
+    --------
+    >>> check_number("momentum", 1, least=0, below=1)
+    Traceback (most recent call last):
+    ...
+    ValueError: momentum: must be a finite number >= 0 and < 1, got 1
+    """
+    number = _real(value)
+    low = number > above if above is not None else least is None or number >= least
+    high = number < below if below is not None else most is None or number <= most
+    if not (math.isfinite(number) and low and high):
+        limits = ((">", above), (">=", least), ("<", below), ("<=", most))
+        bounds = " and ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
+        what = f"a finite number {bounds}".rstrip()
+        raise ValueError(f"{name}: must be {what}, got {shown(value)}")
+    return number
 
 
-def check_whole(name: str, value, least: int) -> int:
-    """The value as an int, or a ValueError if it is not a whole number that is large enough."""
+def _real(value) -> float:
+    """The value as a float, nan if it is not a real number."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if not isinstance(value, (numbers.Real, str)) or isinstance(value, (bool, np.bool_)):
+        return math.nan
     try:
-        good = not isinstance(value, bool) and int(value) == value and value >= least
-    except (TypeError, ValueError, OverflowError):
-        good = False
-    if not good:
-        raise ValueError(f"{name}: must be a whole number >= {least}, got {value!r}")
+        return float(value)
+    except ValueError:  # a text that is not a number
+        return math.nan
+    except OverflowError:  # 10**400
+        return math.inf
+
+
+def check_integer(name: str, value, least: int, most: int | None = None) -> int:
+    """The value as an int within its bounds; 3.0 is an integer, True is not.
+
+    Raises
+    ------
+    ValueError
+        If it is not an integer, or out of bounds.
+
+    Examples
+    --------
+    >>> check_integer("batch", 2.5, 1)
+    Traceback (most recent call last):
+    ...
+    ValueError: batch: must be an integer >= 1, got 2.5
+    """
+    number = math.nan if isinstance(value, str) else _real(value)
+    good = number.is_integer() or (isinstance(value, int) and number == math.inf)
+    if not (good and value >= least and (most is None or value <= most)):
+        upper = "" if most is None else f" and <= {most}"
+        raise ValueError(f"{name}: must be an integer >= {least}{upper}, got {shown(value)}")
     return int(value)
 
 
-def check_number(name: str, value) -> float:
-    """The value as a float, or a ValueError if it is not a number."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: must be a number, got {value!r}") from None
+def check_dt(dt) -> float:
+    """The time step as a Python float; a ValueError unless it is a positive finite number."""
+    return check_number("dt", dt, above=0)
 
 
-def check_generator(rng) -> np.random.Generator:
-    """The generator, or a ValueError if it is none."""
+def check_choice(name: str, value, allowed: Iterable[str]) -> str:
+    """The value if it is one of the names allowed, else a ValueError that names the nearest.
+
+    >>> check_choice("method", "euler", ("euler", "exponential"))
+    'euler'
+    """
+    names = list(allowed)
+    if not (isinstance(value, str) and value in names):
+        raise ValueError(f"{name}: unknown {shown(value)}; {nearest(value, names)}")
+    return value
+
+
+def check_generator(rng, name: str = "rng") -> np.random.Generator:
+    """The generator; a ValueError if it is not a numpy.random.Generator."""
     if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"rng: must be a numpy.random.Generator, got {type(rng).__name__}")
+        raise ValueError(f"{name}: must be a numpy.random.Generator, got {type(rng).__name__}")
     return rng
 
 
-def check_dtype(dtype, *, may_be_complex: bool = False) -> None:
-    """Raise a ValueError unless dtype is a floating one (or a complex one, where that may be)."""
+def check_dtype(dtype, *, may_be_complex: bool = False) -> np.dtype:
+    """The dtype; a ValueError unless it is float32 or float64 (or complex, where that may be)."""
     try:
-        good = np.issubdtype(np.dtype(dtype), np.inexact if may_be_complex else np.floating)
+        given = np.dtype(dtype)
+        good = np.issubdtype(given, np.inexact if may_be_complex else np.floating)
     except TypeError:
         good = False
     if not good:
         kinds = "floating or complex" if may_be_complex else "floating"
-        raise ValueError(f"dtype: must be a {kinds} dtype, got {dtype!r}")
+        raise ValueError(f"dtype: must be a {kinds} dtype, got {shown(dtype)}")
+    return given
+
+
+def check_array(
+    name: str,
+    values,
+    shape: tuple[int | str, ...] | None = None,
+    *,
+    may_be_complex: bool = False,
+    finite: bool = True,
+) -> np.ndarray:
+    """The values as an array of numbers of the right shape; it is not copied if it is one.
+
+    Parameters
+    ----------
+    name : of the argument
+    values : array or nested sequences of numbers
+    shape : lengths of the axes; a name stands for any length >= 1, ``("T", "B", 3)``. None: any
+    may_be_complex : whether complex numbers are taken (for the complex step)
+    finite : whether nan and inf are refused
+
+    Raises
+    ------
+    ValueError
+        If the values are ragged, not numbers, masked, complex, not finite, or the shape is wrong.
+
+    Examples
+    --------
+    >>> check_array("u", np.zeros((5, 2)), ("T", "B", 3))
+    Traceback (most recent call last):
+    ...
+    ValueError: u: must have shape (T, B, 3), got (5, 2)
+    """
+    if np.ma.isMaskedArray(values):
+        raise ValueError(
+            f"{name}: must not be a masked array, whose mask would be lost; fill it first "
+            "(values.filled(...))"
+        )
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(
+            f"{name}: must be an array of numbers, got a ragged {type(values).__name__}"
+        ) from None
+    if array.dtype.kind not in ("biufc" if may_be_complex else "biuf"):
+        kind = "numbers" if may_be_complex or array.dtype.kind != "c" else "real numbers"
+        raise ValueError(f"{name}: must hold {kind}, got an array of dtype {array.dtype}")
+    if shape is not None:
+        fits = array.ndim == len(shape) and all(
+            n >= 1 if isinstance(axis, str) else n == axis for n, axis in zip(array.shape, shape)
+        )
+        if not fits:
+            axes = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+            raise ValueError(f"{name}: must have shape ({axes}), got {array.shape}")
+    if finite:
+        check_finite(name, array)
+    return array
 
 
 def check_finite(name: str, values: np.ndarray) -> None:
-    """Raise a ValueError that names the argument if a value is no number, inf or nan."""
+    """Raise a ValueError that names the argument and the first place of an inf or nan."""
     if values.dtype.kind not in "biufc":
         raise ValueError(f"{name}: must hold numbers, got an array of dtype {values.dtype}")
     # The sum of squares is one fast pass; only if it is not finite is it worth looking closely.
-    if not np.isfinite(np.vdot(values, values)) and not np.isfinite(values).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.vdot(values, values)
+    if not np.isfinite(total) and not np.isfinite(values).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
         raise ValueError(
             f"{name}: every value must be finite, got {values[where]} at index {where}"
         )
+
+
+def shown(value: Any, longest: int = 60) -> str:
+    """A value as an error message shows it: its repr, cut where it is long.
+
+    >>> shown("a" * 100, 10)
+    "'aaaaaa..."
+    """
+    if isinstance(value, int) and abs(value) >= 10**longest:  # Python refuses to print the longest
+        return "an integer of over 60 digits"
+    if isinstance(value, np.ndarray) and value.size > 4:
+        return f"an array of shape {value.shape}"
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."

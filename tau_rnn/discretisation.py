@@ -10,9 +10,11 @@ from tau_rnn.checks import check_dt, nearest
 
 Array = np.ndarray
 METHODS = ("euler", "exponential")
+#: The default wherever a function takes a method: exact for the leak, and stable for every dt.
+DEFAULT_METHOD = "exponential"
 
 
-def alpha(tau, dt: float, method: str = "euler") -> Array:
+def alpha(tau, dt: float, method: str = DEFAULT_METHOD) -> Array:
     r"""Fraction of the way to its input that each unit moves in one step (Eqs. 1.5 and 1.6).
 
     .. math:: \alpha_i = dt/\tau_i \;\text{(euler)}, \qquad

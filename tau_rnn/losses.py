@@ -89,9 +89,7 @@ def rate_penalty(r, weight: float = 1.0) -> tuple[float, np.ndarray]:
     r = np.asarray(r)
     if r.ndim != 3 or len(r) < 2:
         raise ValueError(f"r: must be (T+1, B, N) with T >= 1, got shape {r.shape}")
-    weight = check_number("weight", weight)
-    if not (np.isfinite(weight) and weight >= 0):
-        raise ValueError(f"weight: must be finite and >= 0, got {weight}")
+    weight = check_number("weight", weight, least=0)
     dr = r * (2 * weight / r[1:].size)
     dr[0] = 0
     loss = 0.5 * (dr * r).sum(dtype=np.result_type(r.dtype, np.float64))

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_dtype, check_finite, check_generator, check_number, check_whole
-from tau_rnn.discretisation import METHODS, alpha
+from tau_rnn.checks import check_dtype, check_finite, check_generator, check_integer, check_number
+from tau_rnn.discretisation import DEFAULT_METHOD, METHODS, alpha
 from tau_rnn.noise import private_noise
 from tau_rnn.nonlinearities import NONLINEARITIES, Nonlinearity, nonlinearity
 
@@ -189,10 +189,8 @@ def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -
     .. [1] Sompolinsky, Crisanti & Sommers, Phys. Rev. Lett. 61, 259 (1988).
     """
     sizes = {"n_units": n_units, "n_in": n_in, "n_out": n_out}
-    n_units, n_in, n_out = (check_whole(name, n, 1) for name, n in sizes.items())
-    gain = check_number("gain", gain)
-    if not (np.isfinite(gain) and gain >= 0):
-        raise ValueError(f"gain: must be finite and >= 0, got {gain}")
+    n_units, n_in, n_out = (check_integer(name, n, 1) for name, n in sizes.items())
+    gain = check_number("gain", gain, least=0)
     check_generator(rng)
     check_dtype(dtype, may_be_complex=True)
     tau = np.asarray(tau)
@@ -210,7 +208,7 @@ def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -
 
 
 def forward(
-    params, u, dt, *, phi="tanh", method="euler", noise=None, checkpoint_every=None, out=None
+    params, u, dt, *, phi="tanh", method=DEFAULT_METHOD, noise=None, checkpoint_every=None, out=None
 ) -> Trajectory:
     r"""Simulate the network (Eq. 3.1).
 
@@ -248,7 +246,7 @@ def forward(
     T, B = u.shape[:2]
     a = alpha(tau, dt, method)
     whole = checkpoint_every is None
-    k = T if whole else min(check_whole("checkpoint_every", checkpoint_every, 1), T)
+    k = T if whole else min(check_integer("checkpoint_every", checkpoint_every, 1), T)
     dtype = np.result_type(*params, u, np.float32, *([] if noise is None else [noise]))
     stored = T + 1 if whole else -(-T // k)
     shapes = (stored, B, N), (stored, B, N), (T, B, n_out)

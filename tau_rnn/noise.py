@@ -15,8 +15,8 @@ from functools import cache
 
 import numpy as np
 
-from tau_rnn.checks import check_generator, check_number, check_whole
-from tau_rnn.discretisation import alpha
+from tau_rnn.checks import check_generator, check_integer, check_number
+from tau_rnn.discretisation import DEFAULT_METHOD, alpha
 
 Array = np.ndarray
 
@@ -55,7 +55,7 @@ def normal_table(dtype=np.float64) -> Array:
     return table
 
 
-def private_noise(params, dt, sigma, T, B, rng, *, method="euler", out=None) -> Array:
+def private_noise(params, dt, sigma, T, B, rng, *, method=DEFAULT_METHOD, out=None) -> Array:
     r"""White noise current, independent for each unit, trial and step (Eq. 1.9).
 
     .. math:: \eta_i[t] = \sigma \sqrt{2/\alpha_i}\; \xi_i[t], \qquad \xi \sim N(0, 1)
@@ -86,10 +86,9 @@ def private_noise(params, dt, sigma, T, B, rng, *, method="euler", out=None) -> 
         If sigma is negative or not finite, T or B is negative, rng is no Generator, or out does
         not fit.
     """
-    sigma = check_number("sigma", sigma)  # a Python float: a NumPy number would decide the dtype
-    if not (np.isfinite(sigma) and sigma >= 0):
-        raise ValueError(f"sigma: must be finite and >= 0, got {sigma}")
-    T, B = check_whole("T", T, 0), check_whole("B", B, 0)
+    # A Python float: a NumPy number would decide the dtype.
+    sigma = check_number("sigma", sigma, least=0)
+    T, B = check_integer("T", T, 0), check_integer("B", B, 0)
     check_generator(rng)
     tau = np.asarray(params.tau)
     scale = sigma * np.sqrt(2 / alpha(tau, dt, method))

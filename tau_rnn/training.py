@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tau_rnn.bptt import backward
-from tau_rnn.checks import check_number, check_whole, nearest
+from tau_rnn.checks import check_integer, check_number, nearest
 from tau_rnn.losses import mse, rate_penalty
 from tau_rnn.model import (
+    DEFAULT_METHOD,
     METHODS,
     Array,
     Params,
@@ -101,14 +102,15 @@ class Settings:
     lr_scale: str = "none"
     rate_penalty: float = 0.0
     phi: str = "tanh"
-    method: str = "exponential"
+    method: str = DEFAULT_METHOD
 
     def __post_init__(self):
-        object.__setattr__(self, "batch", check_whole("batch", self.batch, 1))
+        object.__setattr__(self, "batch", check_integer("batch", self.batch, 1))
         above, below = ("lr", "eps", "clip"), ("beta1", "beta2", "momentum")
         for name in (*above, *below, "rate_penalty"):
-            limit = {"above": 0} if name in above else {"below": 1} if name in below else {}
-            object.__setattr__(self, name, _check_number(name, getattr(self, name), **limit))
+            limit = {"above": 0} if name in above else {"least": 0}
+            limit |= {"below": 1} if name in below else {}
+            object.__setattr__(self, name, check_number(name, getattr(self, name), **limit))
         for name, allowed in (
             ("optimizer", ("adam", "sgd")),
             ("lr_scale", ("none", "tau", "inverse-tau")),
@@ -119,16 +121,6 @@ class Settings:
                 raise ValueError(f"{name}: unknown {given!r}; {nearest(given, allowed)}")
         nonlinearity(self.phi)  # raises if there is none of this name
         object.__setattr__(self, "fields", parse_fields(self.fields))
-
-
-def _check_number(name, value, above=None, below=np.inf):
-    value = check_number(name, value)
-    good = np.isfinite(value) and (value > above if above is not None else value >= 0)
-    if not (good and value < below):
-        limit = f"and > {above}" if above is not None else "and >= 0"
-        upper = f" and < {below}" if np.isfinite(below) else ""
-        raise ValueError(f"{name}: must be finite {limit}{upper}, got {value}")
-    return value
 
 
 def parse_fields(train) -> tuple[str, ...]:

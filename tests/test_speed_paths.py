@@ -300,7 +300,9 @@ def test_noise_is_white_normal_and_scaled_to_each_tau():
 
     T, B, tau, dt, sigma = 4000, 10, np.array([0.02, 0.1, 0.5, 2.0]), 0.01, 0.3
     assert T * B * len(tau) > 2 * CHUNK
-    noise = private_noise(network(tau), dt, sigma, T, B, np.random.default_rng(1))
+    noise = private_noise(
+        network(tau), dt, sigma, T, B, np.random.default_rng(1), method="euler"
+    )
     xi = noise / (sigma * np.sqrt(2 * tau / dt))
     n = T * B
     flat = xi.reshape(n, len(tau))

@@ -359,7 +359,7 @@ def test_an_executor_that_is_none(wrong):
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, "two", None, np.inf])
 def test_workers_must_be_a_number_of_processes(wrong):
-    with pytest.raises(ValueError, match="workers: must be a whole number"):
+    with pytest.raises(ValueError, match="workers: must be an integer"):
         process_engine(wrong)
 
 

@@ -32,7 +32,7 @@ def main(argv=None) -> int:
     seeds = args.seeds if args.seeds is not None else 3 if quick else 1
     for name, value in (("--seeds", seeds), ("--workers", args.workers)):
         if value is not None and value < 1:
-            parser.error(f"{name}: must be a whole number >= 1, got {value}")
+            parser.error(f"{name}: must be an integer >= 1, got {value}")
     shared_out = args.workers is not None and args.workers > 1
     if args.scheduler and shared_out:
         parser.error("--workers: counts processes of this machine, not of the --scheduler")

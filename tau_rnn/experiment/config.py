@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tau_rnn.checks import check_dt, check_number, check_whole, nearest
-from tau_rnn.discretisation import METHODS
+from tau_rnn.checks import check_dt, check_integer, check_number, nearest
+from tau_rnn.discretisation import DEFAULT_METHOD, METHODS
 from tau_rnn.model import NONLINEARITIES, nonlinearity
 from tau_rnn.tasks import make_task
 from tau_rnn.taus import Fixed, TauDistribution, parse_tau
@@ -62,7 +62,7 @@ class RunConfig:
     clip: float = 1.0
     rate_penalty: float = 0.0
     phi: str = "tanh"
-    method: str = "exponential"
+    method: str = DEFAULT_METHOD
     dtype: str = "float32"
     test_trials: int = 512
     eval_every: int = 20
@@ -76,13 +76,11 @@ class RunConfig:
             ("units", 1), ("steps", 1), ("batch", 1), ("seed", 0), ("test_trials", 1),
             ("eval_every", 1),
         ):  # fmt: skip
-            put(name, check_whole(name, getattr(self, name), least))
-        for name in ("lr", "gain", "momentum", "clip", "rate_penalty", "burn_in"):
-            put(name, check_number(name, getattr(self, name)))
+            put(name, check_integer(name, getattr(self, name), least))
         for name in ("gain", "burn_in"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value >= 0):
-                raise ValueError(f"{name}: must be finite and >= 0, got {value}")
+            put(name, check_number(name, getattr(self, name), least=0))
+        for name in ("lr", "momentum", "clip", "rate_penalty"):
+            put(name, check_number(name, getattr(self, name)))
         if self.dtype is not None:  # np.float32 and np.dtype("float32") have the same name
             with contextlib.suppress(TypeError):
                 put("dtype", np.dtype(self.dtype).name)

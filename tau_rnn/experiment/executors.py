@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from typing import NamedTuple
 
-from tau_rnn.checks import check_whole
+from tau_rnn.checks import check_integer
 
 #: What tells the usual BLAS libraries how many threads to use; they read it when they are loaded.
 THREAD_VARIABLES = (
@@ -84,7 +84,7 @@ def process_engine(workers: int) -> Engine:
     They are started afresh ("spawn"): forked ones would inherit a BLAS that is already loaded, and
     its threads. So a script that sweeps needs the usual ``if __name__ == "__main__":``.
     """
-    workers = check_whole("workers", workers, 1)
+    workers = check_integer("workers", workers, 1)
     return Engine(lambda: _processes(workers), workers, f"{workers} processes")
 
 

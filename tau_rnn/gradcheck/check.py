@@ -14,6 +14,7 @@ from types import ModuleType
 
 import numpy as np
 
+from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.gradcheck.derivatives import (
     numerical_gradient,
 )
@@ -95,7 +96,7 @@ def check_backward(
     backward: Callable,
     *,
     phi: str | Nonlinearity = "tanh",
-    method: str = "euler",
+    method: str = DEFAULT_METHOD,
     rng: np.random.Generator | int | None = None,
     rtol: float = 1e-10,
 ) -> GradientReport:
@@ -263,7 +264,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("file", type=Path, help="Python file that defines the function")
     parser.add_argument("--function", default="backward", help="its name (default: backward)")
     parser.add_argument("--phi", default="tanh", help=f"{', '.join(NONLINEARITIES)} (default tanh)")
-    parser.add_argument("--method", default="euler", help=f"{', '.join(METHODS)} (default euler)")
+    parser.add_argument(
+        "--method", default=DEFAULT_METHOD, help=f"{', '.join(METHODS)} (default {DEFAULT_METHOD})"
+    )
     parser.add_argument("--rtol", type=float, default=1e-10, help="bar (default 1e-10)")
     parser.add_argument("--seed", type=int, default=0, help="draws other networks (default 0)")
     args = parser.parse_args(argv)

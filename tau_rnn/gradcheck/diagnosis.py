@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.gradcheck.known_errors import (
     OWN,
     RECIPE,
@@ -67,7 +68,7 @@ class Network(NamedTuple):
         return f"N = {N}, T = {T}, B = {B}, {'no noise' if self.noise is None else 'noise'}"
 
 
-def draw_network(rng, N, T, B, *, n_in=2, n_out=3, phi="tanh", method="euler", noisy=True):
+def draw_network(rng, N, T, B, *, n_in=2, n_out=3, phi="tanh", method=DEFAULT_METHOD, noisy=True):
     """A network in which every term of every gradient counts: nothing in it is zero or equal."""
     dt = 0.05
     params = Params(

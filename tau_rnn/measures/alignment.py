@@ -34,7 +34,7 @@ from math import isqrt
 
 import numpy as np
 
-from tau_rnn.discretisation import alpha
+from tau_rnn.discretisation import DEFAULT_METHOD, alpha
 from tau_rnn.measures.checking import Array, real_array, real_params, real_params_pair
 from tau_rnn.model import forward
 from tau_rnn.nonlinearities import nonlinearity
@@ -81,7 +81,7 @@ def representation_alignment(H0, H1) -> float:
 
 
 def kernel_alignment(
-    params0, params1, u, dt, *, phi="tanh", method="euler", noise=None, times=None
+    params0, params1, u, dt, *, phi="tanh", method=DEFAULT_METHOD, noise=None, times=None
 ) -> float:
     r"""Alignment of the tangent kernels of the recurrent weights before and after training.
 

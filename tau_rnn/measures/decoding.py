@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_generator, check_whole
+from tau_rnn.checks import check_generator, check_integer
 from tau_rnn.measures.checking import (
     Array,
     fast_to_slow,
@@ -91,7 +91,7 @@ def decode(rates, targets, rng, *, n_folds=5, penalties=PENALTIES) -> Array:
         raise ValueError(
             f"targets: must be (trials,) or (trials, Q) with {B} trials, got {targets.shape}"
         )
-    n_folds = check_whole("n_folds", n_folds, 2)
+    n_folds = check_integer("n_folds", n_folds, 2)
     if 2 * n_folds > B:
         raise ValueError(f"n_folds: must be at most trials / 2 = {B / 2:g}, got {n_folds}")
     penalties = real_array("penalties", penalties, ndim=1)
@@ -165,7 +165,7 @@ def decode_by_tau(
     if len(tau) != N:
         raise ValueError(f"tau: must be (units,) = ({N},), got shape {tau.shape}")
     n = max(1, round(fraction_of("fraction", fraction) * N))
-    n_random, rng = check_whole("n_random", n_random, 1), check_generator(rng)
+    n_random, rng = check_integer("n_random", n_random, 1), check_generator(rng)
     y = targets.reshape(len(targets), -1)
     fold_seed = int(rng.integers(2**63))
 
@@ -201,7 +201,7 @@ def aligned(values, starts, length) -> Array:
         If a stretch leaves the array.
     """
     values, starts = np.asarray(values), np.asarray(starts)
-    length = check_whole("length", length, 1)
+    length = check_integer("length", length, 1)
     if values.ndim < 2 or starts.shape != values.shape[1:2] or starts.dtype.kind not in "iu":
         raise ValueError(
             f"starts: must be whole numbers, one for each trial of values {values.shape}, "

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_dt, check_generator, check_number, check_whole
+from tau_rnn.checks import check_dt, check_generator, check_integer, check_number
+from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.measures.checking import Array, ratio, real_params
 from tau_rnn.model import forward
 from tau_rnn.noise import private_noise
@@ -56,7 +57,7 @@ def spontaneous_rates(
     duration=20.0,
     burn_in=None,
     phi="tanh",
-    method="euler",
+    method=DEFAULT_METHOD,
 ) -> Array:
     """Rates of the network driven by private noise alone, without input.
 
@@ -94,7 +95,7 @@ def spontaneous_rates(
     for name, value, lowest in (("duration", duration, dt), ("burn_in", burn_in, 0)):
         if not (np.isfinite(value) and value >= lowest):
             raise ValueError(f"{name}: must be finite and >= {lowest:g} s, got {value}")
-    n_trials = check_whole("n_trials", n_trials, 1)
+    n_trials = check_integer("n_trials", n_trials, 1)
     n, n_burn = round(duration / dt), round(burn_in / dt)
     noise = private_noise(params, dt, sigma, n_burn + n, n_trials, rng, method=method)
     u = np.zeros((n_burn + n, n_trials, params.W_in.shape[1]))
@@ -149,7 +150,7 @@ def tau_spread(intrinsic, effective, rng, *, n_boot=1000) -> TauSpread:
         raise ValueError(
             f"effective: must have the shape of intrinsic, {intrinsic.shape}, got {effective.shape}"
         )
-    n_boot, rng = check_whole("n_boot", n_boot, 1), check_generator(rng)
+    n_boot, rng = check_integer("n_boot", n_boot, 1), check_generator(rng)
     known = np.isfinite(intrinsic) & np.isfinite(effective)
     a, b = intrinsic[known], effective[known]
     draws = rng.integers(max(len(b), 1), size=(n_boot, len(b)))
@@ -187,7 +188,7 @@ def spread_change(before, after, rng, *, n_boot=1000) -> Estimate:
     before, after = _taus("before", before), _taus("after", after)
     if before.shape != after.shape:
         raise ValueError(f"after: must have the shape of before, {before.shape}, got {after.shape}")
-    n_boot, rng = check_whole("n_boot", n_boot, 1), check_generator(rng)
+    n_boot, rng = check_integer("n_boot", n_boot, 1), check_generator(rng)
     known = np.isfinite(before) & np.isfinite(after)
     a, b = before[known], after[known]
     draws = rng.integers(max(len(b), 1), size=(n_boot, len(b)))

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_generator, check_whole
+from tau_rnn.checks import check_generator, check_integer
+from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.measures.checking import Array, fast_to_slow, real_array
 from tau_rnn.model import Params, check_params, forward
 
@@ -36,7 +37,7 @@ class LesionCurve(NamedTuple):
     random: Array
 
 
-def accuracy_on(task, trials, *, noise=None, phi="tanh", method="euler"):
+def accuracy_on(task, trials, *, noise=None, phi="tanh", method=DEFAULT_METHOD):
     """Function of Params: the accuracy of that network on fixed trials with fixed noise.
 
     Parameters
@@ -142,7 +143,7 @@ def lesion_by_tau(
     fractions = real_array("fractions", fractions, ndim=1)
     if (fractions < 0).any() or (fractions > 1).any():
         raise ValueError(f"fractions: must be from 0 to 1, got {fractions}")
-    n_random, rng = check_whole("n_random", n_random, 1), check_generator(rng)
+    n_random, rng = check_integer("n_random", n_random, 1), check_generator(rng)
     n_silenced = np.rint(fractions * N).astype(int)
 
     whole_network = score(params)

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_whole, nearest
+from tau_rnn.checks import check_integer, nearest
+from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.measures.alignment import kernel_alignment, representation_alignment
 from tau_rnn.measures.checking import Array, real_params_pair
 from tau_rnn.measures.decoding import DecodingByTau, aligned, decode_by_tau
@@ -156,7 +157,7 @@ def measure_run(
     *,
     rng,
     phi="tanh",
-    method="euler",
+    method=DEFAULT_METHOD,
     n_trials=64,
     n_test=256,
     n_times=8,
@@ -220,8 +221,8 @@ def measure_run(
             f"task: what {task.name!r} remembers is not known; name its labels in "
             'tau_rnn.measures.REMEMBERED, or leave "decoding" out of parts'
         )
-    n_trials, n_test = check_whole("n_trials", n_trials, 1), check_whole("n_test", n_test, 20)
-    n_times = check_whole("n_times", n_times, 1)
+    n_trials, n_test = check_integer("n_trials", n_trials, 1), check_integer("n_test", n_test, 20)
+    n_times = check_integer("n_times", n_times, 1)
     try:
         rng = np.random.default_rng(rng)
     except (TypeError, ValueError):

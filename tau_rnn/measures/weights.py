@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_number, check_whole
+from tau_rnn.checks import check_integer, check_number
 from tau_rnn.measures.checking import (
     Array,
     fraction_of,
@@ -220,9 +220,9 @@ def input_output_overlap(spectrum: ChangeSpectrum, W_in, W_out, *, k=5) -> Input
             f"W_in, W_out: must be (N, n_in) and (n_out, N) for a change of (N, N) weights, "
             f"got {W_in.shape} and {W_out.shape} for {spectrum.left.shape}"
         )
-    k = check_whole("k", k, 1)
+    k = check_integer("k", k, 1)
     if k > N:
-        raise ValueError(f"k: must be a whole number from 1 to N = {N}, got {k}")
+        raise ValueError(f"k: must be an integer from 1 to N = {N}, got {k}")
     basis_in, basis_out = orth(W_in), orth(W_out.T)
     u, v = spectrum.left[:, :k], spectrum.right[:k].T
     (left_in, right_in), (left_out, right_out) = (
@@ -281,9 +281,9 @@ def with_change_of_rank(W0, W1, rank) -> Array:
         If the shapes differ or rank is not a whole number from 0 to min(W0.shape).
     """
     W0, W1 = real_pair("W0", W0, "W1", W1, ndim=2)
-    rank = check_whole("rank", rank, 0)
+    rank = check_integer("rank", rank, 0)
     if rank > min(W0.shape):
-        raise ValueError(f"rank: must be a whole number from 0 to {min(W0.shape)}, got {rank}")
+        raise ValueError(f"rank: must be an integer from 0 to {min(W0.shape)}, got {rank}")
     left, s, right = np.linalg.svd(W1 - W0, full_matrices=False)
     return W0 + (left[:, :rank] * s[:rank]) @ right[:rank]
 

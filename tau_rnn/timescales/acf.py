@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.checks import check_dt, check_whole
+from tau_rnn.checks import check_dt, check_integer
 
 
 def timescale_of_decay(decay, dt):
@@ -180,7 +180,7 @@ def autocovariance(rates, *, conditions=None, center="trial", n_lags=None):
         raise ValueError(f'center must be "trial" or "psth", got {center!r}')
     if center == "psth" and n_trials == 1:
         raise ValueError('center="psth" needs two trials or more, got 1; use center="trial"')
-    n_lags = n if n_lags is None else check_whole("n_lags", n_lags, 1)
+    n_lags = n if n_lags is None else check_integer("n_lags", n_lags, 1)
     if n_lags > n:
         raise ValueError(f"n_lags must be between 1 and time = {n}, got {n_lags}")
     group, _ = group_labels(conditions, n_trials)

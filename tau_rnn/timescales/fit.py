@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.checks import check_dt, check_whole, nearest
+from tau_rnn.checks import check_dt, check_integer, nearest
 from tau_rnn.timescales import diagnostics, two_exponentials
 from tau_rnn.timescales import shapes as sh
 from tau_rnn.timescales.acf import (
@@ -182,7 +182,7 @@ def _check_options(n_trials, center, model, use_lag0, ci, n_boot):
         raise ValueError(f'ci must be "bootstrap" or None, got {ci!r}')
     if center == "psth" and n_trials == 1:
         raise ValueError('center="psth" needs two trials or more, got 1; use center="trial"')
-    check_whole("n_boot", n_boot, 1)
+    check_integer("n_boot", n_boot, 1)
 
 
 def _generator(seed):
@@ -190,7 +190,7 @@ def _generator(seed):
         return np.random.default_rng(seed)
     except (TypeError, ValueError):
         raise ValueError(
-            f"seed: must be a whole number >= 0 or a numpy.random.Generator, got {seed!r}"
+            f"seed: must be an integer >= 0 or a numpy.random.Generator, got {seed!r}"
         ) from None
 
 
