@@ -12,7 +12,7 @@ from tau_rnn.tasks import make_task
 from tau_rnn.taus import sample_tau
 from tau_rnn.timescales import fit_timescales
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Params",
