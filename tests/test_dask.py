@@ -39,7 +39,9 @@ def same(a, b):
 
 
 def test_a_cluster_gives_the_same_and_a_killed_worker_costs_nothing(cluster, tmp_path):
-    configs = [BASE.but(seed=s, dist=d, steps=20) for s in range(5) for d in ("vanilla", "uniform")]
+    configs = [
+        BASE.replace(seed=s, dist=d, steps=20) for s in range(5) for d in ("vanilla", "uniform")
+    ]
     with distributed.Client(cluster, set_as_default=False) as client:
         workers = client.run(os.getpid)
     killed, lost = [], []
@@ -63,14 +65,14 @@ def test_a_cluster_gives_the_same_and_a_killed_worker_costs_nothing(cluster, tmp
 
 
 def test_a_failed_run_comes_back_from_a_cluster(cluster, tmp_path):
-    configs = [BASE.but(lr=1e30), BASE.but(seed=1)]
+    configs = [BASE.replace(lr=1e30), BASE.replace(seed=1)]
     done = sweep(configs, dask_engine(cluster.scheduler_address), store=tmp_path)
     assert done.computed == 1
     assert "NonFiniteLoss: step 2" in done.failures[configs[0]]
 
 
 def test_the_command_takes_a_scheduler(cluster, tmp_path, capsys):
-    configs = [BASE.but(seed=s) for s in range(2)]
+    configs = [BASE.replace(seed=s) for s in range(2)]
     status = run_sweep(configs, out=tmp_path, scheduler=cluster.scheduler_address, figures=False)
     assert status == 0
     assert "2 runs computed" in capsys.readouterr().out
@@ -147,7 +149,7 @@ def test_what_is_stored_needs_no_scheduler(tmp_path):
 
 
 def test_a_scheduler_that_dies_loses_nothing(tmp_path):
-    configs = [BASE.but(seed=s, steps=60) for s in range(30)]
+    configs = [BASE.replace(seed=s, steps=60) for s in range(30)]
     cluster = distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
     )

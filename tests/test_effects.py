@@ -82,10 +82,10 @@ CHANGES = {
 
 @pytest.mark.parametrize("name", CONTROLS)
 def test_every_control_changes_what_it_says(name):
-    uniform = BASE.but(dist="uniform", lr=0.003)
+    uniform = BASE.replace(dist="uniform", lr=0.003)
     configs = sweep_configs(uniform, ["uniform"], [0], TASK, [name])
     added = [c for c in configs if c.dist != "vanilla" and c != uniform]
-    assert added == [uniform.but(**change) for change in CHANGES[name]]
+    assert added == [uniform.replace(**change) for change in CHANGES[name]]
     assert len({label(c) for c in configs}) == len(configs)
 
 
@@ -97,35 +97,37 @@ def test_a_sweep_goes_seed_by_seed_so_that_it_always_has_whole_pairs():
 
 @pytest.mark.parametrize("change", [{"match": "harmonic"}, {"lr_scale": "tau"}])
 def test_whatever_a_sweep_matches_or_scales_is_compared_with_plain_vanilla(change):
-    configs = sweep_configs(BASE.but(**change), ["vanilla", "uniform"], range(2), TASK, ["matched"])
+    configs = sweep_configs(
+        BASE.replace(**change), ["vanilla", "uniform"], range(2), TASK, ["matched"]
+    )
     assert configs == [
-        config for s in range(2) for config in (BASE.but(dist="vanilla", seed=s),
-                                                BASE.but(dist="uniform", seed=s, **change))
+        config for s in range(2) for config in (BASE.replace(dist="vanilla", seed=s),
+                                                BASE.replace(dist="uniform", seed=s, **change))
     ]  # fmt: skip
     rows = effects(fake_results(configs, lambda _: {}))
     assert {r.kind for r in rows if r.group.dist == "uniform"} == {VANILLA, ITSELF}
 
 
 def test_where_tau_is_trained_vanilla_is_scaled_as_well():
-    base = BASE.but(train="+tau")
-    configs = sweep_configs(base.but(lr_scale="tau"), ["vanilla", "uniform"], [0], TASK)
-    assert configs[0] == base.but(dist="vanilla", lr_scale="tau") == reference(configs[1])
+    base = BASE.replace(train="+tau")
+    configs = sweep_configs(base.replace(lr_scale="tau"), ["vanilla", "uniform"], [0], TASK)
+    assert configs[0] == base.replace(dist="vanilla", lr_scale="tau") == reference(configs[1])
     added = sweep_configs(base, ["vanilla", "uniform"], [0], TASK, ["lr-tau"])[2:]
-    assert added == [base.but(dist=d, lr_scale="tau") for d in ("vanilla", "uniform")]
+    assert added == [base.replace(dist=d, lr_scale="tau") for d in ("vanilla", "uniform")]
 
 
 @pytest.mark.parametrize("train", ["default", "+tau", "recurrent"])
 @pytest.mark.parametrize("lr_scale", ["none", "tau"])
 @pytest.mark.parametrize("match", ["none", "harmonic"])
 def test_every_run_of_a_sweep_has_its_reference_in_it(train, lr_scale, match):
-    base = BASE.but(train=train, lr_scale=lr_scale, match=match)
+    base = BASE.replace(train=train, lr_scale=lr_scale, match=match)
     configs = sweep_configs(base, ["vanilla", "uniform"], [0], TASK, list(CONTROLS))
     assert all(reference(config) in configs for config in configs)
     assert all(config == reference(config) for config in configs if config.dist == "vanilla")
 
 
 def test_a_setting_is_one_whatever_is_matched_and_scaled():
-    base = BASE.but(train="+tau")
+    base = BASE.replace(train="+tau")
     configs = sweep_configs(base, ["vanilla", "uniform"], range(2), TASK, True)
     results = fake_results(configs, lambda config: {"accuracy": 0.5 + 0.01 * config.seed})
     done = Sweep(tuple(configs), {}, {}, 0, 0, ())
@@ -137,7 +139,7 @@ def test_a_setting_is_one_whatever_is_matched_and_scaled():
 
 
 def test_given_values_are_not_all_named_in_a_sentence():
-    config = BASE.but(dist="values:0.5,1,1.5,1,1,1,1,1")
+    config = BASE.replace(dist="values:0.5,1,1.5,1,1,1,1,1")
     assert describe_matched(config).startswith("constant:0.92 has the mean leak rate of 8 given")
 
 
@@ -164,7 +166,10 @@ def test_unknown_conditions(change, message):
                                     {"lr_scale": "inverse-tau"}])  # fmt: skip
 def test_vanilla_is_the_reference_of_its_own_controls(change):
     # All tau are 1 s, so neither rescaling nor scaled learning rates change a bit.
-    plain, changed = run_one(BASE.but(dist="vanilla")), run_one(BASE.but(dist="vanilla", **change))
+    plain, changed = (
+        run_one(BASE.replace(dist="vanilla")),
+        run_one(BASE.replace(dist="vanilla", **change)),
+    )
     assert all(np.array_equal(a, b) for a, b in zip(plain.final, changed.final))
     assert json.dumps(plain.history) == json.dumps(changed.history)
 
@@ -247,7 +252,7 @@ def test_judge_tells_an_effect_from_its_control():
 
 def test_effects_have_the_sign_the_unit_and_the_pairs_that_they_say():
     seeds = {"vanilla": (3, 4, 7), "uniform": (4, 7)}  # the first pair is missing, not the last
-    configs = [BASE.but(dist=dist, seed=s) for dist in seeds for s in seeds[dist]]
+    configs = [BASE.replace(dist=dist, seed=s) for dist in seeds for s in seeds[dist]]
 
     def metrics_of(config):
         more = config.dist == "uniform"
@@ -280,7 +285,7 @@ def test_effects_have_the_sign_the_unit_and_the_pairs_that_they_say():
 
 
 def test_a_run_without_a_number_is_missing_and_leaves_the_others():
-    configs = [BASE.but(dist="uniform", seed=s) for s in range(3)]
+    configs = [BASE.replace(dist="uniform", seed=s) for s in range(3)]
     results = fake_results(configs, lambda config: {
         "tau_eff_correlation_before": 0.1,
         "tau_eff_correlation_after": None if config.seed == 0 else 0.4,
@@ -291,7 +296,7 @@ def test_a_run_without_a_number_is_missing_and_leaves_the_others():
 
 @pytest.mark.parametrize("failed", [{("uniform", 1)}, {("uniform", 1), ("vanilla", 1)}])
 def test_pairs_whose_runs_failed_are_missing(failed):
-    configs = [BASE.but(dist=d, seed=s) for s in range(4) for d in ("vanilla", "uniform")]
+    configs = [BASE.replace(dist=d, seed=s) for s in range(4) for d in ("vanilla", "uniform")]
     results = fake_results([c for c in configs if (c.dist, c.seed) not in failed], lambda _: {})
     rows = {(r.condition, r.kind, r.metric): r.effect for r in effects(results, configs)}
     for metric in ("log_area_under_loss", "steps_to_criterion"):
@@ -305,12 +310,12 @@ def test_the_claims_are_those_of_the_poster():
 
 
 def test_a_setting_is_judged_whatever_its_own_gain_and_the_base_that_is_given():
-    base = BASE.but(gain=1.0)
+    base = BASE.replace(gain=1.0)
     configs = sweep_configs(base, ["vanilla", "uniform"], range(4), TASK, ["gain"])
     results = fake_results(configs, lambda config: {
         "tau_eff_sd_log_after": 0.5 + 0.01 * config.seed, "tau_eff_sd_log_before": 0.2,
     })  # fmt: skip
-    tests = judge(effects(results), base.but(match="harmonic", lr_scale="tau"), TASK)
+    tests = judge(effects(results), base.replace(match="harmonic", lr_scale="tau"), TASK)
     controls = [[c.name for c in t.controls] for t in tests if t.claim.number == 4]
     assert controls == [["initial gain 0.8"]] * 2  # its own gain is no control of it
 

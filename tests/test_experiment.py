@@ -82,7 +82,7 @@ def test_others_are_all_fields_and_differ():
 
 @given(st.sets(st.sampled_from(sorted(OTHERS))))
 def test_a_configuration_survives_json_and_pickle(names):
-    config = TINY.but(**{name: OTHERS[name] for name in names})
+    config = TINY.replace(**{name: OTHERS[name] for name in names})
     text = json.dumps(config.to_json(), allow_nan=False)
     for back in (RunConfig.from_json(json.loads(text)), pickle.loads(pickle.dumps(config))):
         assert back == config and hash(back) == hash(config) and back.key == config.key
@@ -92,7 +92,9 @@ def test_a_configuration_survives_json_and_pickle(names):
 
 
 def test_every_field_is_part_of_the_key():
-    keys = Counter([TINY.key, *(TINY.but(**{name: value}).key for name, value in OTHERS.items())])
+    keys = Counter(
+        [TINY.key, *(TINY.replace(**{name: value}).key for name, value in OTHERS.items())]
+    )
     assert len(keys) == 1 + len(OTHERS)
     assert all(len(key) == 12 and int(key, 16) >= 0 for key in keys)
 
@@ -117,17 +119,17 @@ def test_the_version_of_the_experiment_is_part_of_the_key(monkeypatch):
     ],
 )
 def test_two_ways_to_say_the_same_are_one_configuration(a, b):
-    assert TINY.but(**a) == TINY.but(**b) and TINY.but(**a).key == TINY.but(**b).key
+    assert TINY.replace(**a) == TINY.replace(**b) and TINY.replace(**a).key == TINY.replace(**b).key
 
 
 def test_a_file_of_tau_counts_by_its_values(tmp_path):
     path = tmp_path / "tau.txt"
     path.write_text(" ".join(["0.5"] * 8))
-    first = TINY.but(dist=f"file:{path}")
+    first = TINY.replace(dist=f"file:{path}")
     path.rename(tmp_path / "other.txt")
-    assert TINY.but(dist=f"file:{tmp_path / 'other.txt'}").key == first.key
+    assert TINY.replace(dist=f"file:{tmp_path / 'other.txt'}").key == first.key
     path.write_text(" ".join(["0.6"] * 8))
-    assert TINY.but(dist=f"file:{path}").key != first.key
+    assert TINY.replace(dist=f"file:{path}").key != first.key
     np.testing.assert_array_equal(initial_params(first).tau, np.full(8, 0.5, np.float32))
 
 
@@ -149,7 +151,7 @@ def test_a_distribution_that_its_text_does_not_give_back_is_refused(dist):
         RunConfig(dist=dist)
     rng = np.random.default_rng(0)
     values = sample_tau(dist, 8, rng)
-    assert draw_tau(TINY.but(dist=values), rng).tolist() == values.tolist()
+    assert draw_tau(TINY.replace(dist=values), rng).tolist() == values.tolist()
 
 
 def test_a_nonlinearity_of_ones_own_is_no_run_of_the_one_of_that_name():
@@ -160,11 +162,11 @@ def test_a_nonlinearity_of_ones_own_is_no_run_of_the_one_of_that_name():
 
 @pytest.mark.parametrize("dtype", [np.float64, np.dtype("float64"), "float64"])
 def test_a_dtype_is_stored_by_its_name(dtype):
-    assert TINY.but(dtype=dtype).key == TINY.but(dtype="float64").key
+    assert TINY.replace(dtype=dtype).key == TINY.replace(dtype="float64").key
 
 
 def test_a_copy_of_a_state_goes_on_from_where_it_was_made():
-    config, kept = TINY.but(steps=6, eval_every=1), None
+    config, kept = TINY.replace(steps=6, eval_every=1), None
     for last in iterate(config):
         if last.training.step == 3:
             kept = copy.deepcopy(last)
@@ -176,7 +178,7 @@ def test_a_copy_of_a_state_goes_on_from_where_it_was_made():
 def test_a_configuration_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         TINY.units = 9
-    assert TINY.but(units=9) == dataclasses.replace(TINY, units=9) != TINY
+    assert TINY.replace(units=9) == dataclasses.replace(TINY, units=9) != TINY
 
 
 @pytest.mark.parametrize(
@@ -240,7 +242,7 @@ def test_an_unknown_field_is_refused_with_the_nearest():
 )
 def test_tau_that_do_not_suit_the_run_are_refused_before_it_starts(changes, message):
     with pytest.raises(ValueError, match=message):
-        initial_params(TINY.but(**changes))
+        initial_params(TINY.replace(**changes))
 
 
 # --- pairing -------------------------------------------------------------------------------------
@@ -264,15 +266,15 @@ PAIRS = [
 
 @pytest.mark.parametrize("changes", PAIRS, ids=lambda c: "-".join(map(str, c.values())))
 def test_runs_that_differ_in_tau_share_weights_trials_and_noise(changes):
-    config = TINY.but(dtype="float64", seed=5)
-    pair = config, config.but(**changes)
+    config = TINY.replace(dtype="float64", seed=5)
+    pair = config, config.replace(**changes)
     a, b = map(initial_params, pair)
     for field in ("W", "W_in", "b", "W_out", "b_out", "x0"):
         np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
     for x, y in zip(make_held_out(config, a), make_held_out(pair[1], b)):
         assert bits(leaves(x)) == bits(leaves(y))
     # The training trials and the noise of each step come from generators that stay in step.
-    for x, y in zip(*(iterate(c.but(steps=3)) for c in pair)):
+    for x, y in zip(*(iterate(c.replace(steps=3)) for c in pair)):
         for name in ("trials_rng", "noise_rng"):
             one, two = (getattr(s.training, name).bit_generator.state for s in (x, y))
             assert repr(one) == repr(two)
@@ -290,20 +292,20 @@ def leaves(value):
 
 @pytest.mark.parametrize("dist", ["uniform", "lognormal", "gamma"])
 def test_units_keep_their_quantile_of_tau(dist):
-    a, b = (initial_params(TINY.but(dist=d, units=40)).tau for d in ("normal", dist))
+    a, b = (initial_params(TINY.replace(dist=d, units=40)).tau for d in ("normal", dist))
     np.testing.assert_array_equal(a.argsort(), b.argsort())
 
 
 def test_another_seed_changes_everything():
-    a, b = (initial_params(TINY.but(seed=seed)) for seed in (0, 1))
+    a, b = (initial_params(TINY.replace(seed=seed)) for seed in (0, 1))
     for field in ("W", "W_in", "W_out", "tau"):
         assert not np.isclose(getattr(a, field), getattr(b, field)).any()
-    tests = [make_held_out(TINY.but(seed=seed), p) for seed, p in enumerate((a, b))]
+    tests = [make_held_out(TINY.replace(seed=seed), p) for seed, p in enumerate((a, b))]
     assert not np.array_equal(tests[0].trials.u, tests[1].trials.u)
 
 
 def test_the_held_out_trials_and_noise_are_not_those_of_training():
-    config = TINY.but(batch=40)
+    config = TINY.replace(batch=40)
     held_out = make_held_out(config, initial_params(config))
     rngs, task = streams(config.seed), config.make_task()
     first_batch = task.trials(40, rngs["trials"], dtype=np.float32)
@@ -311,7 +313,7 @@ def test_the_held_out_trials_and_noise_are_not_those_of_training():
     evidence = [x.u[5, :, 1] for x in (held_out.trials, first_batch)]  # every trial has its own
     assert not np.isin(*evidence).any()
     noise = private_noise(
-        initial_params(config.but(dist="vanilla")), config.dt, task.noise,
+        initial_params(config.replace(dist="vanilla")), config.dt, task.noise,
         *held_out.noise.shape[:2], rngs["noise"], method=config.method,
     )  # fmt: skip
     # Of two independent arrays of the 65536 values of the noise one in 65536 agrees.
@@ -320,7 +322,7 @@ def test_the_held_out_trials_and_noise_are_not_those_of_training():
 
 def test_matching_gives_a_harmonic_mean_of_one_second():
     rng = np.random.default_rng(0)
-    tau = draw_tau(TINY.but(dist="uniform", match="harmonic"), rng)
+    tau = draw_tau(TINY.replace(dist="uniform", match="harmonic"), rng)
     np.testing.assert_allclose(np.mean(1 / tau), 1, rtol=1e-12)
     plain = sample_tau("uniform", 8, np.random.default_rng(0))
     np.testing.assert_allclose(tau / plain, tau[0] / plain[0], rtol=1e-12)
@@ -344,7 +346,7 @@ def test_the_same_configuration_gives_the_same_bits(result):
     ids=["float64, all fields", "vanilla, relu, sgd"],
 )
 def test_runs_of_other_settings(changes):
-    config = TINY.but(**changes)
+    config = TINY.replace(**changes)
     r = run_one(config)
     assert all(p.dtype == np.dtype(config.dtype) for p in (*r.initial, *r.final))
     for name in Params._fields:
@@ -416,7 +418,7 @@ def test_the_training_loss_is_the_mean_since_the_last_evaluation():
 @pytest.mark.parametrize("method", ["euler", "exponential"])
 def test_outputs_of_the_held_out_trials_are_those_of_forward_with_private_noise(method):
     # test_trials beyond one batch of an evaluation, and not a multiple of it.
-    config = TINY.but(dtype="float64", method=method, test_trials=130)
+    config = TINY.replace(dtype="float64", method=method, test_trials=130)
     params, task = initial_params(config), config.make_task()
     held_out = make_held_out(config, params)
     T, B = held_out.trials.u.shape[:2]
@@ -439,17 +441,17 @@ def test_accuracy_with_shuffled_tau_is_that_of_permuted_networks(result):
 
 def test_a_run_that_diverges_says_so():
     with pytest.raises(NonFiniteLoss, match="step 1: the update is not finite"):
-        run_one(TINY.but(lr=1e39))
+        run_one(TINY.replace(lr=1e39))
 
 
 # --- checkpoints ---------------------------------------------------------------------------------
 
-RESUMED = TINY.but(steps=6, train="+tau", lr_scale="tau", lr=0.05)
+RESUMED = TINY.replace(steps=6, train="+tau", lr_scale="tau", lr=0.05)
 
 
 @pytest.mark.parametrize("changes", [{}, {"dtype": "float64", "optimizer": "sgd"}])
 def test_a_run_goes_on_from_any_checkpoint_bit_for_bit(tmp_path, changes):
-    config = RESUMED.but(**changes)
+    config = RESUMED.replace(**changes)
     whole = None
     for state in iterate(config):
         folder = tmp_path / str(state.training.step)
@@ -469,9 +471,9 @@ def test_a_run_goes_on_from_any_checkpoint_bit_for_bit(tmp_path, changes):
 
 
 def test_the_seconds_of_a_resumed_run_add_up(tmp_path):
-    *_, state = iterate(RESUMED.but(steps=2))
+    *_, state = iterate(RESUMED.replace(steps=2))
     state = state._replace(seconds=1000.0)
-    *_, last = iterate(RESUMED.but(steps=3), state)
+    *_, last = iterate(RESUMED.replace(steps=3), state)
     assert 1000 < last.seconds < 1060
 
 
@@ -504,7 +506,7 @@ def test_a_truncated_checkpoint_is_refused_by_name(interrupted):
 
 def test_the_checkpoint_of_other_settings_is_refused(interrupted):
     with pytest.raises(StoreError, match=r"checkpoint\.npz: the checkpoint of another run"):
-        store.load_checkpoint(interrupted, RESUMED.but(seed=1))
+        store.load_checkpoint(interrupted, RESUMED.replace(seed=1))
 
 
 def test_foreign_files_are_refused_as_checkpoints(interrupted):
@@ -612,7 +614,7 @@ def test_a_run_is_found_by_its_key_under_either_name(tmp_path):
 
 @pytest.mark.parametrize("dist", ["normal:mean=1,sd=0.3", "values:" + ",".join(["0.5"] * 50)])
 def test_names_of_runs_suit_file_systems(dist):
-    name = store.run_name(TINY.but(dist=dist, units=50))
+    name = store.run_name(TINY.replace(dist=dist, units=50))
     assert len(name) < 80 and not set(name) & set('<>:"/\\|?* ')
     assert name.startswith("multi_timescale-") and name.endswith("-seed0")
 
@@ -624,7 +626,7 @@ def test_no_old_number_is_taken_for_a_new_one(stored, tmp_path):
         (folder / name).write_bytes(b"old")
     (folder / "checkpoint.npz").write_bytes(b"old")
     (folder / "notes.txt").write_text("the user's own")
-    store.begin(folder, TINY.but(seed=1))  # and here it is killed
+    store.begin(folder, TINY.replace(seed=1))  # and here it is killed
     assert not store.is_complete(folder)
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "notes.txt"]
     with pytest.raises(StoreError, match="not complete"):

@@ -27,7 +27,7 @@ def closed():
 
 def made(template, seed, steps=2, *, scale=1.0, **changes):
     """A run that reaches the criterion at `steps`, whose loss ends at 0.25 times the scale."""
-    config = template.config.but(seed=seed, **changes)
+    config = template.config.replace(seed=seed, **changes)
     curve = ((0, 1.0, 0.0), (2, 0.5, 0.2 * scale), (4, 0.25 * scale, 0.3 * scale))
     history = [
         dict(template.history[0], step=step, loss=loss, weight_change=change)

@@ -95,7 +95,7 @@ def test_a_timescale_that_is_too_long_counts_as_the_longest():
 
 
 def test_the_last_five_evaluations_are_five():
-    config = OTHER.but(steps=7)
+    config = OTHER.replace(steps=7)
     *_, last = iterate(config)
     for k, row in enumerate(last.history):
         row["accuracy"], row["loss"] = k / 10, float(k)

@@ -25,11 +25,11 @@ from tau_rnn.experiment.report import report_text, write_tables
 from tau_rnn.experiment.sweeps import sweep, work
 
 BASE = RunConfig(units=8, steps=6, batch=4, test_trials=16, dt=0.1, eval_every=2)
-DIVERGES = BASE.but(lr=1e30, seed=9)
+DIVERGES = BASE.replace(lr=1e30, seed=9)
 
 
 def some_configs(n=3):
-    return [BASE.but(dist=d, seed=s) for s in range(n) for d in ("vanilla", "uniform")][:n]
+    return [BASE.replace(dist=d, seed=s) for s in range(n) for d in ("vanilla", "uniform")][:n]
 
 
 def same(a, b):
@@ -135,7 +135,7 @@ def test_a_folder_of_other_settings_is_left_alone(tmp_path):
     config = RunConfig(units=8, steps=2, test_trials=16, dt=0.1)
     plain = tmp_path / stores.run_name(config)
     stores.save_run(plain, run_one(config))
-    other = config.but(steps=3)
+    other = config.replace(steps=3)
     done = sweep([other, config], store=tmp_path)
     assert (done.computed, done.reused, done.set_aside) == (1, 1, ())
     assert done.folders[config] == plain != done.folders[other]
@@ -221,7 +221,7 @@ class Breaking(Executor):
 
 
 def test_a_broken_executor_is_opened_again_for_what_is_missing(tmp_path):
-    configs = [BASE.but(seed=s) for s in range(4)]
+    configs = [BASE.replace(seed=s) for s in range(4)]
     opened = []
 
     def open_one():
@@ -236,7 +236,7 @@ def test_a_broken_executor_is_opened_again_for_what_is_missing(tmp_path):
 
 
 def test_a_run_that_kills_its_worker_twice_fails_alone(tmp_path):
-    configs = [BASE.but(seed=s) for s in range(4)]
+    configs = [BASE.replace(seed=s) for s in range(4)]
     done = sweep(configs, Engine(lambda: Breaking({2}), 1, "the pool"), store=tmp_path)
     assert done.computed == 3
     assert list(done.failures) == [configs[2]]
@@ -257,7 +257,7 @@ class Losing(Breaking):
 
 @pytest.mark.parametrize("lost, failed", [([1, 2], []), ([1, 1, 2], [1])])
 def test_a_run_that_its_executor_lost_is_tried_once_more(tmp_path, lost, failed):
-    configs = [BASE.but(seed=s) for s in range(4)]
+    configs = [BASE.replace(seed=s) for s in range(4)]
     done = sweep(configs, Losing(list(lost)), store=tmp_path)
     assert [c.seed for c in done.failures] == failed
     assert done.computed == 4 - len(failed)
@@ -270,7 +270,7 @@ def test_a_worker_of_another_version_says_so():
 
 
 def test_an_executor_that_always_breaks_is_given_up(tmp_path):
-    configs, opened = [BASE.but(seed=s) for s in range(20)], []
+    configs, opened = [BASE.replace(seed=s) for s in range(20)], []
 
     def open_one():
         opened.append(Breaking(range(20)))
@@ -289,7 +289,7 @@ def test_an_executor_that_breaks_again_and_again_goes_on_while_it_gives_results(
             self.broken = True
             return future
 
-    configs = [BASE.but(seed=s) for s in range(5)]
+    configs = [BASE.replace(seed=s) for s in range(5)]
     done = sweep(configs, Engine(lambda: OnceEach(set()), 1, "the pool"), store=tmp_path)
     assert (done.computed, done.failures) == (5, {})
 
@@ -305,7 +305,7 @@ def test_a_failure_is_told_when_it_happens(tmp_path):
 
 
 def test_the_time_left_is_that_of_the_runs_that_are_computed(tmp_path, monkeypatch):
-    configs = [BASE.but(seed=s) for s in range(6)]
+    configs = [BASE.replace(seed=s) for s in range(6)]
     sweep(configs[:3], store=tmp_path)
     clock, events = iter(range(0, 1000, 10)), []  # 10 s from each look at it to the next
     monkeypatch.setattr(sweeps, "time", SimpleNamespace(monotonic=lambda: next(clock)))
@@ -338,7 +338,7 @@ def test_the_environment_is_put_back(monkeypatch):
 def test_a_killed_worker_is_replaced(tmp_path):
     import multiprocessing
 
-    configs, killed = [BASE.but(seed=s) for s in range(6)], []
+    configs, killed = [BASE.replace(seed=s) for s in range(6)], []
 
     def kill_one(event):
         workers = multiprocessing.active_children()
@@ -387,7 +387,7 @@ if __name__ == "__main__":
     base = RunConfig(units=8, steps=40, batch=4, test_trials=16, dt=0.1)
     workers, runs, long = map(int, sys.argv[2:])
     engine = process_engine(workers) if workers > 1 else None
-    configs = [base.but(seed=s, steps=10**7 if s and long else 40) for s in range(runs)]
+    configs = [base.replace(seed=s, steps=10**7 if s and long else 40) for s in range(runs)]
     sweep(configs, engine, store=sys.argv[1], progress=show)
 """
 
@@ -439,7 +439,7 @@ def test_a_sweep_that_was_stopped_goes_on(tmp_path, workers, how):
     seeds = sorted(stores.stored_config(p).seed for p in complete)
     base = RunConfig(units=8, steps=40, batch=4, test_trials=16, dt=0.1)
     n = max(seeds) + 2
-    done = sweep([base.but(seed=s) for s in range(n)], store=store)
+    done = sweep([base.replace(seed=s) for s in range(n)], store=store)
     assert done.reused == len([s for s in seeds if s < n])
     assert (done.computed, done.failures, done.set_aside) == (n - done.reused, {}, ())
     assert all(contents(p) == data for p, data in before.items())
@@ -508,7 +508,7 @@ def test_run_sweep_writes_its_report(tmp_path, capsys):
 
 
 def test_runs_that_failed_are_missing_in_the_table_of_effects(tmp_path):
-    configs = [BASE.but(dist=d, seed=s) for s in range(3) for d in ("vanilla", "uniform")]
+    configs = [BASE.replace(dist=d, seed=s) for s in range(3) for d in ("vanilla", "uniform")]
     done = sweep(configs, store=tmp_path)
     lost = configs[1]  # uniform, seed 0
     folders = {c: folder for c, folder in done.folders.items() if c != lost}

@@ -34,7 +34,7 @@ def spreads(result) -> list[tuple[float, float]]:
     """sd of ln effective timescale before and after training, for each burn-in."""
     found = []
     for seconds in BURN_INS:
-        config = result.config.but(burn_in=seconds)
+        config = result.config.replace(burn_in=seconds)
         units = unit_table(config, result.initial, result.final)
         pair = []
         for when in ("before", "after"):
@@ -90,7 +90,7 @@ def quick() -> int:
     small = RunConfig(units=12, steps=20, dt=0.1, test_trials=32, batch=8)
     groups = {}
     for dist in ("vanilla", "uniform"):
-        result = run_one(small.but(dist=dist), parts=())
+        result = run_one(small.replace(dist=dist), parts=())
         groups[small.task, dist, small.gain] = [spreads(result)]
     print(table(groups))
     good = all(np.isfinite(row).all() for rows in groups.values() for row in rows)

@@ -96,7 +96,7 @@ def write_result(done: Sweep, base: RunConfig, folder: Path, figures: list[Path]
               verdict_table(tests)]  # fmt: skip
     parts += [
         "## All conditions",
-        ". ".join(describe_matched(base.but(dist=d)) for d in POSTER[1:]) + ".",
+        ". ".join(describe_matched(base.replace(dist=d)) for d in POSTER[1:]) + ".",
         f"This is the leak rate of the equation. A step of {base.dt:g} s takes alpha = 1 - "
         "exp(-dt/tau) of a state away, and the means of alpha/dt (1/s) differ a little: "
         + ", ".join(

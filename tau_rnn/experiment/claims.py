@@ -88,7 +88,7 @@ def judge(rows: Iterable[Row], base: RunConfig, tasks: Iterable[str]) -> list[Fi
         for metric in claim.metrics:
             for task in tasks:
                 for dist in claim.dists:
-                    group = base.but(
+                    group = base.replace(
                         task=task, dist=dist, seed=0, match="none", lr_scale="none"
                     )
                     kind = ITSELF if claim.number == 4 else VANILLA
@@ -106,14 +106,14 @@ def judge(rows: Iterable[Row], base: RunConfig, tasks: Iterable[str]) -> list[Fi
 
 def _controls(claim: Claim, metric: str, group: RunConfig, table) -> Iterable[Control]:
     if claim.number == 4:
-        other = group.but(gain=1.0 if group.gain != 1.0 else 0.8)
+        other = group.replace(gain=1.0 if group.gain != 1.0 else 0.8)
         wanted = [(f"initial gain {other.gain:g}", GAIN, other, ITSELF)]
     else:
         constant = matched_constant(group.dist)
         wanted = [
             (f"against {constant}", LEAK, group, MATCHED),
-            ("rescaled to harmonic mean 1 s", LEAK, group.but(match="harmonic"), VANILLA),
-            ("learning rate ~ tau", RATE, group.but(lr_scale="tau"), VANILLA),
+            ("rescaled to harmonic mean 1 s", LEAK, group.replace(match="harmonic"), VANILLA),
+            ("learning rate ~ tau", RATE, group.replace(lr_scale="tau"), VANILLA),
         ]
     for name, explains, config, kind in wanted:
         effect = table.get((config, kind, metric))

@@ -75,12 +75,12 @@ def reference(config: RunConfig) -> RunConfig:
     the learning rate of the reference is then scaled as well.
     """
     scale = config.lr_scale if "tau" in config.train else "none"
-    return config.but(dist="vanilla", match="none", lr_scale=scale)
+    return config.replace(dist="vanilla", match="none", lr_scale=scale)
 
 
 def setting_of(config: RunConfig) -> RunConfig:
     """The run's setting: the vanilla run of seed 0 that shares it, unmatched and unscaled."""
-    return config.but(dist="vanilla", match="none", lr_scale="none", seed=0)
+    return config.replace(dist="vanilla", match="none", lr_scale="none", seed=0)
 
 
 def matched_reference(config: RunConfig) -> RunConfig | None:
@@ -91,7 +91,7 @@ def matched_reference(config: RunConfig) -> RunConfig | None:
     """
     if not is_diverse(config.dist) or config.match != "none" or config.lr_scale != "none":
         return None
-    matched = config.but(dist=matched_constant(config.dist))
+    matched = config.replace(dist=matched_constant(config.dist))
     return None if matched == reference(config) else matched
 
 
@@ -125,7 +125,7 @@ def sweep_configs(
     configs: list[RunConfig] = []
     for seed in seeds:
         for task in tasks:
-            runs = [base.but(task=task, dist=dist, seed=seed) for dist in dists]
+            runs = [base.replace(task=task, dist=dist, seed=seed) for dist in dists]
             configs += runs
             for name in names:
                 configs += [control for run in runs for control in _variants(name, run)]
@@ -140,11 +140,11 @@ def _variants(name: str, run: RunConfig) -> list[RunConfig]:
         matched = matched_reference(run)
         return [] if matched is None else [matched]
     if name == "harmonic":
-        return [run.but(match="harmonic")] if diverse else []
+        return [run.replace(match="harmonic")] if diverse else []
     if name in ("lr-tau", "lr-inverse-tau"):
-        return [run.but(lr_scale=name[3:])]
+        return [run.replace(lr_scale=name[3:])]
     if name == "lr-grid":
-        return [run.but(lr=float(f"{run.lr * factor:.6g}")) for factor in (1 / 3, 3)]
+        return [run.replace(lr=float(f"{run.lr * factor:.6g}")) for factor in (1 / 3, 3)]
     changed: dict[str, dict[str, Any]] = {
         "gain": {"gain": 1.0 if run.gain != 1.0 else 0.8},
         "recurrent": {"train": "recurrent"},
@@ -152,7 +152,7 @@ def _variants(name: str, run: RunConfig) -> list[RunConfig]:
         "train-tau": {"train": "+tau"},
         "sgd": {"optimizer": "sgd", "lr": 0.1},
     }
-    return [run.but(**changed[name])]
+    return [run.replace(**changed[name])]
 
 
 def label(config: RunConfig) -> str:

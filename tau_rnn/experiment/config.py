@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -148,15 +149,15 @@ class RunConfig:
         mine, theirs = self.to_json(), other.to_json()
         return {k: (mine[k], theirs[k]) for k in mine if mine[k] != theirs[k]}
 
-    def but(self, **changes) -> RunConfig:
+    def replace(self, **changes) -> RunConfig:
         """The same configuration with some fields changed."""
-        return replace(self, **changes)
+        return dataclasses.replace(self, **changes)
 
 
 def _text_of(dist: TauDistribution) -> str:
     """The text of a distribution; a ValueError if it does not give the same one back."""
     if isinstance(dist, Fixed):  # the values of a file, not its path: the file may change
-        dist = replace(dist, source="")
+        dist = dataclasses.replace(dist, source="")
     try:
         text = str(dist)
         same = parse_tau(text) == dist

@@ -107,7 +107,7 @@ def grouped(results: Iterable[RunResult]) -> dict[RunConfig, dict[int, RunResult
     """Results by condition, then by seed. The key is the configuration with seed 0."""
     groups: dict[RunConfig, dict[int, RunResult]] = {}
     for result in results:
-        groups.setdefault(result.config.but(seed=0), {})[result.config.seed] = result
+        groups.setdefault(result.config.replace(seed=0), {})[result.config.seed] = result
     return groups
 
 
@@ -124,7 +124,7 @@ def effects(results: Iterable[RunResult], configs: Iterable[RunConfig] = ()) -> 
     groups = grouped(results)
     asked: dict[RunConfig, set[int]] = {group: set(runs) for group, runs in groups.items()}
     for config in configs:
-        asked.setdefault(config.but(seed=0), set()).add(config.seed)
+        asked.setdefault(config.replace(seed=0), set()).add(config.seed)
     rows: list[Row] = []
     for group, runs in groups.items():
         partners = ((VANILLA, reference(group)), (MATCHED, matched_reference(group)))

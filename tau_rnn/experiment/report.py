@@ -287,7 +287,7 @@ def judged(sweep: Sweep, rows: Sequence[Row]) -> list[tuple[RunConfig, list[Find
     tasks = list(dict.fromkeys(c.task for c in sweep.configs))
     settings: dict[RunConfig, RunConfig] = {}
     for config in sweep.configs:
-        settings.setdefault(setting_of(config).but(task=tasks[0]), config)
+        settings.setdefault(setting_of(config).replace(task=tasks[0]), config)
     found = [(first, judge(rows, first, tasks)) for first in settings.values()]
     controlled = [
         (first, tests)

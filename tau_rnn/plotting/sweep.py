@@ -39,7 +39,7 @@ def plot_sweep(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     first = setting_of(results[0].config)
-    main = [r for r in results if setting_of(r.config) == first.but(task=r.config.task)]
+    main = [r for r in results if setting_of(r.config) == first.replace(task=r.config.task)]
     figures = {
         "learning": plot_learning(main),
         "steps_to_criterion": plot_steps(main),
