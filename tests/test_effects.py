@@ -231,7 +231,7 @@ def test_judge_tells_an_effect_from_its_control():
         tau = parse_tau(config.dist)
         rate = 1.0 if config.match == "harmonic" else tau.mean_rate
         noise = rng.normal(0, 0.005)
-        return {"log_area_under_loss": -rate + noise, "accuracy_last5": 0.5 + tau.cv / 4 + noise,
+        return {"log_mean_loss": -rate + noise, "accuracy_last5": 0.5 + tau.cv / 4 + noise,
                 "weight_change": 1 + abs(noise)}  # fmt: skip
 
     tests = judge(effects(fake_results(configs, metrics_of)), BASE, TASK)
@@ -299,7 +299,7 @@ def test_pairs_whose_runs_failed_are_missing(failed):
     configs = [BASE.replace(dist=d, seed=s) for s in range(4) for d in ("vanilla", "uniform")]
     results = fake_results([c for c in configs if (c.dist, c.seed) not in failed], lambda _: {})
     rows = {(r.condition, r.kind, r.metric): r.effect for r in effects(results, configs)}
-    for metric in ("log_area_under_loss", "steps_to_criterion"):
+    for metric in ("log_mean_loss", "steps_to_criterion"):
         assert rows["uniform", VANILLA, metric].missing == 1
     assert rows["uniform", ITSELF, "tau_eff_spread"].missing == 1
     assert rows["vanilla", ITSELF, "tau_eff_spread"].missing == len(failed) - 1
@@ -325,7 +325,7 @@ def test_a_control_of_one_pair_tells_nothing():
     configs += sweep_configs(BASE, ["uniform"], [0], TASK, ["harmonic"])
 
     def metrics_of(config):
-        return {"log_area_under_loss": -1.0 * (config.dist == "uniform") + 0.01 * config.seed**2}
+        return {"log_mean_loss": -1.0 * (config.dist == "uniform") + 0.01 * config.seed**2}
 
     tests = judge(effects(fake_results(configs, metrics_of)), BASE, TASK)
     (first,) = (t for t in tests if t.claim.number == 1)
@@ -347,7 +347,7 @@ def test_a_sentence_says_what_is_left_with_each_control():
     assert f"Other: +0.300 {unit} (+0.200 to +0.400), on the claimed side." in said
     assert f"Third: -0.300 {unit} (-0.400 to -0.200), on the other side." in said
     assert said.endswith("**Holds.**")
-    loss = Finding(CLAIMS[0], "log_area_under_loss", "uniform", *TASK, up, 0.01, (), "not shown")
+    loss = Finding(CLAIMS[0], "log_mean_loss", "uniform", *TASK, up, 0.01, (), "not shown")
     assert "mean loss over training against vanilla: +35.0 % (+22.1 to +49.2)." in sentence(loss)
 
 

@@ -17,18 +17,18 @@ from tau_rnn.experiment import (
     RunConfig,
     RunResult,
     evaluate,
-    finish,
     iterate,
     load_run,
     run_one,
     save_run,
     store,
+    summarise_run,
 )
 from tau_rnn.experiment.files import StoreError, read_arrays, write_arrays, write_json
 from tau_rnn.experiment.run import (
     STREAMS,
+    build_network,
     draw_tau,
-    initial_params,
     make_held_out,
     outputs,
     streams,
@@ -130,7 +130,7 @@ def test_a_file_of_tau_counts_by_its_values(tmp_path):
     assert TINY.replace(dist=f"file:{tmp_path / 'other.txt'}").key == first.key
     path.write_text(" ".join(["0.6"] * 8))
     assert TINY.replace(dist=f"file:{path}").key != first.key
-    np.testing.assert_array_equal(initial_params(first).tau, np.full(8, 0.5, np.float32))
+    np.testing.assert_array_equal(build_network(first).tau, np.full(8, 0.5, np.float32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,7 +242,7 @@ def test_an_unknown_field_is_refused_with_the_nearest():
 )
 def test_tau_that_do_not_suit_the_run_are_refused_before_it_starts(changes, message):
     with pytest.raises(ValueError, match=message):
-        initial_params(TINY.replace(**changes))
+        build_network(TINY.replace(**changes))
 
 
 # --- pairing -------------------------------------------------------------------------------------
@@ -268,7 +268,7 @@ PAIRS = [
 def test_runs_that_differ_in_tau_share_weights_trials_and_noise(changes):
     config = TINY.replace(dtype="float64", seed=5)
     pair = config, config.replace(**changes)
-    a, b = map(initial_params, pair)
+    a, b = map(build_network, pair)
     for field in ("W", "W_in", "b", "W_out", "b_out", "x0"):
         np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
     for x, y in zip(make_held_out(config, a), make_held_out(pair[1], b)):
@@ -292,12 +292,12 @@ def leaves(value):
 
 @pytest.mark.parametrize("dist", ["uniform", "lognormal", "gamma"])
 def test_units_keep_their_quantile_of_tau(dist):
-    a, b = (initial_params(TINY.replace(dist=d, units=40)).tau for d in ("normal", dist))
+    a, b = (build_network(TINY.replace(dist=d, units=40)).tau for d in ("normal", dist))
     np.testing.assert_array_equal(a.argsort(), b.argsort())
 
 
 def test_another_seed_changes_everything():
-    a, b = (initial_params(TINY.replace(seed=seed)) for seed in (0, 1))
+    a, b = (build_network(TINY.replace(seed=seed)) for seed in (0, 1))
     for field in ("W", "W_in", "W_out", "tau"):
         assert not np.isclose(getattr(a, field), getattr(b, field)).any()
     tests = [make_held_out(TINY.replace(seed=seed), p) for seed, p in enumerate((a, b))]
@@ -306,14 +306,14 @@ def test_another_seed_changes_everything():
 
 def test_the_held_out_trials_and_noise_are_not_those_of_training():
     config = TINY.replace(batch=40)
-    held_out = make_held_out(config, initial_params(config))
+    held_out = make_held_out(config, build_network(config))
     rngs, task = streams(config.seed), config.make_task()
     first_batch = task.trials(40, rngs["trials"], dtype=np.float32)
     assert held_out.trials.u.shape == first_batch.u.shape
     evidence = [x.u[5, :, 1] for x in (held_out.trials, first_batch)]  # every trial has its own
     assert not np.isin(*evidence).any()
     noise = private_noise(
-        initial_params(config.replace(dist="vanilla")), config.dt, task.noise,
+        build_network(config.replace(dist="vanilla")), config.dt, task.noise,
         *held_out.noise.shape[:2], rngs["noise"], method=config.method,
     )  # fmt: skip
     # Of two independent arrays of the 65536 values of the noise one in 65536 agrees.
@@ -375,7 +375,7 @@ def test_metrics_are_those_of_the_history_and_of_the_networks(result):
     area = sum(
         (b - a) * (x + y) / 2 for a, b, x, y in zip([0, 4, 8], [4, 8, 10], losses, losses[1:])
     )
-    assert m["log_area_under_loss"] == pytest.approx(np.log(area / 10), rel=1e-12)
+    assert m["log_mean_loss"] == pytest.approx(np.log(area / 10), rel=1e-12)
     W0, W = (p.W.astype(float) for p in (result.initial, result.final))
     change = np.sqrt(((W - W0) ** 2).sum() / (W0**2).sum())
     assert m["weight_change"] == pytest.approx(change, rel=1e-12)
@@ -400,7 +400,7 @@ def test_steps_to_criterion_is_the_first_evaluation_at_nine_tenths(accuracies, e
     *_, last = iterate(TINY)
     for row, accuracy in zip(last.history, accuracies):
         row["accuracy"] = accuracy
-    result = finish(TINY, last, parts=())
+    result = summarise_run(TINY, last, parts=())
     assert result.metrics["steps_to_criterion"] == expected
     # A result stays what it is if the training goes on.
     assert not np.shares_memory(result.final.W, last.training.theta)
@@ -419,7 +419,7 @@ def test_the_training_loss_is_the_mean_since_the_last_evaluation():
 def test_outputs_of_the_held_out_trials_are_those_of_forward_with_private_noise(method):
     # test_trials beyond one batch of an evaluation, and not a multiple of it.
     config = TINY.replace(dtype="float64", method=method, test_trials=130)
-    params, task = initial_params(config), config.make_task()
+    params, task = build_network(config), config.make_task()
     held_out = make_held_out(config, params)
     T, B = held_out.trials.u.shape[:2]
     # As private_noise draws it for these tau, from the same stream.
@@ -458,7 +458,7 @@ def test_a_run_goes_on_from_any_checkpoint_bit_for_bit(tmp_path, changes):
         store.begin(folder, config)
         store.save_checkpoint(folder, config, state)
         whole = state
-    expected = finish(config, whole, parts=())
+    expected = summarise_run(config, whole, parts=())
     for step in range(config.steps + 1):
         saved = store.load_checkpoint(tmp_path / str(step), config)
         assert saved.training.step == step
@@ -467,7 +467,7 @@ def test_a_run_goes_on_from_any_checkpoint_bit_for_bit(tmp_path, changes):
         assert bits(last.training.params) == bits(whole.training.params), f"from step {step}"
         assert repr(last.history) == repr(whole.history), f"from step {step}"
         assert bits(last.training[2:4]) == bits(whole.training[2:4])
-    assert same_result(finish(config, last, parts=()), expected)
+    assert same_result(summarise_run(config, last, parts=()), expected)
 
 
 def test_the_seconds_of_a_resumed_run_add_up(tmp_path):
@@ -638,7 +638,7 @@ def test_the_checkpoint_of_the_same_run_is_kept_until_it_is_complete(interrupted
     saved = store.load_checkpoint(interrupted, RESUMED)
     *_, last = iterate(RESUMED, saved)
     (interrupted / ".final.npz.x7.part").write_bytes(b"of a write that was killed")
-    save_run(interrupted, finish(RESUMED, last, parts=()))
+    save_run(interrupted, summarise_run(RESUMED, last, parts=()))
     assert store.is_complete(interrupted)
     assert not {"checkpoint.npz", ".final.npz.x7.part"} & {p.name for p in interrupted.iterdir()}
 

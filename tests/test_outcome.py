@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from tau_rnn.experiment import RunConfig, finish, iterate, run_one
+from tau_rnn.experiment import RunConfig, iterate, run_one, summarise_run
 from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, measurable
-from tau_rnn.experiment.run import draw_tau, initial_params, make_held_out, outputs, streams
+from tau_rnn.experiment.run import build_network, draw_tau, make_held_out, outputs, streams
 from tau_rnn.measures import measure_run, spontaneous_rates
 from tau_rnn.model import forward, init_params, private_noise
 from tau_rnn.tasks import make_task
@@ -50,7 +50,7 @@ def test_a_run_trains_with_its_own_settings_task_and_streams():
 
 
 def test_a_run_is_evaluated_with_its_own_phi():
-    params = initial_params(OTHER)
+    params = build_network(OTHER)
     held_out, rng = make_held_out(OTHER, params), streams(1)["test_noise"]
     T, B = held_out.trials.u.shape[:2]
     sigma = OTHER.make_task().noise
@@ -99,7 +99,7 @@ def test_the_last_five_evaluations_are_five():
     *_, last = iterate(config)
     for k, row in enumerate(last.history):
         row["accuracy"], row["loss"] = k / 10, float(k)
-    metrics = finish(config, last, parts=()).metrics
+    metrics = summarise_run(config, last, parts=()).metrics
     assert metrics["accuracy_last5"] == pytest.approx(0.5)  # of 0.3 to 0.7
     assert metrics["loss_last5"] == pytest.approx(5)
 

@@ -325,8 +325,8 @@ def finding(number, metric, task, said, estimate=-0.1):
 def test_the_reading_says_what_depends_on_what():
     a, b = "multi_timescale", "integrate_and_remember"
     text = reading([
-        finding(1, "log_area_under_loss", a, "holds"),
-        finding(1, "log_area_under_loss", b, "not shown"),
+        finding(1, "log_mean_loss", a, "holds"),
+        finding(1, "log_mean_loss", b, "not shown"),
         finding(3, "weight_change", a, "not shown"),
         finding(3, "weight_change", b, "not shown"),
         finding(3, "weight_change_at_matched_loss", a, "holds"),

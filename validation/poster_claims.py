@@ -53,7 +53,7 @@ PROTOCOL = RunConfig(burn_in=5.0)  # all else is the default
 LARGEST_FIGURE = 150_000  # bytes
 #: What is shown beside the quantities of the claims.
 SHOWN = (
-    "log_area_under_loss", "steps_to_criterion", "loss_last5", "accuracy_last5",
+    "log_mean_loss", "steps_to_criterion", "loss_last5", "accuracy_last5",
     "conflict_accuracy", "pattern_accuracy", "evidence_accuracy", "value_accuracy",
     "weight_change", "weight_change_at_matched_loss", "tau_eff_spread", "tau_eff_lengthening",
     "tau_eff_correlation_gain", "shuffling_tau", "effective_rank", "representation_alignment",

@@ -140,13 +140,13 @@ def find_folder(config, args) -> Path:
 def compute(config, folder: Path, saved, args) -> int:
     """Train a run, with a checkpoint every few seconds, and store and show its result."""
     from tau_rnn.cli.progress import Progress, interruptions
-    from tau_rnn.experiment import finish, iterate, store
+    from tau_rnn.experiment import iterate, store, summarise_run
     from tau_rnn.experiment.files import write_arrays
     from tau_rnn.experiment.outcome import FULL_MEASURES
-    from tau_rnn.experiment.run import initial_params
+    from tau_rnn.experiment.run import build_network
     from tau_rnn.training import NonFiniteLoss
 
-    tau = (saved.initial if saved else initial_params(config)).tau
+    tau = (saved.initial if saved else build_network(config)).tau
     if not args.quiet:
         print(
             f"Training {config.units} units on {config.task} for {config.steps} steps of "
@@ -188,7 +188,7 @@ def compute(config, folder: Path, saved, args) -> int:
             file=sys.stderr,
         )
         return 130
-    result = finish(config, state, FULL_MEASURES)
+    result = summarise_run(config, state, FULL_MEASURES)
     if not args.no_figure:
         draw(result, folder)
     store.save_run(folder, result)

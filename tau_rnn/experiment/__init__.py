@@ -1,6 +1,6 @@
 """One run of the experiment, many of them, and what they say.
 
-    RunConfig -> iterate(config) -> RunState, RunState, ...  -> finish -> RunResult
+    RunConfig -> iterate(config) -> RunState, RunState, ...  -> summarise_run -> RunResult
     RunConfig -> run_one(config) -> RunResult                (the same without looking)
 
 A run is a pure function of its configuration: the same configuration gives the same bits, on one
@@ -11,7 +11,7 @@ quantiles of tau, their weights, their trials and their noise. Comparisons are p
 """
 
 from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
-from tau_rnn.experiment.outcome import RunResult, finish, run_one
+from tau_rnn.experiment.outcome import RunResult, run_one, summarise_run
 from tau_rnn.experiment.run import RunState, evaluate, iterate
 from tau_rnn.experiment.store import load_run, save_run
 from tau_rnn.experiment.sweeps import Sweep, sweep
@@ -23,10 +23,10 @@ __all__ = [
     "RunState",
     "Sweep",
     "evaluate",
-    "finish",
     "iterate",
     "load_run",
     "run_one",
     "save_run",
+    "summarise_run",
     "sweep",
 ]

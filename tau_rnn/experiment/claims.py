@@ -41,7 +41,7 @@ class Claim(NamedTuple):
 
 CLAIMS = (
     Claim(1, "Diverse time constants make training more efficient.",
-          ("log_area_under_loss",), -1, POSTER[1:]),
+          ("log_mean_loss",), -1, POSTER[1:]),
     Claim(2, "Diverse time constants make the trained network perform better.",
           ("accuracy_last5",), +1, POSTER[1:]),
     Claim(3, "Uniform and bimodal time constants need smaller changes of the recurrent weights.",

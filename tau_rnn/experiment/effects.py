@@ -23,7 +23,7 @@ from tau_rnn.experiment.statistics import (
 
 #: Quantities that are compared between conditions: name -> (unit of the effect, what it is).
 BETWEEN = {
-    "log_area_under_loss": ("ln", "ln of the mean held-out loss over training"),
+    "log_mean_loss": ("ln", "ln of the mean held-out loss over training"),
     "steps_to_criterion": ("ln", "steps to accuracy 0.9 (median; ranks; censored runs kept)"),
     "loss_last5": ("ln", "held-out loss, mean of the last five evaluations"),
     "accuracy": ("", "accuracy after the last step"),

@@ -37,7 +37,7 @@ class RunResult(NamedTuple):
     Attributes
     ----------
     config : RunConfig
-    metrics : name -> number, see `finish`
+    metrics : name -> number, see `summarise_run`
     history : one dict for each evaluation: step, train_loss (mean since the one before), loss and
         accuracy on the test set, the task's other scores, grad_norm, weight_change
     initial, final : Params before and after training
@@ -76,10 +76,10 @@ def run_one(config: RunConfig, parts=BASIC_MEASURES) -> RunResult:
     """
     for state in iterate(config):
         last = state
-    return finish(config, last, parts)
+    return summarise_run(config, last, parts)
 
 
-def finish(config: RunConfig, state: RunState, parts=BASIC_MEASURES) -> RunResult:
+def summarise_run(config: RunConfig, state: RunState, parts=BASIC_MEASURES) -> RunResult:
     """The result of a run that has made all its steps.
 
     The metrics are
@@ -91,7 +91,7 @@ def finish(config: RunConfig, state: RunState, parts=BASIC_MEASURES) -> RunResul
     steps_to_criterion
         step of the first evaluation with accuracy >= the task's criterion (0.9); None if there
         was none
-    log_area_under_loss
+    log_mean_loss
         ln of the mean of the test loss over the steps (trapezoidal rule)
     weight_change
         ||W - W0||_F / ||W0||_F
@@ -126,7 +126,7 @@ def finish(config: RunConfig, state: RunState, parts=BASIC_MEASURES) -> RunResul
         "accuracy_last5": float(np.mean([row["accuracy"] for row in history[-5:]])),
         "loss_last5": float(np.mean([row["loss"] for row in history[-5:]])),
         "steps_to_criterion": reached[0] if reached else None,
-        "log_area_under_loss": float(np.log(area)),
+        "log_mean_loss": float(np.log(area)),
         "accuracy_initial": first["accuracy"],
         "loss_initial": first["loss"],
         "accuracy_shuffled_tau": shuffled_accuracy(config, final),

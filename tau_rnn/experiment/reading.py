@@ -10,7 +10,7 @@ from tau_rnn.experiment.statistics import Effect
 
 #: What a quantity is called in a sentence.
 NAMES = {
-    "log_area_under_loss": "mean loss over training",
+    "log_mean_loss": "mean loss over training",
     "accuracy_last5": "accuracy",
     "weight_change": "change of W after the last step",
     "weight_change_at_matched_loss": "change of W at the same loss",

@@ -32,7 +32,7 @@ from tau_rnn.taus import describe
 SHOWN = {
     "accuracy_last5": "accuracy, last five",
     "steps_to_criterion": "steps to 0.9",
-    "log_area_under_loss": "ln mean loss",
+    "log_mean_loss": "ln mean loss",
     "weight_change": "change of W",
     "tau_eff_sd_log_before": "sd ln tau_eff before",
     "tau_eff_sd_log_after": "after",

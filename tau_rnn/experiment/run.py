@@ -48,7 +48,7 @@ def draw_tau(config: RunConfig, rng) -> Array:
     return tau
 
 
-def initial_params(config: RunConfig) -> Params:
+def build_network(config: RunConfig) -> Params:
     """The untrained network of a run; a ValueError if its tau do not suit dt or the training."""
     rngs, task = streams(config.seed), config.make_task()
     tau = draw_tau(config, rngs["tau"])
@@ -137,7 +137,7 @@ def iterate(config: RunConfig, saved: RunState | None = None) -> Iterator[RunSta
     task, settings = config.make_task(), config.settings()
     began = time.perf_counter()
     if saved is None:
-        initial, rngs = initial_params(config), streams(config.seed)
+        initial, rngs = build_network(config), streams(config.seed)
         training = start(initial, settings, config.dt, rngs["trials"], rngs["noise"])
         state = RunState(training, initial, [], [], 0.0)
     else:

@@ -10,7 +10,7 @@ from tau_rnn.plotting.style import color_of, new_figure
 
 #: Columns of the figure: metric -> title.
 FOREST = {
-    "log_area_under_loss": "mean loss over training (ln)",
+    "log_mean_loss": "mean loss over training (ln)",
     "steps_to_criterion": "steps to accuracy 0.9 (ln)",
     "accuracy_last5": "accuracy",
     "weight_change": "change of W, last step (ln)",
