@@ -20,7 +20,7 @@ import common  # before numpy: it sets the number of threads
 import numpy as np
 from floors import full_floor, gemm_floor, naive
 
-from tau_rnn.training import Settings, start, train
+from tau_rnn.training import TrainConfig, start, training_steps
 
 # (N, B, T, dtype): bars of step / GEMM floor, JAX / step, torch autograd / step, torch eager / step
 BARS = {
@@ -51,11 +51,11 @@ class FixedTrials:
 
 
 def ours(params, u, target, mask, noise=0.0):
-    """A call that makes one step of `tau_rnn.training.train`; all seven fields are trained."""
-    settings = Settings(batch=mask.shape[1], fields=("all",), method="euler", lr=1e-4)
+    """A call that makes one training step; all seven fields are trained."""
+    settings = TrainConfig(batch=mask.shape[1], train=("all",), method="euler", lr=1e-4)
     task = FixedTrials(u, target, mask, noise)
     rngs = np.random.default_rng(0).spawn(2)
-    states = train(start(params, settings, task.dt, *rngs), task, settings)
+    states = training_steps(start(params, settings, task.dt, *rngs), task, settings)
     return lambda: next(states)
 
 

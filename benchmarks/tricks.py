@@ -108,11 +108,11 @@ def variant(folder, number, edits):
 def step(modules, params, u, target, mask, noise):
     """A call that makes one training step of a variant; all seven fields are trained."""
     training, model = modules
-    settings = training.Settings(batch=mask.shape[1], fields=("all",), method="euler", lr=1e-4)
+    settings = training.TrainConfig(batch=mask.shape[1], train=("all",), method="euler", lr=1e-4)
     trials = SimpleNamespace(u=u, target=target, mask=mask)
     task = SimpleNamespace(noise=noise, dt=common.DT, trials=lambda *_, dtype: trials)
     rngs = np.random.default_rng(0).spawn(2)
-    states = training.train(
+    states = training.training_steps(
         training.start(model.Params(*params), settings, task.dt, *rngs), task, settings
     )
     return lambda: next(states)

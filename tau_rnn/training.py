@@ -72,7 +72,7 @@ class NonFiniteLoss(ArithmeticError):
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainConfig:
     """How to train; every default is the project's choice.
 
     Attributes
@@ -83,7 +83,7 @@ class Settings:
     beta1, beta2, eps : of Adam
     momentum : of SGD, v <- momentum v + g, theta <- theta - lr v
     clip : the largest norm of a gradient; a longer one is scaled to it
-    fields : the fields of Params that are trained
+    train : the fields of Params that are trained
     lr_scale : "none"; "tau" multiplies the learning rate of row i of W, W_in and b by
         tau_i / (1 s), "inverse-tau" by (1 s) / tau_i
     rate_penalty : weight of the mean squared rate in the loss
@@ -98,7 +98,7 @@ class Settings:
     eps: float = 1e-8
     momentum: float = 0.9
     clip: float = 1.0
-    fields: tuple[str, ...] = DEFAULT_FIELDS
+    train: tuple[str, ...] = DEFAULT_FIELDS
     lr_scale: str = "none"
     rate_penalty: float = 0.0
     phi: str = "tanh"
@@ -120,7 +120,7 @@ class Settings:
                 given = getattr(self, name)
                 raise ValueError(f"{name}: unknown {given!r}; {nearest(given, allowed)}")
         nonlinearity(self.phi)  # raises if there is none of this name
-        object.__setattr__(self, "fields", parse_fields(self.fields))
+        object.__setattr__(self, "train", parse_fields(self.train))
 
 
 def parse_fields(train) -> tuple[str, ...]:
@@ -151,7 +151,7 @@ def parse_fields(train) -> tuple[str, ...]:
     return tuple(f for f in Params._fields if f in chosen)
 
 
-def learning_rates(params: Params, settings: Settings) -> Array | float:
+def learning_rates(params: Params, settings: TrainConfig) -> Array | float:
     """The learning rate, or one for each element of theta where it is scaled by tau."""
     if settings.lr_scale == "none":
         return settings.lr
@@ -160,7 +160,7 @@ def learning_rates(params: Params, settings: Settings) -> Array | float:
     scale = scale._replace(
         W=scale.W * rate[:, np.newaxis], W_in=scale.W_in * rate[:, np.newaxis], b=scale.b * rate
     )
-    return settings.lr * flatten(scale, settings.fields)
+    return settings.lr * flatten(scale, settings.train)
 
 
 class TrainingState(NamedTuple):
@@ -186,31 +186,31 @@ class TrainingState(NamedTuple):
     grad_norm: float = float("nan")
 
 
-def start(params, settings: Settings, dt: float, trials_rng, noise_rng) -> TrainingState:
+def start(params, settings: TrainConfig, dt: float, trials_rng, noise_rng) -> TrainingState:
     """The state before the first step. The params given are copied, in their promoted dtype."""
     params = check_params(params)
     dtype = np.result_type(*params, np.float32)
     params = Params(*(p.astype(dtype, copy=False) for p in params))
-    theta = flatten(_with_s(params, settings, dt), settings.fields)
+    theta = flatten(_with_s(params, settings, dt), settings.train)
     moments = np.zeros((2, theta.size), theta.dtype)
     params = _params_of(theta, Params(*(p.copy() for p in params)), settings, dt)
     return TrainingState(0, params, theta, moments, trials_rng, noise_rng)
 
 
-def _with_s(params: Params, settings: Settings, dt: float) -> Params:
-    if "tau" not in settings.fields:
+def _with_s(params: Params, settings: TrainConfig, dt: float) -> Params:
+    if "tau" not in settings.train:
         return params
     return params._replace(tau=s_of(params.tau, dt).astype(params.tau.dtype))
 
 
-def _params_of(theta, like: Params, settings: Settings, dt: float) -> Params:
-    params = unflatten(theta, like, settings.fields)
-    return params._replace(tau=tau_of(params.tau, dt)[0]) if "tau" in settings.fields else params
+def _params_of(theta, like: Params, settings: TrainConfig, dt: float) -> Params:
+    params = unflatten(theta, like, settings.train)
+    return params._replace(tau=tau_of(params.tau, dt)[0]) if "tau" in settings.train else params
 
 
-def _check_theta(state: TrainingState, settings: Settings, dt: float) -> None:
+def _check_theta(state: TrainingState, settings: TrainConfig, dt: float) -> None:
     """Raise a ValueError unless theta holds the fields of the settings, and no others."""
-    params, theta, fields = state.params, state.theta, settings.fields
+    params, theta, fields = state.params, state.theta, settings.train
     if sum(getattr(params, f).size for f in fields) == theta.size:
         held = _params_of(theta, params, settings, dt)
         # Copies agree to the last bit; tau is computed, and another processor rounds otherwise.
@@ -222,12 +222,12 @@ def _check_theta(state: TrainingState, settings: Settings, dt: float) -> None:
         if same and not any(np.shares_memory(p, theta) for p in others):
             return
     raise ValueError(
-        f"settings: the state does not train {', '.join(settings.fields)}; "
-        "give the Settings that `start` was given"
+        f"settings: the state does not train {', '.join(settings.train)}; "
+        "give the TrainConfig that `start` was given"
     )
 
 
-def loss_and_gradient(params, trials: Trials, noise, dt, settings: Settings, *, out=None):
+def loss_and_gradient(params, trials: Trials, noise, dt, settings: TrainConfig, *, out=None):
     """Loss of a batch, its gradient, and the trajectory.
 
     Parameters
@@ -257,7 +257,7 @@ def loss_and_gradient(params, trials: Trials, noise, dt, settings: Settings, *, 
     return loss, backward(params, traj, dy, dr=dr, out=grad_out), traj
 
 
-def train(state: TrainingState, task, settings: Settings) -> Iterator[TrainingState]:
+def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterator[TrainingState]:
     """Train without end; the state after each step is handed to the caller.
 
     Parameters
@@ -265,7 +265,7 @@ def train(state: TrainingState, task, settings: Settings) -> Iterator[TrainingSt
     state : from `start`, or as an earlier call handed it over: training goes on from there, bit
         for bit as if it had not been interrupted
     task : of which trials(), dt and noise are used
-    settings : the Settings that `start` was given
+    settings : the TrainConfig that `start` was given
 
     Yields
     ------
@@ -282,11 +282,11 @@ def train(state: TrainingState, task, settings: Settings) -> Iterator[TrainingSt
     Examples
     --------
     >>> from itertools import islice
-    >>> states = train(state, task, settings)                            # doctest: +SKIP
+    >>> states = training_steps(state, task, settings)                            # doctest: +SKIP
     >>> losses = [s.loss for s in islice(states, 100)]                   # doctest: +SKIP
     """
     step, params, theta, moments, trials_rng, noise_rng = state[:6]
-    fields, dt, dtype = settings.fields, task.dt, theta.dtype
+    fields, dt, dtype = settings.train, task.dt, theta.dtype
     _check_theta(state, settings, dt)
     order = fields + tuple(f for f in Params._fields if f not in fields)
     gradients = np.zeros(sum(p.size for p in params), dtype)
@@ -329,7 +329,7 @@ def train(state: TrainingState, task, settings: Settings) -> Iterator[TrainingSt
         yield TrainingState(step, params, theta, moments, trials_rng, noise_rng, loss, norm)
 
 
-def update(theta, gradient, moments, step: int, rates: Any, settings: Settings) -> None:
+def update(theta, gradient, moments, step: int, rates: Any, settings: TrainConfig) -> None:
     """One update of theta and of the moments, in place: the equations at the head of the module."""
     m, v = moments
     if settings.optimizer == "sgd":

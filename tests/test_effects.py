@@ -45,7 +45,7 @@ def test_the_matched_network_has_the_mean_leak_rate(dist):
         ({}, "uniform"),
         ({"lr_scale": "tau"}, "uniform, lr~tau"),
         ({"lr_scale": "inverse-tau"}, "uniform, lr~1/tau"),
-        ({"match": "harmonic", "gain": 1.0}, "uniform, match=harmonic, gain=1"),
+        ({"rescale_tau": "harmonic", "gain": 1.0}, "uniform, rescale_tau=harmonic, gain=1"),
         ({"train": "+tau"}, "uniform, train=+tau"),
         ({"train": "recurrent"}, "uniform, train=W"),
     ],
@@ -68,7 +68,7 @@ def test_the_default_conditions():
 
 CHANGES = {
     "matched": [{"dist": "constant:0.61"}],
-    "harmonic": [{"match": "harmonic"}],
+    "harmonic": [{"rescale_tau": "harmonic"}],
     "lr-tau": [{"lr_scale": "tau"}],
     "lr-inverse-tau": [{"lr_scale": "inverse-tau"}],
     "gain": [{"gain": 1.0}],
@@ -95,7 +95,7 @@ def test_a_sweep_goes_seed_by_seed_so_that_it_always_has_whole_pairs():
     assert [(c.seed, c.task) for c in configs] == [(s, t) for s in (0, 1) for t in tasks]
 
 
-@pytest.mark.parametrize("change", [{"match": "harmonic"}, {"lr_scale": "tau"}])
+@pytest.mark.parametrize("change", [{"rescale_tau": "harmonic"}, {"lr_scale": "tau"}])
 def test_whatever_a_sweep_matches_or_scales_is_compared_with_plain_vanilla(change):
     configs = sweep_configs(
         BASE.replace(**change), ["vanilla", "uniform"], range(2), TASK, ["matched"]
@@ -118,9 +118,9 @@ def test_where_tau_is_trained_vanilla_is_scaled_as_well():
 
 @pytest.mark.parametrize("train", ["default", "+tau", "recurrent"])
 @pytest.mark.parametrize("lr_scale", ["none", "tau"])
-@pytest.mark.parametrize("match", ["none", "harmonic"])
-def test_every_run_of_a_sweep_has_its_reference_in_it(train, lr_scale, match):
-    base = BASE.replace(train=train, lr_scale=lr_scale, match=match)
+@pytest.mark.parametrize("rescale_tau", ["none", "harmonic"])
+def test_every_run_of_a_sweep_has_its_reference_in_it(train, lr_scale, rescale_tau):
+    base = BASE.replace(train=train, lr_scale=lr_scale, rescale_tau=rescale_tau)
     configs = sweep_configs(base, ["vanilla", "uniform"], [0], TASK, list(CONTROLS))
     assert all(reference(config) in configs for config in configs)
     assert all(config == reference(config) for config in configs if config.dist == "vanilla")
@@ -145,7 +145,7 @@ def test_given_values_are_not_all_named_in_a_sentence():
 
 def test_controls_need_vanilla():
     configs = sweep_configs(BASE, ["uniform"], [0], TASK, ["harmonic"])
-    assert [label(c) for c in configs] == ["vanilla", "uniform", "uniform, match=harmonic"]
+    assert [label(c) for c in configs] == ["vanilla", "uniform", "uniform, rescale_tau=harmonic"]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_unknown_conditions(change, message):
         sweep_configs(BASE, options["dists"], [0], options["tasks"], options["controls"])
 
 
-@pytest.mark.parametrize("change", [{"match": "harmonic"}, {"lr_scale": "tau"},
+@pytest.mark.parametrize("change", [{"rescale_tau": "harmonic"}, {"lr_scale": "tau"},
                                     {"lr_scale": "inverse-tau"}])  # fmt: skip
 def test_vanilla_is_the_reference_of_its_own_controls(change):
     # All tau are 1 s, so neither rescaling nor scaled learning rates change a bit.
@@ -229,7 +229,7 @@ def test_judge_tells_an_effect_from_its_control():
     def metrics_of(config):
         # Loss that follows the mean leak rate alone, accuracy that follows diversity alone.
         tau = parse_tau(config.dist)
-        rate = 1.0 if config.match == "harmonic" else tau.mean_rate
+        rate = 1.0 if config.rescale_tau == "harmonic" else tau.mean_rate
         noise = rng.normal(0, 0.005)
         return {"log_mean_loss": -rate + noise, "accuracy_last5": 0.5 + tau.cv / 4 + noise,
                 "weight_change": 1 + abs(noise)}  # fmt: skip
@@ -315,7 +315,7 @@ def test_a_setting_is_judged_whatever_its_own_gain_and_the_base_that_is_given():
     results = fake_results(configs, lambda config: {
         "tau_eff_sd_log_after": 0.5 + 0.01 * config.seed, "tau_eff_sd_log_before": 0.2,
     })  # fmt: skip
-    tests = judge(effects(results), base.replace(match="harmonic", lr_scale="tau"), TASK)
+    tests = judge(effects(results), base.replace(rescale_tau="harmonic", lr_scale="tau"), TASK)
     controls = [[c.name for c in t.controls] for t in tests if t.claim.number == 4]
     assert controls == [["initial gain 0.8"]] * 2  # its own gain is no control of it
 

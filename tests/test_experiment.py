@@ -41,7 +41,7 @@ DISTS = ("vanilla", "normal", "uniform", "bimodal", "lognormal", "gamma", "const
 TINY = RunConfig(units=8, steps=10, dt=0.1, batch=4, test_trials=40, eval_every=4, lr=0.02)
 #: For every field, another value than TINY's.
 OTHERS = {
-    "task": "integrate_and_remember", "dist": "uniform", "match": "harmonic", "units": 9,
+    "task": "integrate_and_remember", "dist": "uniform", "rescale_tau": "harmonic", "units": 9,
     "steps": 11, "batch": 5, "dt": 0.05, "lr": 0.01, "gain": 1.1, "seed": 1, "train": ("W",),
     "optimizer": "sgd", "momentum": 0.8, "lr_scale": "tau", "clip": 0.5, "rate_penalty": 0.1,
     "phi": "relu", "method": "euler", "dtype": "float64", "test_trials": 41, "eval_every": 5,
@@ -189,7 +189,7 @@ def test_a_configuration_is_frozen():
         ("dist", "normal:sd=-1", "sd"),
         ("dist", "constant:0", "constant"),
         ("dist", "file:nowhere.npy", "cannot read .*nowhere"),
-        ("match", "harmonics", "match: unknown 'harmonics'; did you mean 'harmonic'"),
+        ("rescale_tau", "harmonics", "rescale_tau: unknown 'harmonics'; did you mean 'harmonic'"),
         ("phi", "tahn", "did you mean 'tanh'"),
         ("method", "exponental", "method: unknown .* did you mean 'exponential'"),
         ("optimizer", "adams", "optimizer: .* did you mean 'adam'"),
@@ -258,7 +258,7 @@ def test_streams_are_independent_of_each_other_and_reproducible():
 
 PAIRS = [
     *({"dist": dist} for dist in DISTS if dist != "normal"),
-    {"match": "harmonic"},
+    {"rescale_tau": "harmonic"},
     {"train": "+tau"},
     {"lr_scale": "tau"},
 ]
@@ -322,7 +322,7 @@ def test_the_held_out_trials_and_noise_are_not_those_of_training():
 
 def test_matching_gives_a_harmonic_mean_of_one_second():
     rng = np.random.default_rng(0)
-    tau = draw_tau(TINY.replace(dist="uniform", match="harmonic"), rng)
+    tau = draw_tau(TINY.replace(dist="uniform", rescale_tau="harmonic"), rng)
     np.testing.assert_allclose(np.mean(1 / tau), 1, rtol=1e-12)
     plain = sample_tau("uniform", 8, np.random.default_rng(0))
     np.testing.assert_allclose(tau / plain, tau[0] / plain[0], rtol=1e-12)

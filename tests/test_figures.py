@@ -105,7 +105,7 @@ def test_no_two_conditions_look_the_same():
     dists = ("normal", "normal:sd=0.3", "normal:sd=0.1", "constant:0.9", "constant:0.8",
              "constant:0.7", "constant:0.6")  # fmt: skip
     conditions = [RunConfig(dist=dist) for dist in dists]
-    conditions += [RunConfig(dist=d, match="harmonic") for d in ("normal", "normal:sd=0.3")]
+    conditions += [RunConfig(dist=d, rescale_tau="harmonic") for d in ("normal", "normal:sd=0.3")]
     conditions += [RunConfig(dist="normal", lr_scale=scale) for scale in ("tau", "inverse-tau")]
     styles = plotting_sweep._styles([(group, {}) for group in conditions])
     looks = {(style["color"], str(style["ls"])) for style in styles.values()}

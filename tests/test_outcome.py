@@ -14,7 +14,7 @@ from tau_rnn.measures import measure_run, spontaneous_rates
 from tau_rnn.model import forward, init_params, private_noise
 from tau_rnn.tasks import make_task
 from tau_rnn.timescales import fit_timescales
-from tau_rnn.training import Settings, start, train
+from tau_rnn.training import TrainConfig, start, training_steps
 
 #: No field of what training, noise and measures depend on has its default here.
 OTHER = RunConfig(
@@ -30,7 +30,7 @@ def result():
 
 
 def test_a_run_trains_with_its_own_settings_task_and_streams():
-    settings = Settings(
+    settings = TrainConfig(
         batch=5, optimizer="sgd", lr=0.01, momentum=0.8, clip=0.05, lr_scale="tau",
         rate_penalty=0.1, phi="relu", method="euler",
     )  # fmt: skip
@@ -41,7 +41,7 @@ def test_a_run_trains_with_its_own_settings_task_and_streams():
     )
     state = start(initial, settings, 0.05, rngs["trials"], rngs["noise"])
     norms = []
-    for expected in islice(train(state, task, settings), 3):
+    for expected in islice(training_steps(state, task, settings), 3):
         norms.append(expected.grad_norm)
     assert min(norms) > settings.clip  # or a run without clipping would be the same
     *_, last = iterate(OTHER)
@@ -107,14 +107,14 @@ def test_the_last_five_evaluations_are_five():
 def test_the_defaults_are_those_that_the_documentation_states():
     config = dataclasses.asdict(RunConfig())
     assert config == {
-        "task": "multi_timescale", "dist": "normal", "match": "none", "units": 100, "steps": 400,
-        "batch": 32, "dt": 0.05, "lr": 0.003, "gain": 0.8, "seed": 0,
+        "task": "multi_timescale", "dist": "normal", "rescale_tau": "none", "units": 100,
+        "steps": 400, "batch": 32, "dt": 0.05, "lr": 0.003, "gain": 0.8, "seed": 0,
         "train": ("W", "W_in", "b", "W_out", "b_out"), "optimizer": "adam", "momentum": 0.9,
         "lr_scale": "none", "clip": 1.0, "rate_penalty": 0.0, "phi": "tanh",
         "method": "exponential", "dtype": "float32", "test_trials": 512, "eval_every": 20,
         "burn_in": 20.0,
     }  # fmt: skip
-    settings = dataclasses.asdict(Settings())
+    settings = dataclasses.asdict(TrainConfig())
     assert all(config[name] == settings[name] for name in config.keys() & settings.keys())
     assert (settings["beta1"], settings["beta2"], settings["eps"]) == (0.9, 0.999, 1e-8)
-    assert settings["fields"] == config["train"]
+    assert settings["train"] == config["train"]

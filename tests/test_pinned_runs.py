@@ -20,7 +20,7 @@ SMALL = {"units": 12, "steps": 20, "batch": 8, "dt": 0.1, "dtype": "float64", "t
 RUNS = {
     "adam": {"task": "multi_timescale", "dist": "normal"},
     "sgd": {
-        "task": "integrate_and_remember", "dist": "uniform", "match": "harmonic",
+        "task": "integrate_and_remember", "dist": "uniform", "rescale_tau": "harmonic",
         "lr_scale": "tau", "optimizer": "sgd", "lr": 0.05, "seed": 1,
     },
     "all trained": {

@@ -208,13 +208,13 @@ def test_options_reach_the_run(call, tmp_path):
     done = call(
         *RUN, "--dtype", "float64", "--train", "+tau", "--lr", "0.05", "--dist", "bimodal",
         "--task", "integrate_and_remember", "--seed", 7, "--phi", "softplus", "--method", "euler",
-        "--optimizer", "sgd", "--lr-scale", "inverse-tau", "--match", "harmonic", "--quiet",
+        "--optimizer", "sgd", "--lr-scale", "inverse-tau", "--rescale-tau", "harmonic", "--quiet",
     )  # fmt: skip
     assert (done.status, done.err) == (0, "")
     result = load_run(tmp_path / "runs" / "integrate_and_remember-bimodal-seed7")
     assert result.config == RunConfig(
-        task="integrate_and_remember", dist="bimodal", match="harmonic", units=8, steps=3, batch=4,
-        dt=0.1, lr=0.05, seed=7, train="+tau", optimizer="sgd", lr_scale="inverse-tau",
+        task="integrate_and_remember", dist="bimodal", rescale_tau="harmonic", units=8, steps=3,
+        batch=4, dt=0.1, lr=0.05, seed=7, train="+tau", optimizer="sgd", lr_scale="inverse-tau",
         phi="softplus", method="euler", dtype="float64",
     )  # fmt: skip
     assert all(p.dtype == np.float64 for p in (*result.initial, *result.final))
@@ -263,12 +263,12 @@ def test_usable_cores_are_those_of_this_process():
 
 def test_what_is_matched_is_compared_with_vanilla(call, tmp_path):
     done = call(
-        *RUN, "--match", "harmonic", "--dist", "vanilla", "uniform", "--seeds", 2, "--quiet"
+        *RUN, "--rescale-tau", "harmonic", "--dist", "vanilla", "uniform", "--seeds", 2, "--quiet"
     )
     assert done.status == 0
     with open(tmp_path / "runs" / "effects.csv", newline="") as file:
         compared = {(row["condition"], row["reference"]) for row in csv.DictReader(file)}
-    assert ("uniform, match=harmonic", "vanilla") in compared
+    assert ("uniform, rescale_tau=harmonic", "vanilla") in compared
 
 
 def test_a_stored_result_without_figures_says_how_to_get_them(call):
@@ -334,7 +334,7 @@ BAD = [
     (["--train", "Wout"], "did you mean 'W_out'"),
     (["--train", ""], "train"),
     (["--optimizer", "adma"], "did you mean 'adam'"),
-    (["--match", "harmnic"], "did you mean 'harmonic'"),
+    (["--rescale-tau", "harmnic"], "did you mean 'harmonic'"),
     (["--lr-scale", "inverse_tau"], "did you mean 'inverse-tau'"),
     (["--dtype", "float16"], "Allowed: float32, float64"),
     (["--units", "0"], "units: must be an integer >= 1, got 0"),
@@ -715,8 +715,8 @@ def test_all_may_stand_beside_other_distributions(call, tmp_path):
 @pytest.mark.parametrize(
     "names, conditions",
     [
-        ((), ["vanilla", "uniform", "constant:0.61", "uniform, match=harmonic", "uniform, lr~tau",
-              "vanilla, gain=1", "uniform, gain=1"]),
+        ((), ["vanilla", "uniform", "constant:0.61", "uniform, rescale_tau=harmonic",
+              "uniform, lr~tau", "vanilla, gain=1", "uniform, gain=1"]),
         (("matched", "train-tau"),
          ["vanilla", "uniform", "constant:0.61", "vanilla, train=+tau", "uniform, train=+tau"]),
     ],

@@ -17,7 +17,7 @@ from tau_rnn.training import (
     FIELD_GROUPS,
     TAU_MAX,
     NonFiniteLoss,
-    Settings,
+    TrainConfig,
     flatten,
     learning_rates,
     loss_and_gradient,
@@ -25,7 +25,7 @@ from tau_rnn.training import (
     s_of,
     start,
     tau_of,
-    train,
+    training_steps,
     unflatten,
     update,
 )
@@ -112,7 +112,7 @@ def test_adam_is_the_equations(seed, n, steps, betas, eps, each):
     rng = np.random.default_rng(seed)
     theta, gradients = rng.standard_normal(n), rng.standard_normal((steps, n))
     rates = rng.uniform(0.001, 0.1, n) if each else 0.02
-    settings = Settings(beta1=betas[0], beta2=betas[1], eps=eps)
+    settings = TrainConfig(beta1=betas[0], beta2=betas[1], eps=eps)
     expected = adam_by_hand(theta, gradients, np.broadcast_to(rates, n), *betas, eps)
     moments = np.zeros((2, n))
     for k, g in enumerate(gradients, start=1):
@@ -131,7 +131,7 @@ def test_sgd_is_the_equations(seed, n, steps, momentum, each):
     rng = np.random.default_rng(seed)
     theta, gradients = rng.standard_normal(n), rng.standard_normal((steps, n))
     rates = rng.uniform(0.001, 0.1, n) if each else 0.02
-    settings = Settings(optimizer="sgd", momentum=momentum)
+    settings = TrainConfig(optimizer="sgd", momentum=momentum)
     expected = sgd_by_hand(theta, gradients, np.broadcast_to(rates, n), momentum)
     moments = np.zeros((2, n))
     for k, g in enumerate(gradients, start=1):
@@ -142,7 +142,7 @@ def test_sgd_is_the_equations(seed, n, steps, momentum, each):
 def test_the_first_step_of_adam_has_the_size_of_the_learning_rate():
     # m_hat = g and v_hat = g^2 whatever the betas: the bias correction is what makes it so.
     theta, g = np.zeros(3), np.array([1e-3, -2.0, 50.0])
-    update(theta, g, np.zeros((2, 3)), 1, 0.003, Settings(eps=1e-300))
+    update(theta, g, np.zeros((2, 3)), 1, 0.003, TrainConfig(eps=1e-300))
     np.testing.assert_allclose(theta, -0.003 * np.sign(g), rtol=1e-12)
 
 
@@ -156,19 +156,19 @@ def one_sgd_step(settings, seed=0, params=None):
     trials, noise = first_batch(state, settings)
     loss, grads, _ = loss_and_gradient(state.params, trials, noise, TASK.dt, settings)
     grads = Params(*(g.copy() for g in grads))
-    return before, grads, loss, next(train(state, TASK, settings))
+    return before, grads, loss, next(training_steps(state, TASK, settings))
 
 
 @given(fields=subsets, seed=st.integers(0, 999), clip=st.sampled_from([1e-3, 0.05, 1e6]))
 def test_a_step_goes_down_the_clipped_gradient_of_the_chosen_fields(fields, seed, clip):
-    settings = Settings(
-        batch=2, optimizer="sgd", momentum=0, lr=0.1, clip=clip, fields=fields, rate_penalty=0.01
+    settings = TrainConfig(
+        batch=2, optimizer="sgd", momentum=0, lr=0.1, clip=clip, train=fields, rate_penalty=0.01
     )
     before, grads, loss, after = one_sgd_step(settings, seed)
-    if "tau" in settings.fields:
+    if "tau" in settings.train:
         s = s_of(before.params.tau, TASK.dt)
         grads = grads._replace(tau=grads.tau * tau_of(s, TASK.dt)[1])
-    g = flatten(grads, settings.fields)
+    g = flatten(grads, settings.train)
     norm = math.sqrt(sum(x * x for x in g))
     # Rounding alone: s_of loses some digits to the cancellation in tau -> s -> tau.
     np.testing.assert_allclose(after.grad_norm, norm, rtol=1e-9)
@@ -180,18 +180,18 @@ def test_a_step_goes_down_the_clipped_gradient_of_the_chosen_fields(fields, seed
     assert np.linalg.norm(after.theta - before.theta) <= 0.1 * clip * (1 + 1e-9)
     for f in Params._fields:
         moved = not np.array_equal(getattr(before.params, f), getattr(after.params, f))
-        assert moved == (f in settings.fields), f
+        assert moved == (f in settings.train), f
 
 
 def test_the_parameters_given_are_left_alone():
     params = network()
     kept = Params(*(p.copy() for p in params))
-    settings = Settings(fields=("all",))
-    for _ in islice(train(begin(settings, params=params), TASK, settings), 3):
+    settings = TrainConfig(train=("all",))
+    for _ in islice(training_steps(begin(settings, params=params), TASK, settings), 3):
         pass
     for given_field, field in zip(params, kept):
         np.testing.assert_array_equal(given_field, field)
-    state = begin(Settings(fields=("W",)), params=params)
+    state = begin(TrainConfig(train=("W",)), params=params)
     for given_field in params:
         given_field += 1
     for field, original in zip(state.params, kept):
@@ -204,17 +204,17 @@ def test_the_parameters_given_are_left_alone():
 def test_a_state_that_trains_other_fields_is_refused(started, trained):
     drawn = init_params(UNITS, TASK.n_in, TASK.n_out, 1.0, np.random.default_rng(0))
     for params in (None, drawn):  # in the second, b and x0 are both zero, and all tau 1 s
-        state = begin(Settings(fields=started), params=params)
+        state = begin(TrainConfig(train=started), params=params)
         with pytest.raises(ValueError, match=f"the state does not train {trained[0]}; give"):
-            next(train(state, TASK, Settings(fields=trained)))
+            next(training_steps(state, TASK, TrainConfig(train=trained)))
 
 
 def test_a_state_of_a_processor_that_rounds_otherwise_is_taken():
-    settings = Settings(fields=("+tau",))
+    settings = TrainConfig(train=("+tau",))
     state = frozen(begin(settings))
     tau = np.nextafter(state.params.tau, np.inf)
-    assert np.isfinite(next(train(state._replace(params=state.params._replace(tau=tau)), TASK,
-                                  settings)).loss)  # fmt: skip
+    state = state._replace(params=state.params._replace(tau=tau))
+    assert np.isfinite(next(training_steps(state, TASK, settings)).loss)
 
 
 class Shrinking:
@@ -231,12 +231,12 @@ class Shrinking:
 
 @pytest.mark.parametrize("lr_scale", ["none", "tau"])
 def test_batches_may_differ_in_length_and_size(lr_scale):
-    settings = Settings(batch=6, fields=("all",), lr_scale=lr_scale)
+    settings = TrainConfig(batch=6, train=("all",), lr_scale=lr_scale)
     task, other = Shrinking(), Shrinking()
-    states = train(begin(settings), task, settings)
+    states = training_steps(begin(settings), task, settings)
     state = frozen(begin(settings))
     for _ in range(3):  # each step as if it were the first one, with buffers of its own
-        state = frozen(next(train(state, other, settings)))
+        state = frozen(next(training_steps(state, other, settings)))
         assert bits(next(states)) == bits(state)
 
 
@@ -244,16 +244,16 @@ def test_batches_may_differ_in_length_and_size(lr_scale):
 def test_mixed_precisions_are_promoted(field, dtype):
     params = network(dtype=np.float32)
     params = params._replace(**{field: np.ones(UNITS, dtype)})
-    settings = Settings(batch=3)
+    settings = TrainConfig(batch=3)
     state = begin(settings, params=params)
     expected = np.result_type(*params)
     assert {p.dtype for p in state.params} == {expected}
-    assert next(train(state, TASK, settings)).theta.dtype == expected
+    assert next(training_steps(state, TASK, settings)).theta.dtype == expected
 
 
 @pytest.mark.parametrize("phi, method", [("relu", "euler"), ("sigmoid", "exponential")])
 def test_a_batch_is_simulated_with_the_phi_and_method_of_the_settings(phi, method):
-    settings = Settings(batch=2, phi=phi, method=method)
+    settings = TrainConfig(batch=2, phi=phi, method=method)
     state = begin(settings)
     trials, noise = first_batch(state, settings)
     traj = loss_and_gradient(state.params, trials, noise, TASK.dt, settings)[2]
@@ -264,21 +264,21 @@ def test_a_batch_is_simulated_with_the_phi_and_method_of_the_settings(phi, metho
 
 @pytest.mark.parametrize("weight", [0.0, 0.3])
 def test_the_loss_is_the_squared_error_and_the_weighted_rate_penalty(weight):
-    settings = Settings(batch=2, rate_penalty=weight)
+    settings = TrainConfig(batch=2, rate_penalty=weight)
     state = begin(settings)
     trials, noise = first_batch(state, settings)
     loss, _, traj = loss_and_gradient(state.params, trials, noise, TASK.dt, settings)
     error = (trials.mask[..., np.newaxis] * (traj.y - trials.target) ** 2).sum()
     penalty = weight * np.mean(traj.r[1:] ** 2)
     np.testing.assert_allclose(loss, error / trials.mask.sum() + penalty, rtol=1e-12)
-    assert next(train(state, TASK, settings)).loss == loss
+    assert next(training_steps(state, TASK, settings)).loss == loss
 
 
 @pytest.mark.parametrize("how", ["tau", "inverse-tau"])
 def test_learning_rates_scaled_by_tau_scale_the_rows_of_what_a_unit_receives(how):
-    base = dict(batch=2, optimizer="sgd", momentum=0, lr=0.01, clip=1e6, fields=("all",))
+    base = dict(batch=2, optimizer="sgd", momentum=0, lr=0.01, clip=1e6, train=("all",))
     tau = network().tau
-    plain, scaled = (one_sgd_step(Settings(**base, lr_scale=s)) for s in ("none", how))
+    plain, scaled = (one_sgd_step(TrainConfig(**base, lr_scale=s)) for s in ("none", how))
     factor = tau if how == "tau" else 1 / tau
     for f in Params._fields:
         (step, scaled_step) = (
@@ -293,14 +293,14 @@ def test_learning_rates_scaled_by_tau_scale_the_rows_of_what_a_unit_receives(how
 
 
 def after_fields(options):
-    return parse_fields(options["fields"])
+    return parse_fields(options["train"])
 
 
 def test_learning_rates_follow_a_tau_that_is_trained():
-    settings = Settings(batch=2, lr=0.05, fields=("all",), lr_scale="tau")
-    states = train(begin(settings), TASK, settings)
+    settings = TrainConfig(batch=2, lr=0.05, train=("all",), lr_scale="tau")
+    states = training_steps(begin(settings), TASK, settings)
     fifth = frozen(next(islice(states, 4, None)))
-    rates = unflatten(learning_rates(fifth.params, settings), fifth.params, settings.fields)
+    rates = unflatten(learning_rates(fifth.params, settings), fifth.params, settings.train)
     np.testing.assert_array_equal(rates.b, 0.05 * fifth.params.tau)
     assert not np.allclose(fifth.params.tau, network().tau, rtol=0.01)
     sixth = next(states)
@@ -311,7 +311,7 @@ def test_learning_rates_follow_a_tau_that_is_trained():
 
 
 def flattened_rates(rates, settings):
-    return flatten(rates, settings.fields)
+    return flatten(rates, settings.train)
 
 
 # --- which fields --------------------------------------------------------------------------------
@@ -335,7 +335,7 @@ def flattened_rates(rates, settings):
 )
 def test_names_of_what_is_trained(train_names, expected):
     assert parse_fields(train_names) == expected
-    assert Settings(fields=train_names).fields == expected
+    assert TrainConfig(train=train_names).train == expected
 
 
 @given(subsets)
@@ -429,20 +429,20 @@ def test_a_tau_that_cannot_be_trained_is_refused(tau):
         s_of(np.array([1.0, tau]), 0.05)
     with pytest.raises(ValueError, match="tau"):
         params = network()._replace(tau=np.full(UNITS, tau))
-        start(params, Settings(fields=("tau",)), 0.05, None, None)
+        start(params, TrainConfig(train=("tau",)), 0.05, None, None)
 
 
 @given(seed=st.integers(0, 999), method=st.sampled_from(["euler", "exponential"]))
 def test_the_gradient_of_a_step_in_s_by_central_difference(seed, method):
-    settings = Settings(
-        batch=3, optimizer="sgd", momentum=0, lr=1.0, clip=1e9, fields=("tau",), method=method,
+    settings = TrainConfig(
+        batch=3, optimizer="sgd", momentum=0, lr=1.0, clip=1e9, train=("tau",), method=method,
         rate_penalty=0.1,
     )  # fmt: skip
     state = begin(settings, seed)
     s = state.theta.copy()
     trials, noise = first_batch(state, settings)
     v = np.random.default_rng([seed, 9]).standard_normal(UNITS)
-    after = next(train(state, TASK, settings))
+    after = next(training_steps(state, TASK, settings))
     gradient = s - after.theta
 
     def loss(h):
@@ -457,8 +457,8 @@ def test_the_gradient_of_a_step_in_s_by_central_difference(seed, method):
 
 
 def test_training_tau_keeps_it_in_bounds_and_moves_it():
-    settings = Settings(batch=2, lr=3.0, fields=("tau",))
-    states = islice(train(begin(settings), TASK, settings), 20)
+    settings = TrainConfig(batch=2, lr=3.0, train=("tau",))
+    states = islice(training_steps(begin(settings), TASK, settings), 20)
     for state in states:
         tau = state.params.tau
         assert (tau >= TASK.dt * (1 - 1e-14)).all() and (tau <= TAU_MAX * (1 + 1e-14)).all()
@@ -471,12 +471,12 @@ def test_training_tau_keeps_it_in_bounds_and_moves_it():
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_last_good_parameters():
     # Linear units of a huge gain: the loss is finite for a while, then it is not.
-    settings = Settings(
+    settings = TrainConfig(
         batch=2, phi="linear", optimizer="sgd", momentum=0, lr=1e8, clip=1e300, rate_penalty=1.0
     )
     good = []
     with pytest.raises(NonFiniteLoss) as caught:
-        for state in train(begin(settings), TASK, settings):
+        for state in training_steps(begin(settings), TASK, settings):
             good.append(frozen(state))
     error = caught.value
     assert (error.step, error.what) == (len(good) + 1, "loss")
@@ -491,9 +491,9 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_last_good_paramet
 
 
 def test_parameters_that_are_not_finite_are_never_handed_over():
-    settings = Settings(batch=2, lr=1e39)
+    settings = TrainConfig(batch=2, lr=1e39)
     with pytest.raises(NonFiniteLoss, match=r"step 1: the update .* after 0 steps are kept") as e:
-        next(train(begin(settings, dtype=np.float32), TASK, settings))
+        next(training_steps(begin(settings, dtype=np.float32), TASK, settings))
     for mine, theirs in zip(e.value.params, network(dtype=np.float32)):
         np.testing.assert_array_equal(mine, theirs)
 
@@ -514,34 +514,39 @@ def test_the_error_survives_the_way_from_another_process():
     [
         {},
         {"optimizer": "sgd"},
-        {"fields": ("all",), "lr_scale": "tau", "lr": 0.05},
-        {"fields": ("+tau",), "lr_scale": "inverse-tau", "phi": "relu", "rate_penalty": 0.1},
-        {"fields": ("readout",), "method": "euler", "clip": 1e-3},
+        {"train": ("all",), "lr_scale": "tau", "lr": 0.05},
+        {"train": ("+tau",), "lr_scale": "inverse-tau", "phi": "relu", "rate_penalty": 0.1},
+        {"train": ("readout",), "method": "euler", "clip": 1e-3},
     ],
     ids=["adam", "sgd", "all by tau", "tau by 1/tau", "readout"],
 )
 def test_training_goes_on_from_any_step_bit_for_bit(options, dtype):
-    settings, steps = Settings(batch=3, **options), 6
+    settings, steps = TrainConfig(batch=3, **options), 6
     state = begin(settings, dtype=dtype)
     snapshots = [frozen(state)]
-    snapshots += [frozen(s) for s in islice(train(state, TASK, settings), steps)]
+    snapshots += [frozen(s) for s in islice(training_steps(state, TASK, settings), steps)]
     end = bits(snapshots[-1])
     for a, b in pairwise(snapshots):
         assert bits(a)[0] != bits(b)[0] and a.theta.dtype == dtype
     for k, snapshot in enumerate(snapshots[:-1]):
         assert snapshot.step == k
-        resumed = list(islice(map(frozen, train(frozen(snapshot), TASK, settings)), steps - k))
+        resumed = list(
+            islice(map(frozen, training_steps(frozen(snapshot), TASK, settings)), steps - k)
+        )
         assert bits(resumed[-1]) == end, f"resumed at step {k}"
 
 
 def test_training_is_a_pure_function_of_its_state():
-    settings = Settings(batch=2)
+    settings = TrainConfig(batch=2)
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     one, two = (
-        [frozen(s) for s in islice(train(begin(settings), TASK, settings), 3)] for _ in range(2)
+        [frozen(s) for s in islice(training_steps(begin(settings), TASK, settings), 3)]
+        for _ in range(2)
     )
     assert [bits(s) for s in one] == [bits(s) for s in two]
-    assert bits(one[-1]) != bits(next(islice(train(begin(settings, 1), TASK, settings), 2, None)))
+    assert bits(one[-1]) != bits(
+        next(islice(training_steps(begin(settings, 1), TASK, settings), 2, None))
+    )
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
@@ -555,8 +560,8 @@ def test_training_is_a_pure_function_of_its_state():
         ({"batch": "many"}, "batch: .* got 'many'"),
         ({"batch": math.inf}, "batch: .* got inf"),
         ({"lr": "fast"}, "lr: must be a finite number .*got 'fast'"),
-        ({"fields": 3}, "train: must be names of parameters, got 3"),
-        ({"fields": [3]}, "train: must be names of parameters"),
+        ({"train": 3}, "train: must be names of parameters, got 3"),
+        ({"train": [3]}, "train: must be names of parameters"),
         ({"batch": 2.5}, "batch: .* got 2.5"),
         ({"lr": 0}, "lr: .*> 0, got 0"),
         ({"lr": -0.1}, "lr: .* got -0.1"),
@@ -572,16 +577,16 @@ def test_training_is_a_pure_function_of_its_state():
         ({"lr_scale": "inverse_tau"}, "lr_scale: unknown .* did you mean 'inverse-tau'"),
         ({"phi": "tahn"}, "phi: unknown nonlinearity 'tahn'; did you mean 'tanh'"),
         ({"method": "eular"}, "method: unknown 'eular'; did you mean 'euler'"),
-        ({"fields": "Wout"}, "train: unknown parameter 'Wout'; did you mean 'W_out'"),
+        ({"train": "Wout"}, "train: unknown parameter 'Wout'; did you mean 'W_out'"),
     ],
 )
 def test_bad_settings_are_refused_by_name(options, message):
     with pytest.raises(ValueError, match=message):
-        Settings(**options)
+        TrainConfig(**options)
 
 
 def test_numbers_given_as_text_are_numbers():
-    settings = Settings(lr="0.01", beta1="0.5", clip="2", rate_penalty="0.1")
-    assert settings == Settings(lr=0.01, beta1=0.5, clip=2, rate_penalty=0.1)
+    settings = TrainConfig(lr="0.01", beta1="0.5", clip="2", rate_penalty="0.1")
+    assert settings == TrainConfig(lr=0.01, beta1=0.5, clip=2, rate_penalty=0.1)
     assert all(isinstance(v, float) for v in (settings.lr, settings.beta1, settings.clip))
-    assert np.isfinite(next(train(begin(settings), TASK, settings)).loss)
+    assert np.isfinite(next(training_steps(begin(settings), TASK, settings)).loss)

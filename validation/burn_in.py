@@ -52,7 +52,7 @@ def spreads_of(folder: str) -> list[tuple[float, float]]:
 def plain(config: RunConfig) -> bool:
     """Whether a run has no control but the initial gain, and one of the four distributions."""
     poster = config.dist in ("vanilla", "normal", "uniform", "bimodal")
-    return poster and config.match == "none" and config.lr_scale == "none"
+    return poster and config.rescale_tau == "none" and config.lr_scale == "none"
 
 
 def table(groups) -> str:

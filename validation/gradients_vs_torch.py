@@ -25,7 +25,7 @@ from tau_rnn.model import METHODS, NONLINEARITIES, Params, forward, init_params,
 from tau_rnn.parametrization import TAU_MAX
 from tau_rnn.tasks import make_task
 from tau_rnn.taus import sample_tau
-from tau_rnn.training import Settings, start, train
+from tau_rnn.training import TrainConfig, start, training_steps
 
 FIELDS = Params._fields
 SIZES = (1, 2, 3, 5, 10, 20, 50, 100, 200)
@@ -138,13 +138,13 @@ def compare_training(report, steps, figure):
     rng = np.random.default_rng(12)
     tau = sample_tau("normal", 40, rng)
     params = init_params(40, task.n_in, task.n_out, tau, rng)
-    settings = Settings(batch=64, lr=0.01, fields=FIELDS)
+    settings = TrainConfig(batch=64, lr=0.01, train=FIELDS)
 
     def rngs():
         return [np.random.default_rng([12, k]) for k in (1, 2)]
 
     losses, theirs, apart = [], [], []
-    ours = train(start(params, settings, task.dt, *rngs()), task, settings)
+    ours = training_steps(start(params, settings, task.dt, *rngs()), task, settings)
     for state, (loss, other) in zip(
         islice(ours, steps), torch_training(params, task, settings, steps, rngs())
     ):

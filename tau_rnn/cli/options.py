@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 EPILOG = """\
 distributions of the time constants tau (seconds):
@@ -42,6 +43,16 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, f"tau_rnn.run: {' '.join(message.split())}\n")
+
+
+class Renamed(argparse.Action):
+    """An option whose old names still work, with a note; its new name is the first."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        new = self.option_strings[0]
+        if option_string != new:
+            print(f"tau_rnn.run: note: {option_string} is now {new}", file=sys.stderr)
+        setattr(namespace, self.dest, values)
 
 
 def build_parser() -> Parser:
@@ -104,7 +115,9 @@ def build_parser() -> Parser:
     )
     add("--optimizer", default="adam", metavar="NAME", help="adam (default) or sgd (momentum 0.9)")
     add(
+        "--rescale-tau",
         "--match",
+        action=Renamed,
         default="none",
         metavar="HOW",
         help="harmonic: rescale tau to harmonic mean 1 s, so that the mean leak rate is the same "

@@ -41,7 +41,7 @@ def main(argv=None) -> int:
     try:
         bases = [
             RunConfig(
-                task=tasks[0], dist=dists[0], match=args.match, units=args.units,
+                task=tasks[0], dist=dists[0], rescale_tau=args.rescale_tau, units=args.units,
                 steps=args.steps if args.steps is not None else 200 if quick else 400,
                 batch=args.batch, dt=args.dt if args.dt is not None else 0.1 if quick else 0.05,
                 lr=lr, gain=gain, seed=args.seed, train=args.train, optimizer=args.optimizer,

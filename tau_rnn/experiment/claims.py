@@ -89,7 +89,7 @@ def judge(rows: Iterable[Row], base: RunConfig, tasks: Iterable[str]) -> list[Fi
             for task in tasks:
                 for dist in claim.dists:
                     group = base.replace(
-                        task=task, dist=dist, seed=0, match="none", lr_scale="none"
+                        task=task, dist=dist, seed=0, rescale_tau="none", lr_scale="none"
                     )
                     kind = ITSELF if claim.number == 4 else VANILLA
                     effect = table.get((group, kind, metric))
@@ -112,7 +112,7 @@ def _controls(claim: Claim, metric: str, group: RunConfig, table) -> Iterable[Co
         constant = matched_constant(group.dist)
         wanted = [
             (f"against {constant}", LEAK, group, MATCHED),
-            ("rescaled to harmonic mean 1 s", LEAK, group.replace(match="harmonic"), VANILLA),
+            ("rescaled to harmonic mean 1 s", LEAK, group.replace(rescale_tau="harmonic"), VANILLA),
             ("learning rate ~ tau", RATE, group.replace(lr_scale="tau"), VANILLA),
         ]
     for name, explains, config, kind in wanted:

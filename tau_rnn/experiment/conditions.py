@@ -5,15 +5,15 @@ same mean tau its mean leak rate E[1/tau] is larger, so it answers faster, and a
 multiplies the gradient of row i, so its units learn at different rates. Each control takes one of
 these away.
 
-A *setting* is all of a configuration but dist, match, lr_scale and seed. Networks are compared
-within one setting, and paired by seed.
+A *setting* is all of a configuration but dist, rescale_tau, lr_scale and seed. Networks are
+compared within one setting, and paired by seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import Any
 
 from tau_rnn.checks import nearest
 from tau_rnn.experiment.config import RunConfig
@@ -22,7 +22,7 @@ from tau_rnn.taus import parse_tau
 #: The poster's four distributions.
 POSTER = ("vanilla", "normal", "uniform", "bimodal")
 #: What makes two networks of one setting differ.
-CONDITION_FIELDS = ("dist", "match", "lr_scale")
+CONDITION_FIELDS = ("dist", "rescale_tau", "lr_scale")
 
 #: What all runs of a sweep share, so that no label needs it.
 SHARED_FIELDS = (
@@ -44,13 +44,6 @@ CONTROLS = {
 }
 #: What ``--controls`` adds.
 DEFAULT_CONTROLS = ("matched", "harmonic", "lr-tau", "gain")
-
-
-class Condition(NamedTuple):
-    """What a group of runs that differ in the seed alone has in common: its task and its name."""
-
-    task: str
-    label: str
 
 
 def matched_constant(dist: str) -> str:
@@ -75,12 +68,12 @@ def reference(config: RunConfig) -> RunConfig:
     the learning rate of the reference is then scaled as well.
     """
     scale = config.lr_scale if "tau" in config.train else "none"
-    return config.replace(dist="vanilla", match="none", lr_scale=scale)
+    return config.replace(dist="vanilla", rescale_tau="none", lr_scale=scale)
 
 
 def setting_of(config: RunConfig) -> RunConfig:
     """The run's setting: the vanilla run of seed 0 that shares it, unmatched and unscaled."""
-    return config.replace(dist="vanilla", match="none", lr_scale="none", seed=0)
+    return config.replace(dist="vanilla", rescale_tau="none", lr_scale="none", seed=0)
 
 
 def matched_reference(config: RunConfig) -> RunConfig | None:
@@ -89,7 +82,7 @@ def matched_reference(config: RunConfig) -> RunConfig | None:
     A network rescaled to harmonic mean 1 s has the mean leak rate of vanilla itself. One with
     scaled learning rates has None: it differs from a homogeneous network in two things.
     """
-    if not is_diverse(config.dist) or config.match != "none" or config.lr_scale != "none":
+    if not is_diverse(config.dist) or config.rescale_tau != "none" or config.lr_scale != "none":
         return None
     matched = config.replace(dist=matched_constant(config.dist))
     return None if matched == reference(config) else matched
@@ -140,7 +133,7 @@ def _variants(name: str, run: RunConfig) -> list[RunConfig]:
         matched = matched_reference(run)
         return [] if matched is None else [matched]
     if name == "harmonic":
-        return [run.replace(match="harmonic")] if diverse else []
+        return [run.replace(rescale_tau="harmonic")] if diverse else []
     if name in ("lr-tau", "lr-inverse-tau"):
         return [run.replace(lr_scale=name[3:])]
     if name == "lr-grid":
@@ -161,8 +154,8 @@ def label(config: RunConfig) -> str:
     The task and the seed are not part of it, and neither are sizes that all runs of a sweep share.
     """
     parts = [config.dist_label]
-    if config.match != "none":
-        parts.append(f"match={config.match}")
+    if config.rescale_tau != "none":
+        parts.append(f"rescale_tau={config.rescale_tau}")
     if config.lr_scale != "none":
         parts.append(f"lr~{'tau' if config.lr_scale == 'tau' else '1/tau'}")
     return ", ".join(parts + setting_parts(config))
@@ -185,11 +178,6 @@ def setting_parts(config: RunConfig) -> list[str]:
         parts.append(f"{field.name}={value:g}" if isinstance(value, float) else
                      f"{field.name}={value}")  # fmt: skip
     return parts
-
-
-def condition(config: RunConfig) -> Condition:
-    """The task and the label of a run."""
-    return Condition(config.task, label(config))
 
 
 def describe_matched(config: RunConfig) -> str:

@@ -17,7 +17,7 @@ from tau_rnn.discretisation import DEFAULT_METHOD, METHODS
 from tau_rnn.model import NONLINEARITIES, nonlinearity
 from tau_rnn.tasks import make_task
 from tau_rnn.taus import Fixed, TauDistribution, parse_tau
-from tau_rnn.training import DEFAULT_FIELDS, Settings, parse_fields
+from tau_rnn.training import DEFAULT_FIELDS, TrainConfig, parse_fields
 
 #: Changes whenever the same configuration would give other numbers; part of every stored key.
 EXPERIMENT_VERSION = 2
@@ -31,7 +31,7 @@ class RunConfig:
     ----------
     task : "multi_timescale" or "integrate_and_remember"
     dist : distribution of tau, see `tau_rnn.taus`
-    match : "none", or "harmonic" to rescale tau to harmonic mean 1 s (mean leak rate 1/s)
+    rescale_tau : "none", or "harmonic" to rescale tau to harmonic mean 1 s (mean leak rate 1/s)
     units : N
     steps : updates
     dt : time step in s
@@ -43,12 +43,12 @@ class RunConfig:
     eval_every : steps from one evaluation to the next; there is one at step 0 and at the last
     burn_in : s of activity without input that are dropped before effective timescales are measured
     batch, optimizer, lr, momentum, clip, train, lr_scale, rate_penalty : see
-        `tau_rnn.training.Settings`; train are its fields
+        `tau_rnn.training.TrainConfig`; train are its fields
     """
 
     task: str = "multi_timescale"
     dist: str = "normal"
-    match: str = "none"
+    rescale_tau: str = "none"
     units: int = 100
     steps: int = 400
     batch: int = 32
@@ -86,7 +86,7 @@ class RunConfig:
             with contextlib.suppress(TypeError):
                 put("dtype", np.dtype(self.dtype).name)
         for name, allowed in (
-            ("match", ("none", "harmonic")),
+            ("rescale_tau", ("none", "harmonic")),
             ("method", METHODS),
             ("dtype", ("float32", "float64")),
         ):
@@ -106,11 +106,11 @@ class RunConfig:
         self.settings()
         self.make_task()
 
-    def settings(self) -> Settings:
+    def settings(self) -> TrainConfig:
         """How to train, for `tau_rnn.training`."""
-        return Settings(
+        return TrainConfig(
             batch=self.batch, optimizer=self.optimizer, lr=self.lr, momentum=self.momentum,
-            clip=self.clip, fields=self.train, lr_scale=self.lr_scale,
+            clip=self.clip, train=self.train, lr_scale=self.lr_scale,
             rate_penalty=self.rate_penalty, phi=self.phi, method=self.method,
         )  # fmt: skip
 

@@ -81,8 +81,9 @@ pairs. Where the verdicts of the tasks differ it *depends on the task*, and wher
 measures do, *on the measure*.
 
 The controls: `constant:...` are homogeneous networks of the same mean leak rate; in
-`match=harmonic` tau is rescaled to harmonic mean 1 s, which is the mean leak rate of vanilla; in
-`lr~tau` the learning rate of each unit is proportional to its tau; `gain` is that of the initial W.
+`rescale_tau=harmonic` tau is rescaled to harmonic mean 1 s, which is the mean leak rate of vanilla;
+in `lr~tau` the learning rate of each unit is proportional to its tau; `gain` is that of the initial
+W.
 """
 LEVELS = """\
 Means over seeds with 95 % t intervals; of steps to accuracy 0.9 the median, a run that never got

@@ -14,7 +14,7 @@ from tau_rnn.losses import mse
 from tau_rnn.model import Array, Params, forward, init_params, private_noise
 from tau_rnn.tasks import Trials
 from tau_rnn.taus import sample_tau
-from tau_rnn.training import TrainingState, s_of, start, train
+from tau_rnn.training import TrainingState, s_of, start, training_steps
 
 STREAMS = ("tau", "weights", "trials", "noise", "test_trials", "test_noise", "analysis", "measures")
 EVALUATION_BATCH = 128
@@ -41,9 +41,9 @@ def streams(seed: int) -> dict[str, np.random.Generator]:
 
 
 def draw_tau(config: RunConfig, rng) -> Array:
-    """The run's time constants (N,) in s, rescaled where ``match`` says so."""
+    """The run's time constants (N,) in s, rescaled where ``rescale_tau`` says so."""
     tau = sample_tau(config.dist, config.units, rng)
-    if config.match == "harmonic":
+    if config.rescale_tau == "harmonic":
         tau = tau * np.mean(1 / tau)
     return tau
 
@@ -132,7 +132,7 @@ def iterate(config: RunConfig, saved: RunState | None = None) -> Iterator[RunSta
     Raises
     ------
     NonFiniteLoss
-        See `tau_rnn.training.train`.
+        See `tau_rnn.training.training_steps`.
     """
     task, settings = config.make_task(), config.settings()
     began = time.perf_counter()
@@ -149,7 +149,7 @@ def iterate(config: RunConfig, saved: RunState | None = None) -> Iterator[RunSta
         yield state._replace(seconds=time.perf_counter() - began)
     if state.training.step >= config.steps:
         return
-    for training in train(state.training, task, settings):
+    for training in training_steps(state.training, task, settings):
         losses.append(training.loss)
         state = RunState(training, initial, history, losses, time.perf_counter() - began)
         if training.step % config.eval_every == 0 or training.step == config.steps:

@@ -74,7 +74,8 @@ def _styles(conditions) -> dict:
     looks: set = set()
     for group, _ in conditions:
         color = color_of(group.dist)
-        dash: object = "--" if group.match != "none" else ":" if group.lr_scale != "none" else "-"
+        scaled = group.lr_scale != "none"
+        dash: object = "--" if group.rescale_tau != "none" else ":" if scaled else "-"
         if group.dist.startswith("constant") or (color, dash) in looks:
             # The first two look like "--" and ":", which a control of one colour may have.
             order = DASHES if color == CONSTANT else (*DASHES[2:], *DASHES[:2])
@@ -87,13 +88,13 @@ def _styles(conditions) -> dict:
 
 def _plain(conditions):
     """The distributions themselves and the homogeneous controls."""
-    shown = [(g, runs) for g, runs in conditions if g.match == "none" and g.lr_scale == "none"]
+    shown = [(g, runs) for g, runs in conditions if g.rescale_tau == g.lr_scale == "none"]
     return shown or conditions
 
 
 def _banded(group) -> bool:
     """Whether the band is drawn: of the distributions alone, or nothing could be seen."""
-    return group.match == group.lr_scale == "none" and not group.dist.startswith("constant")
+    return group.rescale_tau == group.lr_scale == "none" and not group.dist.startswith("constant")
 
 
 def _caption(results) -> str:
