@@ -1,5 +1,6 @@
 """The validation's own machinery: a failed check fails the script, and the script the whole."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,9 +75,10 @@ def test_the_report_leaves_out_how_far_a_sweep_is():
 def test_without_torch_the_script_says_so(tmp_path):
     # A module of that name which cannot be imported stands for torch not being installed.
     (tmp_path / "torch.py").write_text("raise ImportError('hidden')\n")
+    path = os.pathsep.join([str(tmp_path), str(FOLDER.parent)])
     done = subprocess.run(
         [sys.executable, str(FOLDER / "gradients_vs_torch.py"), "--quick"],
-        capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+        capture_output=True, text=True, env={"PYTHONPATH": path, "PATH": ""},
     )  # fmt: skip
     assert done.returncode == 0
     assert done.stdout == 'SKIPPED: torch is not installed (pip install "tau_rnn[torch]")\n'
