@@ -75,7 +75,9 @@ class _Tee(io.StringIO):
 
 
 def run(path: Path) -> dict[int, str]:
-    """Run the blocks of a chapter in the current folder; what each printed, by its first line."""
+    """Run a chapter's blocks here, in the book's style; what each printed, by its first line."""
+    from tau_rnn.plotting import in_style
+
     namespace = {"__name__": "__main__", "__file__": str(path)}
     printed = {}
     for block in blocks(path.read_text(encoding="utf-8")):
@@ -83,7 +85,7 @@ def run(path: Path) -> dict[int, str]:
             continue
         # Empty lines before the code give every statement the line number it has in the chapter.
         code = compile("\n" * (block.line - 1) + block.text, str(path), "exec")
-        with contextlib.redirect_stdout(_Tee(sys.stdout)) as output:
+        with contextlib.redirect_stdout(_Tee(sys.stdout)) as output, in_style():
             exec(code, namespace)
         printed[block.line] = output.getvalue()
     return printed

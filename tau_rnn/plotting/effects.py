@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from tau_rnn.experiment.effects import ITSELF, MATCHED, Row
-from tau_rnn.plotting.style import color_of, new_figure
+from tau_rnn.plotting.style import color_of, new_figure, styled
 
 #: Columns of the figure: metric -> title.
 FOREST = {
@@ -19,6 +19,7 @@ FOREST = {
 }
 
 
+@styled
 def plot_forest(rows: Sequence[Row]):
     """All paired effects with their 95 % intervals: from vanilla, and from the matched network."""
     from matplotlib.ticker import MaxNLocator

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from tau_rnn.measures import LONGEST, TrainingMeasures
-from tau_rnn.plotting.style import OTHER_COLOR, new_figure
+from tau_rnn.plotting.style import OTHER_COLOR, new_figure, styled
 
 # Told apart by line style or marker as well as by colour.
 SLOW, FAST, RANDOM, BEFORE = "#D55E00", "#0072B2", "#808080", "#A0A0A0"
@@ -16,6 +16,7 @@ N_MODES, LONGEST_SHOWN = 10, 100.0  # s
 KINDS = {"slow": "slow point", "marginal": "marginal point"}
 
 
+@styled
 def plot_measures(measures: TrainingMeasures, *, title="", color=OTHER_COLOR):
     """Weights, rank, alignments, lesions, decoding, effective tau and fixed points on one page.
 

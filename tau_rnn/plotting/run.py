@@ -8,9 +8,10 @@ from tau_rnn.experiment import RunResult
 from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, measurable
 from tau_rnn.experiment.run import streams
 from tau_rnn.model import forward, private_noise
-from tau_rnn.plotting.style import color_of, new_figure
+from tau_rnn.plotting.style import color_of, new_figure, styled
 
 
+@styled
 def plot_run(result: RunResult):
     """One page on a run: two trials, learning, tau, activity, and where the weights changed.
 

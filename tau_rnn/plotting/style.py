@@ -1,12 +1,27 @@
-"""How every figure looks: colours, the style, and saving. It imports no other room."""
+"""How every figure looks: colours, the style, and saving. It imports no other room.
+
+matplotlib's settings are the user's. The style holds while a figure is drawn and while it is saved,
+and never longer.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
 
-from tau_rnn.experiment.files import replacing
+__all__ = [
+    "COLORS",
+    "OTHER_COLOR",
+    "STYLE",
+    "color_of",
+    "files_only",
+    "in_style",
+    "new_figure",
+    "save",
+    "styled",
+]
 
 #: One colour for each distribution, everywhere (Okabe & Ito's palette: safe for colour-blind eyes).
 COLORS = {
@@ -19,6 +34,7 @@ COLORS = {
     "gamma": "#8C6D1F",
 }
 OTHER_COLOR = "#444444"
+#: What differs from matplotlib's own defaults.
 STYLE: Any = {
     "figure.dpi": 100,
     "savefig.dpi": 110,
@@ -38,6 +54,44 @@ def color_of(dist: str) -> str:
     return COLORS.get(str(dist).split(":")[0], OTHER_COLOR)
 
 
+def in_style():
+    """The project's style within a ``with`` block, whatever the user's; theirs again after it.
+
+    Examples
+    --------
+    >>> with in_style():
+    ...     figure, axes = new_figure(1, 2)
+    """
+    import matplotlib.style
+
+    return matplotlib.style.context(["default", STYLE])
+
+
+def styled(draw):
+    """Decorate a function that draws a figure: it draws in the project's style, and only it."""
+
+    @functools.wraps(draw)
+    def drawn(*args, **kwargs):
+        with in_style():
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def new_figure(*args, **kwargs):
+    """``plt.subplots`` with the project's sizes in the user's colours; it changes no setting.
+
+    Examples
+    --------
+    >>> figure, axis = new_figure(figsize=(6, 3), layout="constrained")
+    """
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    with matplotlib.rc_context(STYLE):
+        return plt.subplots(*args, **kwargs)
+
+
 def save(figure, path, *, largest: int | None = None) -> Path:
     """Write a figure to a file, atomically and without a date, and close it.
 
@@ -46,15 +100,21 @@ def save(figure, path, *, largest: int | None = None) -> Path:
     figure : matplotlib Figure
     path : of the file; its ending says the format
     largest : bytes that a PNG shall not exceed: colours, then resolution are reduced to get there
+
+    Returns
+    -------
+    the path
     """
     import matplotlib.pyplot as plt
+
+    from tau_rnn.experiment.files import replacing  # here, as its package loads all experiments
 
     path = Path(path)
     kind = path.suffix[1:] or "png"
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     for dpi in (STYLE["savefig.dpi"], 90, 75, 60):
-        with replacing(path) as file:
-            figure.savefig(file, format=kind, facecolor="white", metadata=metadata, dpi=dpi)
+        with in_style(), replacing(path) as file:
+            figure.savefig(file, format=kind, metadata=metadata, dpi=dpi)
         if largest is None or kind != "png" or path.stat().st_size <= largest:
             break
         _reduce_colors(path)
@@ -66,6 +126,8 @@ def save(figure, path, *, largest: int | None = None) -> Path:
 
 def _reduce_colors(path: Path) -> None:
     from PIL import Image  # matplotlib itself needs it
+
+    from tau_rnn.experiment.files import replacing
 
     with Image.open(path) as image:  # 128 colours are enough for lines and pale bands
         small = image.convert("RGB").quantize(128)
@@ -79,11 +141,3 @@ def files_only() -> None:
 
     if not os.environ.get("MPLBACKEND"):
         matplotlib.use("Agg")
-
-
-def new_figure(*args, **kwargs):
-    """``plt.subplots`` in the project's style, which later figures of the process keep."""
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update(STYLE)
-    return plt.subplots(*args, **kwargs)

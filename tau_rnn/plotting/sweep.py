@@ -13,7 +13,7 @@ from tau_rnn.experiment.effects import effects, grouped
 from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, RunResult, measurable
 from tau_rnn.experiment.statistics import mean_band, median, where_loss_reaches
 from tau_rnn.plotting.effects import FOREST, plot_forest
-from tau_rnn.plotting.style import color_of, new_figure, save
+from tau_rnn.plotting.style import color_of, new_figure, save, styled
 
 #: Dashes of conditions that share a colour and a control, in the order in which they appear.
 DASHES: tuple = tuple((0, on_off) for on_off in ((5, 1.5), (1, 1), (5, 1, 1, 1), (9, 2), (3, 3)))
@@ -102,6 +102,7 @@ def _caption(results) -> str:
     return f"{len(seeds)} seeds" if len(seeds) > 1 else "1 seed"
 
 
+@styled
 def plot_learning(results: Sequence[RunResult]):
     """Held-out loss and accuracy against the step: mean over seeds and 95 % t band."""
     tasks = _tasks(results)
@@ -148,6 +149,7 @@ def _loss_ticks(axis, which: str) -> None:
     axis.minorticks_off()
 
 
+@styled
 def plot_steps(results: Sequence[RunResult]):
     """Steps to accuracy 0.9, each pair a line from vanilla; runs that never got there on top."""
     from matplotlib.ticker import MaxNLocator
@@ -195,6 +197,7 @@ def _place(run: RunResult | None, never_at: float) -> float:
     return never_at if steps is None else steps
 
 
+@styled
 def plot_weight_change(results: Sequence[RunResult]):
     """Norm of the change of W against the step, and against the held-out loss."""
     tasks = _tasks(results)
@@ -251,6 +254,7 @@ def change_against_loss(results: Sequence[RunResult], levels):
     return levels, np.mean(changes, axis=0)
 
 
+@styled
 def plot_timescales(results: Sequence[RunResult]):
     """Effective timescales of all units before and after training, one row a condition."""
     tasks = _tasks(results)
