@@ -24,8 +24,8 @@ up over time t and trials (not written). From the current c in x[t+1]:
     db_i     = alpha_i raw_b_i,     raw_b_i   = sum_t dx_i[t+1]
     dW_out_kj = sum_t dy_k[t] r_j[t+1],  db_out_k = sum_t dy_k[t],  dx0 = dx[0]
 
-**The time constants** (Eqs. 3.11 to 3.13). x[t+1] depends on tau_i through alpha_i alone, with
-slope c_i[t] - x_i[t]:
+**The time constants** (Eqs. 3.11 to 3.13). With the noise current held fixed, x[t+1] depends on
+tau_i through alpha_i alone, with slope c_i[t] - x_i[t]:
 
     dalpha_i = sum_t dx_i[t+1] (c_i[t] - x_i[t])
              = sum_j raw_ij W_ij + sum_k raw_in_ik W_in_ik + raw_b_i b_i
@@ -35,6 +35,12 @@ The second line costs almost nothing, since the sums over time are those of dW, 
 
     dtau_i = dalpha_i * dalpha_i/dtau_i,   dalpha_i/dtau_i = -alpha_i / tau_i              (Euler)
                                                            = -(1 - alpha_i) dt / tau_i^2   (exp.)
+
+**Private noise that follows tau** (Eq. 6.10). `noise.private_noise` scales its current to tau, by
+s = sqrt((2 - alpha) / alpha) with d ln(s)/dalpha = -1 / (alpha (2 - alpha)). The current enters
+x[t+1] multiplied by alpha, so where tau is trained, dalpha_i has one more term:
+
+    dalpha_i gains -sum_t dx_i[t+1] noise_i[t] / (2 - alpha_i)
 
 **Cost.** One product with W per step on the way back, as on the way forth, and one product for dW:
 about twice the simulation. The trajectory is the only large memory.
@@ -65,7 +71,7 @@ from tau_rnn.model import (
 CHUNK_ROWS = 1024
 
 
-def backward(params, traj, dy, *, dr=None, out=None) -> Params:
+def backward(params, traj, dy, *, dr=None, noise_follows_tau=False, out=None) -> Params:
     r"""Gradient of the loss with respect to every parameter, by backpropagation through time.
 
     .. math::
@@ -74,7 +80,8 @@ def backward(params, traj, dy, *, dr=None, out=None) -> Params:
         dx[t] &= (1 - \alpha)\, dx[t+1] + \phi'(x[t])\, dr[t] \\
         dW &= \sum_t (\alpha\, dx[t+1])\, r[t]^\top
 
-    and so on for the other parameters: see the derivation at the head of this module.
+    and so on for the other parameters: see the derivation at the head of this module. The noise
+    current is held fixed, as if it did not depend on tau, unless ``noise_follows_tau`` is set.
 
     Parameters
     ----------
@@ -82,6 +89,8 @@ def backward(params, traj, dy, *, dr=None, out=None) -> Params:
     traj : Trajectory that `forward` returned
     dy : (T, B, n_out) dLoss/dy
     dr : (T+1, B, N) dLoss/dr where the loss depends on rates directly (`rate_penalty`), or None
+    noise_follows_tau : True where the noise is that of `private_noise` for these params: dtau then
+        includes the change of its size with tau (Eq. 6.10); `train` sets it where tau is trained
     out : a Params of an earlier call whose arrays are to be filled again
 
     Returns
@@ -115,7 +124,7 @@ def backward(params, traj, dy, *, dr=None, out=None) -> Params:
     C = min(max(1, CHUNK_ROWS // B), traj.checkpoint_every or T)
     inputs = with_ones(u, dtype)
     raw, raw_in_b = np.zeros((N, N), dtype), np.zeros((N, n_in + 1), dtype)
-    raw_x = np.zeros(N, dtype)  # sum_t dx[t+1] (noise[t] - x[t])
+    raw_x, raw_noise = np.zeros((2, N), dtype)  # sum_t dx[t+1] x[t] and sum_t dx[t+1] noise[t]
     dW_out[...] = 0
     # dx[k] holds dLoss/dx[start + 1 + k] and slope[k] phi'(x[start + 1 + k]); one block of memory
     # for both, since the C library hands two back to the system after every call.
@@ -141,9 +150,9 @@ def backward(params, traj, dy, *, dr=None, out=None) -> Params:
         raw += dx_next.T @ _rows(r[:-1])
         raw_in_b += dx_next.T @ _rows(inputs[start:stop])
         dW_out += _rows(dy[start:stop]).T @ _rows(r[1:])
-        raw_x -= np.einsum("ti,ti->i", dx_next, _rows(x))
+        raw_x += np.einsum("ti,ti->i", dx_next, _rows(x))
         if noise is not None:
-            raw_x += np.einsum("ti,ti->i", dx_next, _rows(noise[start:stop]))
+            raw_noise += np.einsum("ti,ti->i", dx_next, _rows(noise[start:stop]))
 
     dx_0 = dxs[0] @ aW
     if dr is not None:
@@ -157,7 +166,9 @@ def backward(params, traj, dy, *, dr=None, out=None) -> Params:
     np.multiply(a[:, np.newaxis], raw, out=dW)
     np.multiply(a[:, np.newaxis], raw_in, out=dW_in)
     np.multiply(a, raw_b, out=db)
-    dalpha = (raw * W).sum(axis=1) + (raw_in * W_in).sum(axis=1) + raw_b * b + raw_x
+    dalpha = (raw * W).sum(axis=1) + (raw_in * W_in).sum(axis=1) + raw_b * b + raw_noise - raw_x
+    if noise_follows_tau:
+        dalpha -= raw_noise / (2 - a)
     np.multiply(dalpha, alpha_slope(tau, a, traj.dt, traj.method), out=dtau)
     return grads
 

@@ -56,7 +56,7 @@ def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
         return 0.0, np.zeros_like(y)
     error = np.where(weights > 0, y - target, 0)
     dy = (weights * error).astype(y.dtype, copy=False)
-    loss = (dy * error).sum(dtype=np.result_type(y.dtype, np.float64)) / total
+    loss = np.multiply(dy, error, dtype=np.result_type(y, np.float64)).sum() / total
     dy *= 2 / total
     if not np.isfinite(loss):  # outputs may overflow, and whoever trains looks for that
         check_finite("target", np.where(weights > 0, target, 0))

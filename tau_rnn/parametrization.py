@@ -18,13 +18,17 @@ def tau_of(s, dt: float) -> tuple[Array, Array]:
     .. math:: \log\tau = c + h \tanh(s / h), \qquad c \pm h = \log 10\,\mathrm{s},\; \log dt
 
     so that s is log tau up to a constant where tau is well inside (dt, 10 s), and no finite s
-    reaches the bounds, but for rounding far out: dtau/ds = tau (1 - tanh^2(s / h)) does not vanish
-    as a clamp's would.
+    reaches the bounds: where rounding would, tau is the nearest number inside. dtau/ds =
+    tau (1 - tanh^2(s / h)) does not vanish as a clamp's would, but for rounding far out.
     """
     centre, half = _log_range(dt)
     z = np.tanh(s / half)
     tau = np.exp(centre + half * z)
-    return tau, tau * (1 - z * z)
+    slope = tau * (1 - z * z)
+    if not np.iscomplexobj(tau):
+        low, high = np.array([dt, TAU_MAX], tau.dtype)
+        tau = np.clip(tau, np.nextafter(low, high), np.nextafter(high, low))
+    return tau, slope
 
 
 def s_of(tau, dt: float) -> Array:
@@ -36,7 +40,10 @@ def s_of(tau, dt: float) -> Array:
             f"{TAU_MAX:g} s, got {tau.min():g} .. {tau.max():g} s"
         )
     centre, half = _log_range(dt)
-    return half * np.arctanh((np.log(tau) - centre) / half)
+    z = (np.log(tau) - centre) / half
+    one = z.dtype.type(1)
+    largest = np.nextafter(one, 0 * one)  # within rounding of a bound z may come out as 1
+    return half * np.arctanh(np.clip(z, -largest, largest))
 
 
 def _log_range(dt):

@@ -233,9 +233,10 @@ def loss_and_gradient(params, trials: Trials, noise, dt, settings: TrainConfig, 
     Parameters
     ----------
     params, trials : the network, and a batch of a task
-    noise : (T, B, N) private noise current, or None
+    noise : (T, B, N) private noise current of these params, or None; where tau is trained, the
+        gradient includes the change of its size with tau
     dt : time step in seconds
-    settings : of which phi, method and rate_penalty are used
+    settings : of which phi, method, rate_penalty and train are used
     out : (Trajectory, Params) of an earlier call of the same shapes, to be filled again
 
     Returns
@@ -254,7 +255,8 @@ def loss_and_gradient(params, trials: Trials, noise, dt, settings: TrainConfig, 
         loss += penalty
     if not np.isfinite(loss):  # from which no way leads back
         return loss, Params(*(np.full_like(p, np.nan) for p in params)), traj
-    return loss, backward(params, traj, dy, dr=dr, out=grad_out), traj
+    follows = "tau" in settings.train  # private noise is scaled to tau
+    return loss, backward(params, traj, dy, dr=dr, noise_follows_tau=follows, out=grad_out), traj
 
 
 def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterator[TrainingState]:
@@ -313,13 +315,13 @@ def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterato
             )
             if "tau" in fields:
                 grads.tau[...] *= tau_of(unflatten(theta, params, fields).tau, dt)[1]
-            norm = float(np.sqrt(gradient @ gradient))
+            norm = norm_of(gradient)
         for what, value in (("loss", loss), ("gradient", norm)):
             if not np.isfinite(value):
                 raise NonFiniteLoss(step + 1, what, good, kept)
         good, kept = Params(*(p.copy() for p in params)), step
         if norm > settings.clip:
-            gradient *= settings.clip / norm
+            clip_to(gradient, norm, settings.clip)
         step += 1
         with np.errstate(over="ignore", invalid="ignore"):
             update(theta, gradient, moments, step, rates, settings)
@@ -327,6 +329,20 @@ def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterato
             raise NonFiniteLoss(step, "update", good, kept)
         params = _params_of(theta, params, settings, dt)
         yield TrainingState(step, params, theta, moments, trials_rng, noise_rng, loss, norm)
+
+
+def norm_of(vector) -> float:
+    """The Euclidean norm, also where the squares would overflow or vanish; inf or nan if it is."""
+    largest = float(np.abs(vector).max())
+    if not 0 < largest < np.inf:
+        return largest
+    scaled = vector / largest
+    return largest * float(np.sqrt(scaled @ scaled))
+
+
+def clip_to(vector, norm: float, longest: float) -> None:
+    """Scale a vector to a norm in place; in double precision, where 1 / norm is a normal number."""
+    np.multiply(vector, longest / norm, out=vector, dtype=np.float64, casting="same_kind")
 
 
 def update(theta, gradient, moments, step: int, rates: Any, settings: TrainConfig) -> None:

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tau_rnn.discretisation import alpha
 from tau_rnn.experiment import (
     RunConfig,
     RunResult,
@@ -34,6 +33,7 @@ from tau_rnn.experiment.run import (
     streams,
 )
 from tau_rnn.model import NONLINEARITIES, Nonlinearity, Params, forward, private_noise
+from tau_rnn.noise import noise_scale
 from tau_rnn.taus import Uniform, sample_tau
 from tau_rnn.training import NonFiniteLoss
 
@@ -280,7 +280,7 @@ def test_runs_that_differ_in_tau_share_weights_trials_and_noise(changes):
             assert repr(one) == repr(two)
     noises = [
         private_noise(p, c.dt, 0.2, 6, 2, streams(5)["noise"], method=c.method)
-        / np.sqrt(2 / alpha(p.tau, c.dt, c.method))
+        / noise_scale(p.tau, c.dt, c.method)
         for p, c in zip((a, b), pair)
     ]
     np.testing.assert_allclose(*noises, rtol=1e-12)

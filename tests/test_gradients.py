@@ -21,6 +21,7 @@ from tau_rnn.gradcheck import (
 )
 from tau_rnn.losses import mse, rate_penalty
 from tau_rnn.model import NONLINEARITIES, Params, alpha, forward
+from tau_rnn.noise import noise_scale
 
 # The whole space includes coarse Euler steps, of which `alpha` warns.
 pytestmark = pytest.mark.filterwarnings("ignore:dt = :RuntimeWarning")
@@ -120,6 +121,24 @@ def test_tangent_with_a_direction_of_the_inputs(case):
     zero = Params(*map(np.zeros_like, case.params))
     got = tangent(case.params, case.run(), zero, du=du)
     assert np.abs(got - exact).max() <= 1e-12 * np.abs(exact).max()
+
+
+@given(cases(), st.booleans())
+def test_the_noise_that_follows_tau_by_complex_step_through_its_scale(case, follows):
+    """dtau with the scale of Eq. 1.9 held fixed, and with its change (Eq. 6.10)."""
+    xi = case.rng(3).standard_normal((*case.u.shape[:2], len(case.params.b)))
+
+    def loss(p):
+        scale = noise_scale(p.tau if follows else case.params.tau, case.dt, case.method)
+        return case._replace(noise=0.7 * scale * xi).loss(p)
+
+    scale = noise_scale(case.params.tau, case.dt, case.method)
+    case = case._replace(noise=0.7 * scale * xi)
+    traj = case.run()
+    g = backward(case.params, traj, case.dy(traj), noise_follows_tau=follows)
+    for name in FIELDS:  # the others are as they were
+        v = random_direction(case.params, case.rng(), [name])
+        assert relative_error(g, v, complex_step(loss, case.params, v)) < 1e-10, name
 
 
 @given(cases())

@@ -24,7 +24,8 @@ from tau_rnn.measures import (
 from tau_rnn.measures import run as training_measures
 from tau_rnn.measures.dynamics import FixedPoints
 from tau_rnn.measures.run import TrainingMeasures
-from tau_rnn.model import Params, alpha, forward, init_params
+from tau_rnn.model import Params, forward, init_params
+from tau_rnn.noise import noise_scale
 from tau_rnn.plotting.measures import plot_measures
 from tau_rnn.tasks import TASKS, make_task
 
@@ -178,7 +179,7 @@ def test_a_network_whose_tau_was_trained_hears_the_same_noise_scaled_to_its_tau(
     np.testing.assert_allclose(m.tau_after, 2 * m.tau_before)
     noise = {id(args[0].tau): kwargs["noise"] for args, kwargs in decoded if "noise" in kwargs}
     before, after = noise.values()
-    scale = [np.sqrt(2 / alpha(p.tau, task.dt, "exponential")) for p in (initial, final)]
+    scale = [noise_scale(p.tau, task.dt, "exponential") for p in (initial, final)]
     np.testing.assert_allclose(before / scale[0], after / scale[1], rtol=1e-12)
     ((_, options),) = scores
     np.testing.assert_array_equal(options["noise"], after)

@@ -24,6 +24,7 @@ from tau_rnn.model import (
     private_noise,
     velocity,
 )
+from tau_rnn.noise import noise_scale
 
 # The whole space includes coarse Euler steps, of which `alpha` warns.
 coarse = pytest.mark.filterwarnings("ignore:dt = :RuntimeWarning")
@@ -330,7 +331,7 @@ def test_private_noise_gives_every_unit_the_same_sd(method):
     noise = private_noise(params, dt, sigma, T, B, np.random.default_rng(1), method=method)
     assert noise.shape == (T, B, 4)
     a = alpha(tau, dt, method)
-    scale = sigma * np.sqrt(2 / a)
+    scale = sigma * np.sqrt((2 - a) / a)
     # Standard error of an sd from n draws: sd / sqrt(2 n); the bar is 5 of them.
     n = T * B
     assert np.abs(noise.std(axis=(0, 1)) / scale - 1).max() < 5 / np.sqrt(2 * n)
@@ -340,8 +341,7 @@ def test_private_noise_gives_every_unit_the_same_sd(method):
     assert np.abs((flat[:-B] * flat[B:]).mean(axis=0)).max() < 5 / np.sqrt(n)  # white in time
 
     # Start each trial in the stationary distribution, the end is then stationary as well.
-    exact = sigma / np.sqrt(1 - a / 2)
-    start = exact * np.random.default_rng(2).standard_normal((B, 4))
+    start = sigma * np.random.default_rng(2).standard_normal((B, 4))
     x = start
     ends = []
     for eta in noise:
@@ -349,12 +349,40 @@ def test_private_noise_gives_every_unit_the_same_sd(method):
         ends.append(x)
     spread = np.concatenate([ends[k] for k in (133, 266, 399)]).std(axis=0)
     # Three snapshots of 300 trials, correlated for the slow units: at least 300 free draws.
-    assert np.abs(spread / exact - 1).max() < 5 / np.sqrt(2 * B)
-    assert np.abs(exact / sigma - 1).max() < 0.1  # "about sigma": 1 / sqrt(1 - alpha / 2)
+    assert np.abs(spread / sigma - 1).max() < 5 / np.sqrt(2 * B)
     traj = forward(params, np.zeros((T, B, 1)), dt, method=method, noise=noise)
-    late = traj.x[-1].std(axis=0) / exact
+    late = traj.x[-1].std(axis=0) / sigma
     # From x0 = 0 the variance has reached 1 - exp(-2 T dt / tau) > 0.999 of its end.
     assert np.abs(late - 1).max() < 5 / np.sqrt(2 * B)
+
+
+@pytest.mark.filterwarnings("ignore:dt = :RuntimeWarning")
+@given(
+    steps=st.floats(0.001, 1.999),  # dt / tau
+    dt=st.floats(1e-4, 10),
+    method=st.sampled_from(METHODS),
+)
+def test_the_stationary_variance_of_an_isolated_unit_is_one(steps, dt, method):
+    """By the recursion of the variance itself, which no rounding of a simulation blurs."""
+    tau = np.array([dt / steps])
+    s, a = noise_scale(tau, dt, method)[0], alpha(tau, dt, method)[0]
+    assert (1 - a) ** 2 + (a * s) ** 2 == pytest.approx(1, rel=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_long_simulations_of_isolated_units_have_the_standard_deviation_sigma(method):
+    """Steps so coarse that sigma sqrt(2 / alpha) would be 1.4 sigma; every time is stationary."""
+    tau, dt, sigma, T, B = np.array([0.06, 0.1, 0.4]), 0.1, 0.3, 4000, 50
+    params = init_params(3, 1, 1, tau, np.random.default_rng(0), gain=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # Euler with dt > tau / 2, on purpose
+        noise = private_noise(params, dt, sigma, T, B, np.random.default_rng(3), method=method)
+        x = forward(params, np.zeros((T, B, 1)), dt, method=method, noise=noise).x[100:]
+        a = alpha(tau, dt, method)
+    # Successive squares correlate by (1 - a)^2: that many samples count as n (1 - q) / (1 + q).
+    q = (1 - a) ** 2
+    free = x[..., 0].size * (1 - q) / (1 + q)
+    assert (np.abs(x.std(axis=(0, 1)) / sigma - 1) < 5 / np.sqrt(2 * free)).all()
 
 
 def test_private_noise_is_reproducible_and_takes_a_buffer():

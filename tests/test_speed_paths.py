@@ -303,7 +303,8 @@ def test_noise_is_white_normal_and_scaled_to_each_tau():
     noise = private_noise(
         network(tau), dt, sigma, T, B, np.random.default_rng(1), method="euler"
     )
-    xi = noise / (sigma * np.sqrt(2 * tau / dt))
+    a = dt / tau
+    xi = noise / (sigma * np.sqrt((2 - a) / a))
     n = T * B
     flat = xi.reshape(n, len(tau))
     # Standard errors of normal samples: mean 1, variance 2, third moment 15, fourth 96, over n.
@@ -321,6 +322,22 @@ def test_noise_is_white_normal_and_scaled_to_each_tau():
     assert np.abs(correlation).max() < 4 / np.sqrt(n)
     between_trials = np.corrcoef(xi.transpose(1, 0, 2).reshape(B, -1))[np.triu_indices(B, 1)]
     assert np.abs(between_trials).max() < 4 / np.sqrt(T * len(tau))
+
+
+@pytest.mark.parametrize(("N", "B"), [(30001, 3), (CHUNK, 1), (CHUNK + 1, 1), (5, CHUNK)])
+def test_a_step_of_more_numbers_than_a_chunk_is_drawn_whole(N, B):
+    """Against the definition: each step takes its 16-bit indices from 64-bit numbers of its own."""
+    T, sigma, a = 2, 0.5, 0.25
+    assert N * B >= CHUNK
+    params = network(np.ones(1))._replace(tau=np.full(N, 0.04))
+    noise = private_noise(
+        params, 0.01, sigma, T, B, np.random.default_rng(5), method="euler"
+    )
+    rng, table = np.random.default_rng(5), normal_table()
+    for t in range(T):
+        bits = rng.integers(2**64, size=-(-N * B // 4), dtype=np.uint64).view(np.uint16)
+        expected = sigma * np.sqrt((2 - a) / a) * table[bits[: N * B]].reshape(B, N)
+        np.testing.assert_allclose(noise[t], expected, rtol=1e-14)
 
 
 def test_bits_of_one_number_give_independent_draws():

@@ -115,9 +115,11 @@ def torch_training(params, task, settings, steps, rngs):
         T, B = trials.u.shape[:2]
         now = Params(*(p[f].detach().numpy() for f in FIELDS))
         noise = private_noise(now, dt, task.noise, T, B, noise_rng, method=settings.method)
-        y = torch_outputs(
-            p, torch.tensor(trials.u), dt, settings.phi, settings.method, torch.tensor(noise)
-        )
+        # Its size depends on tau (Eq. 1.9), which autograd is to see.
+        a = 1 - torch.exp(-dt / p["tau"])
+        scale = torch.sqrt((2 - a) / a)
+        noise = torch.tensor(noise) / scale.detach() * scale
+        y = torch_outputs(p, torch.tensor(trials.u), dt, settings.phi, settings.method, noise)
         loss = torch_loss(y, torch.tensor(trials.target), torch.tensor(trials.mask))
         adam.zero_grad()
         loss.backward()

@@ -28,6 +28,7 @@ from tau_rnn.experiment.conditions import (
     matched_constant,
     sweep_configs,
 )
+from tau_rnn.experiment.config import EXPERIMENT_VERSION
 from tau_rnn.experiment.effects import effects, what_is
 from tau_rnn.experiment.files import write_text
 from tau_rnn.experiment.reading import reading
@@ -77,7 +78,8 @@ def write_result(done: Sweep, base: RunConfig, folder: Path, figures: list[Path]
         "# The poster's four claims: what came out",
         f"{len(done.folders)} of {len(done.configs)} runs are complete, {len(done.failures)} "
         f"failed; seeds {seeds[0]} to {seeds[-1]}, {base.steps} steps, {base.units} units, dt = "
-        f"{base.dt:g} s. The hypotheses, measures, controls and rules were written down before, in "
+        f"{base.dt:g} s. Computed with version {EXPERIMENT_VERSION} of the experiment. "
+        "The hypotheses, measures, controls and rules were written down before, in "
         "[poster_claims_protocol.md](poster_claims_protocol.md), where it also says what is the "
         "poster's and what is our choice. An exploratory study with other seeds and other code "
         "came first; it suggested the measures and the controls, and its numbers are not used. "

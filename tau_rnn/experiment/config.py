@@ -20,7 +20,7 @@ from tau_rnn.taus import Fixed, TauDistribution, parse_tau
 from tau_rnn.training import DEFAULT_FIELDS, TrainConfig, parse_fields
 
 #: Changes whenever the same configuration would give other numbers; part of every stored key.
-EXPERIMENT_VERSION = 2
+EXPERIMENT_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)

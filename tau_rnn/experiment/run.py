@@ -11,7 +11,8 @@ import numpy as np
 from tau_rnn.discretisation import alpha
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.losses import mse
-from tau_rnn.model import Array, Params, forward, init_params, private_noise
+from tau_rnn.model import Array, Params, forward, init_params
+from tau_rnn.noise import noise_scale, standard_noise
 from tau_rnn.tasks import Trials
 from tau_rnn.taus import sample_tau
 from tau_rnn.training import TrainingState, s_of, start, training_steps
@@ -65,27 +66,21 @@ class HeldOut(NamedTuple):
     """The held-out trials of a run with the standard normal part of their private noise."""
 
     trials: Trials
-    noise: Array  # (T, B, N)
+    noise: Array  # (T, B, N), of size 1
 
 
 def make_held_out(config: RunConfig, params: Params) -> HeldOut:
     """The run's test set: the same for every distribution of one seed, and in every evaluation."""
     rngs, task = streams(config.seed), config.make_task()
     trials = task.trials(config.test_trials, rngs["test_trials"], dtype=np.dtype(config.dtype))
-    T, B = trials.u.shape[:2]
-    unit_tau = params._replace(tau=np.ones_like(params.tau))
-    noise = private_noise(
-        unit_tau, task.dt, task.noise, T, B, rngs["test_noise"], method=config.method
-    )
-    return HeldOut(trials, noise)
+    shape = (*trials.u.shape[:2], len(params.tau))
+    return HeldOut(trials, standard_noise(shape, params.tau.dtype, rngs["test_noise"]))
 
 
 def outputs(config: RunConfig, params: Params, test: HeldOut) -> Array:
     """Outputs (T, B, n_out) of a network on the test set, its private noise on."""
     dt, method = config.dt, config.method
-    # The noise was drawn for tau = 1 s; its size goes with sqrt(1 / alpha), and tau may be trained.
-    size = np.sqrt(alpha(np.ones(1), dt, method) / alpha(params.tau, dt, method))
-    size = size.astype(test.noise.dtype)
+    size = config.make_task().noise * noise_scale(params.tau, dt, method)  # tau may be trained
     y = np.empty((*test.trials.u.shape[:2], len(params.b_out)), params.W.dtype)
     traj = None
     for i in range(0, y.shape[1], EVALUATION_BATCH):
