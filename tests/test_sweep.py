@@ -300,7 +300,7 @@ def test_a_failure_is_told_when_it_happens(tmp_path):
     assert [(e.kind, e.config) for e in events] == [("failed", DIVERGES), ("done", BASE)]
     # Of the parameters that training keeps nothing is said: a sweep does not store them.
     assert events[0].text == (
-        "NonFiniteLoss: step 2: the loss is not finite (a smaller learning rate may help)"
+        "NonFiniteLoss: step 2: the gradient is not finite (a smaller learning rate may help)"
     )
 
 
