@@ -24,6 +24,7 @@ ROOT = Path(tau_rnn.__file__).parent
 #: The floors, lowest first. A part imports only parts of lower floors, and itself.
 FLOORS = [
     {"checks", "experiment.files", "cli.options"},
+    {"specs"},
     {"nonlinearities", "discretisation", "taus", "tasks", "losses"},
     {"noise"},
     {"model"},

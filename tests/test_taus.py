@@ -1,6 +1,9 @@
 """Time constants: each distribution against scipy.stats, its moments, pairing, specifications."""
 
+import itertools
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,53 +11,56 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from tau_rnn import taus
 from tau_rnn.taus import (
-    Bimodal,
-    Constant,
+    DISTRIBUTIONS,
     Fixed,
-    Gamma,
-    LogNormal,
-    Normal,
-    Uniform,
     describe,
+    describe_all,
     parse_tau,
     sample_tau,
     stratified_quantiles,
+    truncate,
 )
 
 POSTER = ["vanilla", "normal", "uniform", "bimodal"]
 FAMILIES = [*POSTER, "lognormal", "gamma"]
-VARIANTS = [
-    *FAMILIES,
-    "constant:0.61",
-    "normal:mean=1,sd=0.3",
-    "normal:mean=0.4,sd=0.25",
-    "normal:mean=1.4,sd=0.5",
-    "normal:sd=18",
-    "normal:mean=0.5,sd=0.001",
-    "normal:mean=1,sd=0.5,low=1e-06",
-    "uniform:low=0.5,high=3",
-    "bimodal:low=0.2,high=1.8",
-    "lognormal:mean=0.5,cv0=1.2,low=0.05,high=4",
-    "gamma:mean=2,shape=1.3,low=0.2,high=8",
-    "gamma:shape=50",
-]
+#: What is truncated, by text: the parent of scipy.stats and the bounds.
+TRUNCATED = {
+    "normal": (stats.norm(1, 0.2), 0.1, 1.9),
+    "normal:mean=1,sd=0.3": (stats.norm(1, 0.3), 0.1, 1.9),
+    "normal:mean=0.05": (stats.norm(0.05, 0.2), 0.1, 1.9),
+    "normal:mean=1.4,sd=0.5": (stats.norm(1.4, 0.5), 0.1, 1.9),
+    "normal:sd=1000": (stats.norm(1, 1000), 0.1, 1.9),
+    "normal:mean=0.5,sd=0.001": (stats.norm(0.5, 0.001), 0.1, 1.9),
+    "normal:mean=1,sd=0.5,low=1e-06": (stats.norm(1, 0.5), 1e-6, 1.9),
+    "normal:low=1.8,high=3": (stats.norm(1, 0.2), 1.8, 3),
+    "uniform": (stats.uniform(0.1, 1.8), 0.1, 1.9),
+    "uniform:low=0.5,high=3": (stats.uniform(0.5, 2.5), 0.5, 3),
+    "lognormal": (stats.lognorm(math.sqrt(math.log(1.25)), scale=1 / math.sqrt(1.25)), 0.1, 10),
+    "lognormal:mean=0.5,cv0=2,low=0.05,high=4": (
+        stats.lognorm(math.sqrt(math.log(5)), scale=0.5 / math.sqrt(5)), 0.05, 4,
+    ),
+    "gamma": (stats.gamma(3, scale=1 / 3), 0.1, 10),
+    "gamma:mean=2,shape=0.7,low=0.2,high=8": (stats.gamma(0.7, scale=2 / 0.7), 0.2, 8),
+    "gamma:shape=50": (stats.gamma(50, scale=0.02), 0.1, 10),
+    "scipy:weibull_min:c=2,low=0.1,high=5": (stats.weibull_min(2), 0.1, 5),
+}  # fmt: skip
+VARIANTS = [*TRUNCATED, "vanilla", "bimodal", "constant:0.61", "bimodal:low=0.2,high=1.8"]
+#: Frozen distributions of scipy.stats that give tau > 0 only, with their texts.
+FROZEN = {
+    "scipy:gamma:a=3,scale=0.33": stats.gamma(3, scale=0.33),
+    "scipy:lognorm:s=0.5": stats.lognorm(s=0.5),
+    "scipy:invgamma:a=4": stats.invgamma(4),
+    "scipy:beta:a=2,b=3,loc=0.1,scale=2": stats.beta(2, 3, 0.1, 2),
+    "scipy:truncnorm:a=-2,b=2,loc=1,scale=0.4": stats.truncnorm(-2, 2, 1, scale=0.4),
+    "scipy:loguniform:a=0.05,b=5": stats.loguniform(0.05, 5),
+    "scipy:expon": stats.expon,
+}
 
 
-class Wrong(Uniform):
-    def ppf(self, q):
-        return np.asarray(q) - 0.5
-
-
-def test_a_distribution_of_ones_own_that_gives_no_tau_is_refused():
-    with pytest.raises(ValueError, match=r"tau: uniform\.ppf must give a finite tau > 0 s"):
-        sample_tau(Wrong(), 8, np.random.default_rng(0))
-
-
-@pytest.mark.parametrize("sd", [1e-6, 1e-4, 0.01])
+@pytest.mark.parametrize("sd", [1e-5, 1e-4, 0.01])
 def test_a_narrow_normal_keeps_its_digits(sd):
-    dist = Normal(sd=sd, low=0.4, high=4.0)
+    dist = parse_tau(f"normal:sd={sd},low=0.4,high=4")
     assert dist.cv == pytest.approx(sd, rel=1e-9)
     # E[1/tau] = (1 + cv^2 + 3 cv^4 + 15 cv^6 + ...) / mean
     assert dist.mean_rate == pytest.approx(1 + sd**2 + 3 * sd**4, rel=1e-9)
@@ -68,57 +74,220 @@ def test_a_narrow_normal_keeps_its_digits(sd):
         ("uniform", 1.00, 0.520, 1.64),
         ("bimodal", 1.00, 0.500, 1.33),
         ("lognormal", 1.00, 0.500, 1.25),
-        ("gamma", 1.00, 0.574, 1.45),
+        ("gamma", 1.003, 0.574, 1.45),
     ],
 )
-def test_the_documented_table(spec, mean, cv, mean_rate):
-    """The numbers of the module's docstring, which says the same to these digits."""
-    s = describe(spec)
-    assert (round(s.mean, 2), round(s.cv, 3), round(s.mean_rate, 2)) == (mean, cv, mean_rate)
-    row = [line.split() for line in taus.__doc__.splitlines() if line.split()[:1] == [spec]][-1]
-    assert row == [spec, f"{mean:.2f}", f"{cv:.3f}", f"{mean_rate:.2f}"]
-
-
-def scipy_parent(dist):
-    """The untruncated parent of a truncated family, from scipy.stats, for a given median."""
-    if isinstance(dist, Normal):
-        return lambda m: stats.norm(m, dist.sd)
-    if isinstance(dist, LogNormal):
-        return lambda m: stats.lognorm(math.sqrt(math.log(1 + dist.cv0**2)), scale=m)
-    return lambda m: stats.gamma(dist.shape, scale=m / stats.gamma(dist.shape).median())
-
-
-TRUNCATED = [s for s in VARIANTS if s.split(":")[0] in ("normal", "lognormal", "gamma")]
+def test_what_the_named_distributions_are(spec, mean, cv, mean_rate):
+    dist = describe(spec)
+    assert (round(dist.mean, 3), round(dist.cv, 3), round(dist.mean_rate, 2)) == (
+        mean, cv, mean_rate,
+    )  # fmt: skip
+    low, high = dist.support
+    assert str(dist) == (
+        f"{spec}: mean {dist.mean:.3f} s, CV {dist.cv:.3f}, E[1/tau] {dist.mean_rate:.3f} per s, "
+        f"within [{low:g}, {high:g}] s"
+    )
 
 
 @pytest.mark.parametrize("spec", TRUNCATED)
 def test_truncated_families_are_their_conditioned_parents(spec):
-    """For every tau, F(ppf(q)) = q with F the parent of scipy.stats conditioned on the bounds."""
-    dist = parse_tau(spec)
+    """For every tau, (F(tau) - F(low)) / (F(high) - F(low)) = q with F of scipy.stats."""
+    parent, low, high = TRUNCATED[spec]
     q = np.linspace(0, 1, 1001)
-    tau = dist.ppf(q)
-    # The parent's median is not part of the interface, but one quantile identifies it: solve for
-    # the parent that has the right conditional probability at tau(1/2).
-    def conditional(m, at):
-        parent = scipy_parent(dist)(m)
-        low, high = parent.cdf(dist.low), parent.cdf(dist.high)
-        return (parent.cdf(at) - low) / (high - low)
+    tau = parse_tau(spec).ppf(q)
+    below, above = parent.cdf([low, high])
+    # F is rounded to 1e-16, and the least share of a parent here is that of normal:low=1.8, 3e-5.
+    np.testing.assert_allclose((parent.cdf(tau) - below) / (above - below), q, rtol=0, atol=1e-10)
+    assert low <= tau[0] and tau[-1] <= high
 
-    from scipy.optimize import brentq
 
-    median = brentq(lambda m: conditional(m, tau[500]) - 0.5, dist.low, dist.high, xtol=1e-15)
-    # 1e-7 in the near-uniform case (sd ten times the width), where the parent is hardly
-    # identified by one quantile; 1e-9 otherwise.
-    tolerance = 1e-7 if spec == "normal:sd=18" else 1e-9
-    np.testing.assert_allclose(conditional(median, tau), q, rtol=0, atol=tolerance)
-    assert dist.low <= tau[0] and tau[-1] <= dist.high
+@pytest.mark.parametrize("spec", TRUNCATED)
+def test_moments_of_the_conditioned_parents(spec):
+    """Against integrals over tau of the parent's density, split where it has its mass."""
+    parent, low, high = TRUNCATED[spec]
+    dist = parse_tau(spec)
+    cuts = dist.ppf([0, 1e-12, 1e-6, 0.01, 0.5, 0.99, 1 - 1e-6, 1])
+
+    def integral(g):
+        parts = [
+            integrate.quad(lambda tau: g(tau) * parent.pdf(tau), a, b, epsabs=0, epsrel=1e-11)[0]
+            for a, b in itertools.pairwise(cuts)
+        ]
+        return sum(parts)
+
+    share = integral(lambda tau: 1)
+    mean = integral(lambda tau: tau) / share
+    assert dist.mean == pytest.approx(mean, rel=1e-9)
+    variance = integral(lambda tau: (tau - mean) ** 2) / share
+    assert (dist.cv * dist.mean) ** 2 == pytest.approx(variance, rel=1e-7)
+    assert dist.mean_rate == pytest.approx(integral(lambda tau: 1 / tau) / share, rel=1e-8)
+
+
+@pytest.mark.parametrize("spec", FROZEN)
+def test_any_frozen_distribution_of_scipy(spec):
+    frozen, n = FROZEN[spec], 500
+    dist = parse_tau(frozen)
+    assert dist.text == spec == parse_tau(spec).text
+    tau = sample_tau(frozen, n, np.random.default_rng(3))
+    np.testing.assert_array_equal(np.sort((frozen.cdf(tau) * n).astype(int)), np.arange(n))
+    np.testing.assert_array_equal(tau, sample_tau(spec, n, np.random.default_rng(3)))
+    assert dist.mean == pytest.approx(frozen.mean()) and dist.support == frozen.support()
+    assert dist.cv == pytest.approx(frozen.std() / frozen.mean())
+    if spec != "scipy:expon":
+        assert dist.mean_rate == pytest.approx(frozen.expect(lambda tau: 1 / tau), rel=1e-7)
+
+
+@pytest.mark.parametrize(
+    "frozen, rate",
+    [(stats.expon(), math.inf), (stats.gamma(0.8), math.inf), (stats.halfnorm(), math.inf),
+     (stats.uniform(0, 2), math.inf), (stats.gamma(1.05), 20.0), (stats.gamma(3), 0.5),
+     (stats.lognorm(1), math.exp(0.5)), (stats.weibull_min(2), math.sqrt(math.pi))],
+)  # fmt: skip
+def test_a_mean_rate_that_is_infinite_is_said_to_be(frozen, rate):
+    assert parse_tau(frozen).mean_rate == pytest.approx(rate, rel=1e-6)
+
+
+def test_heavy_tails_have_infinite_moments():
+    assert parse_tau(stats.pareto(0.8)).mean == math.inf
+    assert parse_tau(stats.pareto(1.5)).cv == parse_tau(stats.pareto(0.8)).cv == math.inf
+    assert parse_tau(stats.pareto(1.5)).mean == pytest.approx(3)
+
+
+def test_truncate():
+    dist = truncate(stats.norm(1, 0.5), 0.2, 3)
+    assert dist.text == "scipy:norm:loc=1,scale=0.5,low=0.2,high=3"
+    q = np.linspace(0.01, 0.99, 99)
+    np.testing.assert_allclose(dist.ppf(q), stats.truncnorm(-1.6, 4, 1, 0.5).ppf(q), rtol=1e-12)
+    np.testing.assert_array_equal(dist.ppf(q), parse_tau(dist.text).ppf(q))
+    assert truncate(stats.expon(), low=0.1).support == (0.1, math.inf)
+    assert truncate(stats.uniform(0.3, 1), 0.1, 5).support == (0.3, 1.3)
+
+
+def test_a_distribution_without_a_text():
+    """A histogram, and one of one's own: they are sampled, and have no text to be stored."""
+
+    class Triangle(stats.rv_continuous):
+        def _pdf(self, x):
+            return 2 * x
+
+    histogram = stats.rv_histogram(np.histogram([0.3, 0.5, 0.6, 1.4], bins=[0.2, 0.6, 1, 1.4]))
+    named = Triangle(a=0, b=1, name="uniform")()  # its name is that of another
+    for dist, mean in ((histogram, 0.7), (Triangle(a=0, b=1)(), 2 / 3), (named, 2 / 3)):
+        assert parse_tau(dist).text is None
+        tau = sample_tau(dist, 400, np.random.default_rng(0))
+        assert tau.mean() == pytest.approx(mean, abs=2 / 400)
+        assert parse_tau(dist).mean == pytest.approx(mean, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "dist, message",
+    [
+        (stats.norm(1, 0.2), r"tau: norm: must give tau > 0 s only, but can give -inf; .*truncate"),
+        (stats.uniform(-0.5, 2), "can give -0.5"),
+        (stats.gamma, r"must be a continuous distribution .* as stats.gamma\(3\), got"),
+        (stats.gamma(-1), "its parameters give no distribution, its median is nan"),
+        (stats.gamma([1, 2]), "must be one distribution, got an array"),
+        (stats.poisson(3), "must be a continuous distribution"),
+        (stats.multivariate_normal([1, 2]), "must be a name, an array"),
+        (stats.norm(1, 1e-8), "can give -inf"),
+        (stats.uniform(1, 1e-8), "is too narrow, 1 to 1.00000001 s; take constant:1"),
+        ("normal:sd=1e-8", "is too narrow"),
+        ("normal:mean=100", "only 0 of it lie within"),
+        ("lognormal:cv0=1e-300", "cv0: must be a finite number >= 1e-09"),
+        ("lognormal:cv0=1e-9", "is too narrow|gives no distribution"),
+        ("lognormal:cv0=1e200", "cv0: must be a finite number"),
+        ("gamma:shape=1e-9", "only 4.6e-09 of it"),
+        ("scipy:norm:loc=1,scale=0.01,low=1.2,high=2", "only 0 of it lie within"),
+        ("scipy:norm:loc=1", "can give -inf"),
+        ("scipy:gamma:scale=2", "gamma also needs a"),
+        ("scipy:gamma:a=x", "a: must be a finite number, got 'x'"),
+        ("scipy:gamma:b=3", "no parameter 'b'"),
+        ("scipy:gama:a=3", "'gama' is not a continuous distribution of scipy.stats"),
+        ("scipy:os", "'os' is not a continuous distribution"),
+        ("scipy:gamma:a=3,low=-1", "low: must be a finite number"),
+        ("scipy", "nothing follows"),
+    ],
+)
+def test_what_gives_no_tau_is_refused_in_words(dist, message):
+    with pytest.raises(ValueError, match=message):
+        parse_tau(dist)
+
+
+def test_a_tail_beyond_a_millionth_is_refused():
+    parent = stats.norm(1, 0.1)
+    for share in (3e-6, 5e-7):
+        low = parent.isf(share)
+        if share > 1e-6:
+            assert truncate(parent, low, 5).mean > low
+            continue
+        with pytest.raises(ValueError, match=r"norm: only 5e-07 of it lie within"):
+            truncate(parent, low, 5)
+    with pytest.raises(ValueError, match="norm: only"):  # between two levels of F
+        truncate(parent, 1, 1 + 1e-8)
+
+
+#: A number of any size, as a text.
+NUMBERS = st.floats(-12, 12).map(lambda power: f"{10**power:.17g}")
+
+
+@given(
+    name=st.sampled_from([name for name in DISTRIBUTIONS if DISTRIBUTIONS[name].parameters]),
+    data=st.data(),
+)
+def test_wild_parameters_give_tau_or_a_message(name, data):
+    known = st.sampled_from(list(DISTRIBUTIONS[name].parameters))
+    given_parameters = data.draw(st.dictionaries(known, NUMBERS))
+    spec = name + ":" * bool(given_parameters)
+    spec += ",".join(f"{key}={value}" for key, value in given_parameters.items())
+    n = 200
+    try:
+        dist = parse_tau(spec)
+    except ValueError:
+        return
+    tau, (low, high) = sample_tau(dist, n, np.random.default_rng(0)), dist.support
+    assert low * (1 - 1e-9) <= tau.min() and tau.max() <= high * (1 + 1e-9)
+    # A stratified mean of a monotone function is off by its range / n at most.
+    assert abs(tau.mean() - dist.mean) <= (high - low) / n * (1 + 1e-9) + 1e-9 * high
+    assert abs((1 / tau).mean() - dist.mean_rate) <= (1 / low - 1 / high) / n + 1e-9 / low
+
+
+def test_names_and_defaults_need_no_scipy_stats():
+    code = (
+        "import sys, numpy as np\n"
+        "from tau_rnn.taus import describe_all, parse_tau, sample_tau\n"
+        "rng = np.random.default_rng(0)\n"
+        "[parse_tau(name) for name in ('vanilla', 'normal', 'uniform', 'bimodal', 'gamma')]\n"
+        "sample_tau('bimodal', 4, rng), sample_tau([1.0, 2.0], 2, rng), describe_all()\n"
+        "print('scipy.stats' in sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "False"
+
+
+def test_every_distribution_is_described():
+    lines = describe_all().splitlines()
+    assert [line.split()[0] for line in lines] == list(DISTRIBUTIONS)
+    assert all(len(line) < 100 and len(line.split()) > 2 for line in lines)
+
+
+def test_a_new_distribution_is_one_entry(monkeypatch):
+    from tau_rnn.taus import Family
+
+    triangle = Family("a triangle on [low, high]", {"low": 0.5, "high": 1.5},
+                      lambda low, high: stats.triang(0.5, low, high - low))  # fmt: skip
+    monkeypatch.setitem(DISTRIBUTIONS, "triangle", triangle)
+    assert "triangle" in describe_all()
+    dist = parse_tau("triangle:high=2.5")
+    assert dist.text == "triangle:high=2.5" and dist.mean == pytest.approx(1.5)
+    tau = sample_tau("triangle", 1000, np.random.default_rng(0))
+    assert tau.mean() == pytest.approx(1, abs=1e-3)
 
 
 def test_normal_is_scipys_truncnorm():
     dist = stats.truncnorm((0.1 - 1) / 0.2, (1.9 - 1) / 0.2, loc=1, scale=0.2)
     q = np.linspace(0, 1, 2001)
-    np.testing.assert_allclose(Normal().ppf(q), dist.ppf(q), rtol=1e-12)
-    assert Normal().cv == pytest.approx(dist.std(), rel=1e-12)
+    np.testing.assert_allclose(parse_tau("normal").ppf(q), dist.ppf(q), rtol=1e-12)
+    assert parse_tau("normal").cv == pytest.approx(dist.std(), rel=1e-12)
 
 
 def test_normal_is_never_clipped():
@@ -126,29 +295,6 @@ def test_normal_is_never_clipped():
     tau = sample_tau("normal:sd=1.5", 1000, np.random.default_rng(0))
     assert np.unique(tau).size == 1000
     assert 0.1 < tau.min() and tau.max() < 1.9
-
-
-@pytest.mark.parametrize("spec", VARIANTS)
-def test_moments_by_numerical_integration(spec):
-    """E[tau^k] = int_0^1 ppf(q)^k dq."""
-    dist = parse_tau(spec)
-
-    def moment(k):
-        # The integrand may rise steeply at either end: q = sin^2 makes both ends smooth.
-        def integrand(a):
-            return float(dist.ppf(math.sin(a) ** 2)) ** k * math.sin(2 * a)
-
-        breaks = [math.pi / 4, *(math.asin(math.sqrt(p)) for p in (1e-9, 1e-6, 1e-3, 1 - 1e-3))]
-        value, _ = integrate.quad(
-            integrand, 0, math.pi / 2, points=sorted(breaks), epsabs=0, epsrel=1e-11, limit=500
-        )
-        return value
-
-    mean, square, rate = moment(1), moment(2), moment(-1)
-    assert dist.mean == pytest.approx(mean, rel=1e-9)
-    # The variance is a difference of two integrals with errors of about 1e-11 of the square.
-    assert (dist.cv * dist.mean) ** 2 == pytest.approx(square - mean**2, rel=1e-7, abs=1e-10)
-    assert dist.mean_rate == pytest.approx(rate, rel=1e-9)
 
 
 @pytest.mark.parametrize("spec", VARIANTS)
@@ -229,24 +375,20 @@ def test_quantile_functions_increase():
 
 @pytest.mark.parametrize("spec", [*VARIANTS, "values:0.5,0.1,1e-3", "values:0.30000000000000004"])
 def test_text_form_reads_back(spec):
-    dist = parse_tau(spec)
-    assert parse_tau(str(dist)) == dist
-    assert str(parse_tau(str(dist))) == str(dist)
+    dist, q = parse_tau(spec), np.linspace(0, 1, 101)
+    again = parse_tau(dist.text)
+    assert again.text == dist.text
+    np.testing.assert_array_equal(again.ppf(q), dist.ppf(q))
 
 
 def test_text_form_is_the_shortest():
-    assert [str(parse_tau(spec)) for spec in FAMILIES] == FAMILIES
-    assert str(parse_tau("normal:mean=1, sd=0.3")) == "normal:sd=0.3"
-    assert str(parse_tau(" Normal ")) == "normal"
-    assert str(parse_tau("constant:1")) == str(parse_tau("constant:value=1")) == "vanilla"
-    assert str(LogNormal(mean=0.1 + 0.2)) == "lognormal:mean=0.30000000000000004"
-
-
-def test_objects_are_taken_as_they_are():
-    for dist in (Constant(0.61), Normal(sd=0.3), Uniform(), Bimodal(), LogNormal(), Gamma(shape=2)):
-        assert parse_tau(dist) is dist
-        assert parse_tau(str(dist)) == dist
-    assert parse_tau("vanilla") == Constant() and parse_tau("gamma:shape=2") == Gamma(shape=2)
+    assert [parse_tau(spec).text for spec in FAMILIES] == FAMILIES
+    assert parse_tau("normal:mean=1, sd=0.3").text == "normal:sd=0.3"
+    assert parse_tau(" Normal ").text == "normal"
+    for spec in ("constant", "constant:1", "constant:value=1", "vanilla"):
+        assert parse_tau(spec).text == "vanilla"
+    assert parse_tau(f"lognormal:mean={0.1 + 0.2!r}").text == "lognormal:mean=0.30000000000000004"
+    assert parse_tau(parse_tau("gamma")) is parse_tau("gamma")
 
 
 def test_given_values_keep_their_order(tmp_path):
@@ -254,18 +396,23 @@ def test_given_values_keep_their_order(tmp_path):
     rng = np.random.default_rng
     np.testing.assert_array_equal(sample_tau(values, 3, rng(0)), values)
     np.testing.assert_array_equal(sample_tau([1, 2, 3], 3, rng(0)), [1.0, 2.0, 3.0])
-    np.testing.assert_array_equal(sample_tau(str(parse_tau(values)), 3, rng(0)), values)
+    np.testing.assert_array_equal(sample_tau(parse_tau(values).text, 3, rng(0)), values)
     np.save(tmp_path / "t.npy", values)
     (tmp_path / "t.txt").write_text("1.5\n0.2, 0.7\n")
     for name in ("t.npy", "t.txt"):
         spec = f"file:{tmp_path / name}"
         np.testing.assert_array_equal(sample_tau(spec, 3, rng(0)), values)
-        assert str(parse_tau(spec)) == spec
+        assert parse_tau(spec).text == "values:1.5,0.2,0.7"  # the file may change
     s = describe(values)
     assert s.mean == pytest.approx(0.8)
     assert s.cv == pytest.approx(np.std(values) / 0.8)
     assert s.mean_rate == pytest.approx((1 / 1.5 + 1 / 0.2 + 1 / 0.7) / 3)
-    assert (s.low, s.high) == (0.2, 1.5)
+    assert s.support == (0.2, 1.5)
+
+
+def test_equal_values_are_not_diverse():
+    assert np.std([0.1] * 7) > 0  # by rounding
+    assert parse_tau([0.1] * 7).cv == 0
 
 
 def test_a_sample_is_the_callers_own():
@@ -279,45 +426,39 @@ def test_a_sample_is_the_callers_own():
     [
         ("nromal", "did you mean 'normal'"),
         ("bimodel:low=1", "did you mean 'bimodal'"),
-        ("", "unknown distribution"),
+        ("", "unknown distribution ''"),
         ("normal:", "nothing follows the colon"),
         ("normal:sdd=0.3", "no parameter 'sdd'; did you mean 'sd'"),
-        ("normal:0.3", "expected parameter=number"),
-        ("normal:sd=x", "'x' is not a number"),
+        ("normal:0.3", "expected parameter=value"),
+        ("normal:sd=x", "normal: sd: must be a finite number .*, got 'x'"),
         ("normal:sd=0.1,sd=0.2", "sd is given twice"),
-        ("normal:sd=-1", "sd must be a finite number > 0, got -1"),
-        ("normal:sd=nan", "sd must be a finite number > 0, got nan"),
-        ("normal:sd=19", "sd must be at most 18 s"),
-        ("normal:sd=1e-7", "sd must be at least a millionth of the mean, 1e-06 s"),
-        ("lognormal:cv0=1e200", "cv0 must be at most 1e6"),
-        ("normal:mean=0.05", "mean must lie in"),
-        ("normal:mean=0.15", "mean must lie in"),
-        ("normal:mean=1.95", "mean must lie in"),
+        ("normal:sd=-1", "normal: sd: must be a finite number .*, got '-1'"),
+        ("normal:sd=nan", "sd: must be a finite number .*, got 'nan'"),
         ("normal:low=2", "low must be below high"),
         ("uniform:low=2,high=1", "low must be below high, got low=2, high=1"),
         ("uniform:low=1,high=1", "low must be below high"),
-        ("uniform:low=0", "low must be a finite number > 0"),
+        ("uniform:low=0", "low: must be a finite number"),
         ("bimodal:high=0.5", "low must be below high"),
-        ("lognormal:cv0=0", "cv0 must be a finite number > 0"),
-        ("gamma:shape=1", "shape must be > 1, got 1"),
-        ("gamma:mean=11", "mean must lie in"),
-        ("constant:0", "value must be a finite number > 0, got 0"),
-        ("constant:inf", "value must be a finite number > 0, got inf"),
-        ("constant:abc", "'abc' is not a number"),
-        ("vanilla:2", "vanilla has no parameters"),
-        ("values:1,-2,0", "must be finite and > 0 s, got -2 for unit 1 and 1 more"),
-        ("values:1,,2", "'' is not a number"),
+        ("lognormal:cv0=0", "cv0: must be a finite number"),
+        ("constant:0", "value: must be a finite number .*, got '0'"),
+        ("constant:inf", "value: must be a finite number .*, got 'inf'"),
+        ("constant:abc", "value: must be a finite number .*, got 'abc'"),
+        ("vanilla:2", "expected parameter=value"),
+        ("vanilla:value=2", "no parameter 'value'; it has none"),
+        ("values:1,-2,0", "tau of unit 1: must be a finite number .*, got -2"),
+        ("values:1,,2", "must be a finite number, got ''"),
         ("file:", "nothing follows the colon"),
         ("file: ", "nothing follows the colon"),
-        ([1.0, math.nan], "must be finite and > 0 s, got nan for unit 1"),
-        ([1.0, math.inf], "must be finite and > 0 s, got inf for unit 1"),
-        (np.ones((2, 2)), r"must have the shape \(n_units,\), got \(2, 2\)"),
-        ([[1.0], [1.0, 2.0]], "must be real numbers"),
-        (["a", "b"], "must be real numbers"),
-        ([1j, 2j], "must be real numbers"),
-        ([], r"must have the shape \(n_units,\), got \(0,\)"),
+        ([1.0, math.nan], "tau of unit 1: must be a finite number .*, got nan"),
+        ([1.0, math.inf], "tau of unit 1: must be a finite number .*, got inf"),
+        ([1.0, 1e200], "tau of unit 1: must be a finite number .*, got 1e\\+200"),
+        (np.ones((2, 2)), r"must have shape \(n_units,\), got \(2, 2\)"),
+        ([[1.0], [1.0, 2.0]], "ragged"),
+        (["a", "b"], "must hold numbers"),
+        ([1j, 2j], "must hold real numbers"),
+        ([], r"must have shape \(n_units,\), got \(0,\)"),
         (0.61, "one tau for all units is 'constant:0.61'"),
-        (None, "must be a name, a TauDistribution or an array"),
+        (None, "must be a name, an array"),
     ],
 )
 def test_bad_specifications(spec, message):
@@ -336,11 +477,11 @@ def test_bad_files(tmp_path):
         ("absent.npy", "cannot read"),
         ("absent.txt", "cannot read"),
         ("words.txt", "cannot read.*fast"),
-        ("none.txt", "must have the shape"),
+        ("none.txt", "must have shape"),
         ("cut.npy", "cannot read"),
         ("empty.npy", "cannot read"),
         ("object.npy", "cannot read"),
-        ("negative.npy", "negative.npy: must be finite and > 0 s, got -1 for unit 1"),
+        ("negative.npy", "negative.npy of unit 1: must be a finite number .*, got -1"),
     ):
         with pytest.raises(ValueError, match=message):
             parse_tau(f"file:{tmp_path / name}")
@@ -357,7 +498,3 @@ def test_bad_length_and_rng():
         sample_tau([1.0, 2.0], 3, np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"rng: must be a numpy.random.Generator, got int"):
         sample_tau("normal", 3, 0)
-    with pytest.raises(ValueError, match="sd must be a finite number > 0"):
-        Normal(sd="0.2")
-    with pytest.raises(ValueError, match="value must be a finite number > 0"):
-        Constant(True)

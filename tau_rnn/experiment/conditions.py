@@ -46,13 +46,16 @@ CONTROLS = {
 DEFAULT_CONTROLS = ("matched", "harmonic", "lr-tau", "gain")
 
 
-def matched_constant(dist: str) -> str:
+def matched_constant(dist: str) -> str | None:
     """The homogeneous distribution of the same mean leak rate, tau = 1 / E[1/tau] to 0.01 s.
+
+    None if that rate is infinite.
 
     >>> matched_constant("uniform"), matched_constant("vanilla")
     ('constant:0.61', 'vanilla')
     """
-    return str(parse_tau(f"constant:{1 / parse_tau(dist).mean_rate:.2f}"))
+    tau = 1 / parse_tau(dist).mean_rate
+    return parse_tau(f"constant:{tau:.{2 if tau > 0.1 else 6}f}").text if tau else None
 
 
 def is_diverse(dist: str) -> bool:
@@ -84,7 +87,8 @@ def matched_reference(config: RunConfig) -> RunConfig | None:
     """
     if not is_diverse(config.dist) or config.rescale_tau != "none" or config.lr_scale != "none":
         return None
-    matched = config.replace(dist=matched_constant(config.dist))
+    constant = matched_constant(config.dist)
+    matched = config.replace(dist=constant) if constant else reference(config)
     return None if matched == reference(config) else matched
 
 

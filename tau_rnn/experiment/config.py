@@ -16,7 +16,7 @@ from tau_rnn.checks import check_dt, check_integer, check_number, nearest
 from tau_rnn.discretisation import DEFAULT_METHOD, METHODS
 from tau_rnn.model import NONLINEARITIES, nonlinearity
 from tau_rnn.tasks import make_task
-from tau_rnn.taus import Fixed, TauDistribution, parse_tau
+from tau_rnn.taus import parse_tau
 from tau_rnn.training import DEFAULT_FIELDS, TrainConfig, parse_fields
 
 #: Changes whenever the same configuration would give other numbers; part of every stored key.
@@ -94,7 +94,13 @@ class RunConfig:
                 given = getattr(self, name)
                 raise ValueError(f"{name}: unknown {given!r}; {nearest(given, allowed)}")
         put("dt", check_dt(self.dt))
-        put("dist", _text_of(parse_tau(self.dist)))
+        dist = parse_tau(self.dist)
+        if dist.text is None:
+            raise ValueError(
+                "dist: a run stores the text of its distribution, and this one has none; give its "
+                "values, dist=sample_tau(distribution, units, rng)"
+            )
+        put("dist", dist.text)
         put("train", parse_fields(self.train))
         phi = nonlinearity(self.phi)
         if NONLINEARITIES.get(phi.name) != phi:
@@ -152,20 +158,3 @@ class RunConfig:
     def replace(self, **changes) -> RunConfig:
         """The same configuration with some fields changed."""
         return dataclasses.replace(self, **changes)
-
-
-def _text_of(dist: TauDistribution) -> str:
-    """The text of a distribution; a ValueError if it does not give the same one back."""
-    if isinstance(dist, Fixed):  # the values of a file, not its path: the file may change
-        dist = dataclasses.replace(dist, source="")
-    try:
-        text = str(dist)
-        same = parse_tau(text) == dist
-    except (TypeError, ValueError):
-        same = False
-    if not same:
-        raise ValueError(
-            f"dist: a run stores the text of its distribution, and {dist!r} has none that gives it "
-            "back; give the values, dist=sample_tau(distribution, units, rng)"
-        )
-    return text

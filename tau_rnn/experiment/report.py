@@ -26,7 +26,7 @@ from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, RunResult
 from tau_rnn.experiment.reading import reading
 from tau_rnn.experiment.statistics import Effect
 from tau_rnn.experiment.sweeps import Sweep
-from tau_rnn.taus import describe
+from tau_rnn.taus import parse_tau
 
 #: Columns of the table on the screen and of the first table of the report: metric -> heading.
 SHOWN = {
@@ -319,7 +319,7 @@ def _what_was_run(sweep: Sweep) -> str:
     dists = {dist: one_of[dist] for dist in dict.fromkeys(c.dist for c in sweep.configs)}
     table = []
     for dist, config in dists.items():
-        s = describe(dist)
+        s = parse_tau(dist)
         cells = (number(v, 2) for v in (s.mean, s.cv, s.mean_rate))
         table.append([config.dist_label, *cells])
     lines.append(grid(["tau", "mean (s)", "CV", "E[1/tau] (1/s)"], table))

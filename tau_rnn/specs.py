@@ -1,0 +1,125 @@
+"""Texts like ``normal:mean=1,sd=0.3``: a name and parameters, as they are typed and stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from tau_rnn.checks import check_number, nearest
+
+__all__ = ["number_text", "parameters_of", "read_scipy", "scipy_text", "spec_text"]
+
+
+def parameters_of(text: str, known: Iterable[str], spec: str) -> dict[str, str]:
+    """The parameters of ``mean=1,sd=0.3`` by name, each value still a text.
+
+    Parameters
+    ----------
+    text : what follows the colon; a comma without an equals sign after it belongs to the value
+    known : the names allowed
+    spec : the whole text, for messages
+
+    Raises
+    ------
+    ValueError
+        If a name is missing, unknown or given twice.
+
+    Examples
+    --------
+    >>> parameters_of("delay_max=3,coherences=0.2,0.4", ["delay_max", "coherences"], "...")
+    {'delay_max': '3', 'coherences': '0.2,0.4'}
+    """
+    known, key = list(known), ""
+    given: dict[str, str] = {}
+    for item in text.split(",") if text.strip() else []:
+        name, equals, value = (part.strip() for part in item.partition("="))
+        if not equals and not key:
+            raise ValueError(f"{spec!r}: expected parameter=value, got {item!r}")
+        if not equals:
+            given[key] += f",{item.strip()}"
+            continue
+        if name not in known:
+            hint = nearest(name, known) if known else "it has none"
+            raise ValueError(f"{spec!r}: no parameter {name!r}; {hint}")
+        if name in given:
+            raise ValueError(f"{spec!r}: {name} is given twice")
+        key, given[name] = name, value
+    return given
+
+
+def spec_text(name: str, parameters: Mapping[str, object]) -> str:
+    """The text of a name and its parameters.
+
+    >>> spec_text("normal", {"sd": 0.3, "low": 0.2}), spec_text("uniform", {})
+    ('normal:sd=0.3,low=0.2', 'uniform')
+    """
+    given = ",".join(f"{key}={number_text(value)}" for key, value in parameters.items())
+    return f"{name}:{given}" if given else name
+
+
+def number_text(value) -> str:
+    """The shortest text that reads back as exactly this number, or these numbers.
+
+    >>> number_text(1.0), number_text(0.1 + 0.2), number_text((0.5, 2.0))
+    ('1', '0.30000000000000004', '0.5,2')
+    """
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(number_text, value))
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
+
+
+def read_scipy(text: str, spec: str):
+    """The frozen distribution of scipy.stats of ``gamma:a=3,scale=0.33``, and its bounds.
+
+    Parameters
+    ----------
+    text : its name and parameters, as scipy.stats calls them, and ``low`` and ``high`` if any
+    spec : the whole text, for messages
+
+    Examples
+    --------
+    >>> read_scipy("gamma:a=3,low=0.1", "...")[1]
+    {'low': 0.1}
+    """
+    from scipy import stats
+
+    name, _, rest = (part.strip() for part in text.partition(":"))
+    generic = getattr(stats, name, None)
+    if not isinstance(generic, stats.rv_continuous):
+        raise ValueError(f"{spec!r}: {name!r} is not a continuous distribution of scipy.stats")
+    known = _parameter_names(generic)
+    given = {
+        key: check_number(f"{spec!r}: {key}", value)
+        for key, value in parameters_of(rest, [*known, "low", "high"], spec).items()
+    }
+    bounds = {key: given.pop(key) for key in ("low", "high") if key in given}
+    missing = [key for key in known[:-2] if key not in given]
+    if missing:
+        raise ValueError(f"{spec!r}: {name} also needs {', '.join(missing)}")
+    return generic(**given), bounds
+
+
+def scipy_text(frozen, bounds: Mapping[str, float]) -> str | None:
+    """What `read_scipy` reads after ``scipy:``, with it; None if it would give other quantiles.
+
+    >>> from scipy import stats
+    >>> scipy_text(stats.gamma(3, scale=0.5), {})
+    'scipy:gamma:a=3,scale=0.5'
+    """
+    from scipy import stats
+
+    name, names, q = frozen.dist.name, _parameter_names(frozen.dist), np.linspace(0.05, 0.95, 7)
+    values = {**dict(zip(names, frozen.args)), **frozen.kwds}
+    try:
+        values = {key: float(values[key]) for key in names if key in values}
+        same = np.array_equal(getattr(stats, name)(**values).ppf(q), frozen.ppf(q))
+    except (AttributeError, TypeError, ValueError):  # not of scipy.stats, or an array of parameters
+        return None
+    return spec_text(f"scipy:{name}", {**values, **bounds}) if same else None
+
+
+def _parameter_names(generic) -> list[str]:
+    return [*re.findall(r"\w+", generic.shapes or ""), "loc", "scale"]
