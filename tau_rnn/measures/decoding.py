@@ -23,14 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_generator, check_integer
-from tau_rnn.measures.checking import (
-    Array,
-    fast_to_slow,
-    fraction_of,
-    ratio,
-    real_array,
-)
+from tau_rnn.checks import check_array, check_generator, check_integer, check_number
+from tau_rnn.measures._shared import MOST_DRAWS, Array, fast_to_slow, ratio
 
 #: Ridge penalties, relative to the mean of the squared singular values of the rates.
 PENALTIES = tuple(10.0**e for e in range(-6, 3))
@@ -82,54 +76,87 @@ def decode(rates, targets, rng, *, n_folds=5, penalties=PENALTIES) -> Array:
 
     Notes
     -----
-    The cost is n_folds singular value decompositions (trials, units) for each time.
+    The cost is that of the eigenvalues of n_folds matrices for each time, (units, units) or
+    (trials, trials), whichever are smaller.
     """
-    rates = real_array("rates", rates, ndim=3)
-    T, B, n = rates.shape
-    targets = real_array("targets", targets)
-    if targets.ndim > 2 or len(targets) != B:
-        raise ValueError(
-            f"targets: must be (trials,) or (trials, Q) with {B} trials, got {targets.shape}"
-        )
-    n_folds = check_integer("n_folds", n_folds, 2)
-    if 2 * n_folds > B:
-        raise ValueError(f"n_folds: must be at most trials / 2 = {B / 2:g}, got {n_folds}")
-    penalties = real_array("penalties", penalties, ndim=1)
+    rates, y = _checked(rates, targets, n_folds)
+    penalties = check_array("penalties", penalties, ("P",))
     if (penalties <= 0).any():
         raise ValueError(f"penalties: must be > 0, got {penalties}")
-    y = targets.reshape(B, -1)
-    predicted = np.empty((T, *y.shape))
-    fold_of = check_generator(rng).permutation(B) % n_folds
+    everyone = np.arange(rates.shape[2])
+    (score,) = _scores(rates, y, [everyone], check_generator(rng), int(n_folds), penalties)
+    return score[:, 0] if np.ndim(targets) == 1 else score
+
+
+def _checked(rates, targets, n_folds) -> tuple[Array, Array]:
+    """Rates (T, B, units) and targets (B, Q) in double precision."""
+    rates = check_array("rates", rates, ("time", "trials", "units")).astype(float)
+    y = check_array("targets", targets)
+    B = rates.shape[1]
+    if y.ndim not in (1, 2) or len(y) != B or y.size == 0:
+        raise ValueError(
+            f"targets: must be (trials,) or (trials, Q) with {B} trials, got {y.shape}"
+        )
+    check_integer("n_folds", n_folds, 2)
+    if 2 * n_folds > B:
+        raise ValueError(f"n_folds: must be at most trials / 2 = {B / 2:g}, got {n_folds}")
+    return rates, y.reshape(B, -1).astype(float)
+
+
+def _scores(rates, y, groups, rng, n_folds, penalties) -> list[Array]:
+    """Cross-validated R^2 (T, Q) from each group of units, all in the same folds."""
+    fold_of = rng.permutation(len(y)) % n_folds
+    predicted = [np.empty((len(rates), *y.shape)) for _ in groups]
     for fold in range(n_folds):
         train, test = fold_of != fold, fold_of == fold
-        predicted[:, test] = _ridge(rates[:, train], y[train], rates[:, test], penalties)
-    error = ((y - predicted) ** 2).sum(axis=1)
+        X, y_train, y_mean = rates[:, train], y[train], y[train].mean(axis=0)
+        X_mean = X.mean(axis=1, keepdims=True)
+        X, X_new = X - X_mean, rates[:, test] - X_mean
+        for units, prediction in zip(groups, predicted):
+            w = _ridge(X[:, :, units], y_train - y_mean, penalties)
+            prediction[:, test] = y_mean + X_new[:, :, units] @ w
     varies = (y != y[0]).any(axis=0)
     total = np.where(varies, ((y - y.mean(axis=0)) ** 2).sum(axis=0), 0)
-    score = 1 - ratio(error, total)
-    score[(rates == rates[:, :1]).all(axis=(1, 2))] = np.nan
-    return score[:, 0] if targets.ndim == 1 else score
+    scores = [1 - ratio(((y - each) ** 2).sum(axis=1), total) for each in predicted]
+    for units, score in zip(groups, scores):
+        score[(rates[:, :, units] == rates[:, :1, units]).all(axis=(1, 2))] = np.nan
+    return scores
 
 
-def _ridge(X, y, X_new, penalties) -> Array:
-    """Predictions (T, new trials, Q) from X (T, trials, units) and y (trials, Q)."""
-    X_mean, y_mean = X.mean(axis=1, keepdims=True), y.mean(axis=0)
-    U, s, Vt = np.linalg.svd(X - X_mean, full_matrices=False)
-    along = np.swapaxes(U, 1, 2) @ (y - y_mean)  # (T, k, Q)
-    best = np.full((len(X), 1, y.shape[1]), np.inf)
-    weights = np.zeros_like(along)
-    for penalty in penalties:
-        lam = penalty * (s**2).mean(axis=1, keepdims=True)
-        shrink = np.nan_to_num(ratio(s**2, s**2 + lam))[:, :, np.newaxis]  # (T, k, 1)
-        leverage = 1 / len(y) + U**2 @ shrink
-        residual = y - y_mean - U @ (shrink * along)
-        # A leverage of 1 leaves no residual; such a fit predicts nothing and must not win.
-        loo = np.where(leverage < 1 - 1e-9, residual / np.maximum(1 - leverage, 1e-9), np.inf)
-        loo = (loo**2).mean(axis=1, keepdims=True)
-        better = loo < best
-        best = np.where(better, loo, best)
-        weights = np.where(better, np.nan_to_num(ratio(1, s))[:, :, None] * shrink * along, weights)
-    return y_mean + ((X_new - X_mean) @ np.swapaxes(Vt, 1, 2)) @ weights
+def _ridge(X, y, penalties) -> Array:
+    """Weights (T, units, Q) for centred X (T, trials, units) and y (trials, Q).
+
+    Those of the penalty of least leave-one-out error, for each time and quantity.
+    """
+    s2, V = _modes(X)
+    Z = X @ V  # (T, trials, k), U S of the head of this module
+    (T, n, k), Q = Z.shape, y.shape[1]
+    lam = penalties * s2.mean(axis=1)[:, np.newaxis]  # (T, P)
+    filters = np.nan_to_num(ratio(1, s2[:, :, np.newaxis] + lam[:, np.newaxis]))  # (T, k, P)
+    along = np.swapaxes(Z, 1, 2) @ y  # (T, k, Q)
+    fits = filters[..., np.newaxis] * along[:, :, np.newaxis]  # (T, k, P, Q)
+    residual = y[:, np.newaxis] - (Z @ fits.reshape(T, k, -1)).reshape(T, n, -1, Q)
+    left = (1 - 1 / n - Z**2 @ filters)[..., np.newaxis]  # 1 - leverage, (T, trials, P, 1)
+    # A leverage of 1 leaves no residual; such a fit predicts nothing and must not win.
+    loo = np.where(left < 1e-9, np.inf, residual / np.maximum(left, 1e-9))
+    best = (loo**2).sum(axis=1).argmin(axis=1)  # (T, Q)
+    return V @ np.take_along_axis(fits, best[:, np.newaxis, np.newaxis], axis=2)[:, :, 0]
+
+
+def _modes(X) -> tuple[Array, Array]:
+    """Squared singular values (T, k) and right singular vectors (T, units, k) of X.
+
+    They are the eigenvalues and eigenvectors of the smaller of the Gram matrices X^T X and X X^T.
+    That squares the condition number, which no penalty >= 1e-6 of the mean can tell: values below
+    1e-16 of the largest are lost.
+    """
+    Xt = np.swapaxes(X, 1, 2)
+    if X.shape[2] <= X.shape[1]:
+        s2, V = np.linalg.eigh(Xt @ X)
+        return np.maximum(s2, 0), V
+    s2, U = np.linalg.eigh(X @ Xt)
+    s2 = np.maximum(s2, 0)
+    return s2, (Xt @ U) * np.nan_to_num(ratio(1, np.sqrt(s2)))[:, np.newaxis]
 
 
 def decode_by_tau(
@@ -159,27 +186,22 @@ def decode_by_tau(
     ValueError
         As `decode`, and if tau does not fit or fraction or n_random is out of range.
     """
-    rates, targets = real_array("rates", rates, ndim=3), real_array("targets", targets)
-    tau = real_array("tau", tau, ndim=1)
+    rates, y = _checked(rates, targets, n_folds)
     N = rates.shape[2]
-    if len(tau) != N:
-        raise ValueError(f"tau: must be (units,) = ({N},), got shape {tau.shape}")
-    n = max(1, round(fraction_of("fraction", fraction) * N))
-    n_random, rng = check_integer("n_random", n_random, 1), check_generator(rng)
-    y = targets.reshape(len(targets), -1)
-    fold_seed = int(rng.integers(2**63))
-
-    def r2(units):
-        return decode(rates[:, :, units], y, np.random.default_rng(fold_seed), n_folds=n_folds)
-
+    tau = check_array("tau", tau, (N,))
+    n = max(1, round(check_number("fraction", fraction, above=0, most=1) * N))
+    n_random = check_integer("n_random", n_random, 1, MOST_DRAWS)
+    rng = check_generator(rng)
+    fold_rng = np.random.default_rng(int(rng.integers(2**63)))
     order = fast_to_slow(tau, rng)
-    random = np.array([r2(rng.permutation(N)[:n]) for _ in range(n_random)])
-    every = r2(np.arange(N))
-    if (tau == tau[0]).all():
-        slow = fast = np.full(every.shape, np.nan)
-    else:
-        slow, fast = r2(order[N - n :]), r2(order[:n])
-    return DecodingByTau(slow, fast, random, every, n)
+    groups = [rng.permutation(N)[:n] for _ in range(n_random)] + [np.arange(N)]
+    differ = (tau != tau[0]).any()
+    if differ:
+        groups += [order[N - n :], order[:n]]
+    scores = _scores(rates, y, groups, fold_rng, int(n_folds), np.array(PENALTIES))
+    every = scores[n_random]
+    slow, fast = scores[n_random + 1 :] if differ else (np.full(every.shape, np.nan),) * 2
+    return DecodingByTau(slow, fast, np.array(scores[:n_random]), every, n)
 
 
 def aligned(values, starts, length) -> Array:

@@ -1,0 +1,53 @@
+"""What several measures share: networks in double precision, ratios, and the order of units."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tau_rnn.checks import check_array
+from tau_rnn.model import Params, check_params
+
+Array = np.ndarray
+
+#: Bounds on how often something is drawn, so that a slip of the pen does not run for ever.
+MOST_DRAWS, MOST_BOOTSTRAPS = 10_000, 100_000
+
+
+def pair_of(name0: str, a0, name1: str, a1, shape=None) -> tuple[Array, Array]:
+    """Two float64 arrays of one shape: what was before training and what is after it."""
+    a0, a1 = check_array(name0, a0, shape), check_array(name1, a1)
+    if a0.shape != a1.shape:
+        raise ValueError(f"{name1}: must have the shape of {name0}, {a0.shape}, got {a1.shape}")
+    return a0.astype(np.float64), a1.astype(np.float64)
+
+
+def double_params(name: str, params) -> Params:
+    """params in float64, or a ValueError: the measures take no derivative by complex step."""
+    params = check_params(params)
+    for field, value in zip(Params._fields, params):
+        if np.iscomplexobj(value):
+            raise ValueError(f"{name}.{field}: must be real, got dtype {value.dtype}")
+    return Params(*(p.astype(np.float64) for p in params))
+
+
+def params_pair(name0: str, params0, name1: str, params1) -> tuple[Params, Params]:
+    """Two networks of the same sizes, in float64."""
+    params0, params1 = double_params(name0, params0), double_params(name1, params1)
+    for field, value0, value1 in zip(Params._fields, params0, params1):
+        if value0.shape != value1.shape:
+            raise ValueError(
+                f"{name1}.{field}: must have the shape of {name0}.{field}, {value0.shape}, "
+                f"got {value1.shape}"
+            )
+    return params0, params1
+
+
+def ratio(a, b) -> Array:
+    """a / b with nan, and no warning, where b is 0."""
+    a, b = np.broadcast_arrays(np.asarray(a, float), np.asarray(b, float))
+    return np.divide(a, b, out=np.full(a.shape, np.nan), where=b != 0)
+
+
+def fast_to_slow(tau: Array, rng: np.random.Generator) -> Array:
+    """The units from fast to slow, (N,) indices; units of equal tau come in a random order."""
+    return np.lexsort((rng.random(len(tau)), tau))
