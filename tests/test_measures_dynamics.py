@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
-from tau_rnn.measures import fixed_points, jacobian
+from tau_rnn.measures import dynamics, fixed_points, jacobian
 from tau_rnn.model import NONLINEARITIES, Params, forward, init_params, velocity
 
 seeds = st.integers(0, 2**32 - 1)
@@ -171,6 +171,20 @@ def test_points_come_in_the_order_of_how_many_starts_reached_them():
     np.testing.assert_allclose(np.sign(found.x[found.reached, 0].round(6)), [-1, 1, 1, 0, 1])
 
 
+def test_starts_that_nearly_coincide_share_one_search(monkeypatch):
+    searches, descend = [], dynamics._descend
+
+    def counted(params, u, start, phi):
+        searches.append(float(start[0]))
+        return descend(params, u, start, phi)
+
+    monkeypatch.setattr(dynamics, "_descend", counted)
+    starts = [[-2.0], [2.1], [-2.0005], [2.102], [2.1009]]
+    found = fixed_points(network([[2.0]], [1.0]), [0.0], starts)
+    assert searches == [-2.0, 2.1, 2.102]  # 0.001 and less apart
+    assert found.n_starts.tolist() == [3, 2] and found.reached.tolist() == [1, 0, 1, 0, 0]
+
+
 def test_bad_arguments_are_refused():
     params = network(np.eye(2), [1.0, 1.0])
     x = np.zeros((1, 2))
@@ -180,7 +194,7 @@ def test_bad_arguments_are_refused():
         (lambda: jacobian(params._replace(tau=np.array([1.0, 0])), x), "tau"),
         (lambda: jacobian(params, x, phi="tan"), "tanh"),
         (lambda: fixed_points(params, [0.0, 0.0], x), r"u: .*\(1,\)"),
-        (lambda: fixed_points(params, [0.0], np.zeros(2)), "starts.*2 axes"),
+        (lambda: fixed_points(params, [0.0], np.zeros(2)), r"starts.*\(starts, N\)"),
         (lambda: fixed_points(params, [0.0], np.zeros((0, 2))), "starts"),
         (lambda: fixed_points(params, [0.0], x, slow=0), "slow.*0"),
         (lambda: fixed_points(params, [0.0], x, tol=-1), "tol.*-1"),

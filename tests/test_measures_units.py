@@ -349,6 +349,24 @@ def test_the_burn_in_is_ten_times_the_longest_tau():
     np.testing.assert_array_equal(a, b)
 
 
+def test_what_would_never_end_is_refused():
+    rng = np.random.default_rng(0)
+    params = init_params(4, 1, 1, np.arange(1.0, 5), rng)
+    rates, y, tau = rng.standard_normal((2, 8, 3)), np.arange(8.0), np.arange(1.0, 4)
+    for call, words in [
+        (lambda n: decode_by_tau(rates, y, tau, rng, n_random=n, n_folds=2), "n_random.*<= 10000"),
+        (lambda n: lesion_by_tau(params, weights_heard, rng, n_random=n), "n_random.*<= 10000"),
+        (lambda n: tau_spread(tau, tau, rng, n_boot=n), "n_boot.*<= 100000"),
+        (lambda n: spread_change(tau, tau, rng, n_boot=n), "n_boot.*<= 100000"),
+        (lambda n: spontaneous_rates(params, 0.1, rng, n_trials=n), "n_trials.*<= 10000"),
+        (lambda n: spontaneous_rates(params, 0.1, rng, duration=n), "duration.*<= 100000"),
+        (lambda n: spontaneous_rates(params, 0.1, rng, burn_in=n), "burn_in.*<= 100000"),
+    ]:
+        for much in (1e20, 10**400):
+            with pytest.raises(ValueError, match=f"{words}, got"):
+                call(much)
+
+
 def test_bad_arguments_are_refused():
     rng = np.random.default_rng(0)
     params = init_params(4, 1, 1, np.arange(1.0, 5), rng)
@@ -363,7 +381,7 @@ def test_bad_arguments_are_refused():
         (lambda: lesion_by_tau(params, weights_heard, rng, n_random=0), "n_random.*0"),
         (lambda: lesion_by_tau(params, weights_heard, rng, tau=[1.0]), r"tau.*\(4,\)"),
         (lambda: accuracy_on(task, task.trials(2, rng))(params), "u: "),
-        (lambda: decode(rates[0], y, rng), "rates.*3 axes"),
+        (lambda: decode(rates[0], y, rng), r"rates.*\(time, trials, units\)"),
         (lambda: decode(rates, y[:5], rng), "targets.*8 trials"),
         (lambda: decode(rates, y * np.nan, rng), "targets.*nan"),
         (lambda: decode(rates, y, rng, n_folds=1), "n_folds.*1"),

@@ -34,10 +34,13 @@ from math import isqrt
 
 import numpy as np
 
+from tau_rnn.checks import check_array
 from tau_rnn.discretisation import DEFAULT_METHOD, alpha
-from tau_rnn.measures.checking import Array, real_array, real_params, real_params_pair
+from tau_rnn.measures._shared import Array, double_params, params_pair
 from tau_rnn.model import forward
 from tau_rnn.nonlinearities import nonlinearity
+
+__all__ = ["kernel_alignment", "output_gradients", "representation_alignment"]
 
 BLOCK_BYTES = 2**26  # what a block of gradients may take, the adjoints they are made of, a kernel
 
@@ -64,7 +67,8 @@ def representation_alignment(H0, H1) -> float:
     ValueError
         If the numbers of trials differ, or a value is not finite or not real.
     """
-    H0, H1 = real_array("H0", H0, ndim=2), real_array("H1", H1, ndim=2)
+    H0 = check_array("H0", H0, ("trials", "units")).astype(float)
+    H1 = check_array("H1", H1, ("trials", "units")).astype(float)
     if len(H0) != len(H1):
         raise ValueError(f"H1: must have as many trials as H0, {len(H0)}, got {len(H1)}")
     if (H0 == H0[0]).all() or (H1 == H1[0]).all():
@@ -98,7 +102,7 @@ def kernel_alignment(
     u : (T, B, n_in) inputs
     dt : time step in seconds
     phi, method, noise : as for `tau_rnn.model.forward`, the same for both networks
-    times : None for all steps; or the steps t whose outputs y[t] count, whole numbers from 0 to
+    times : None for all steps; or the steps t whose outputs y[t] count, integers from 0 to
         T - 1: (n,) for all trials, or (n, B) with a column for each trial (say, its decision)
 
     Returns
@@ -117,7 +121,7 @@ def kernel_alignment(
     one output, on one core: all steps (A = 6656) 40 s, every fourth 3 s, the decision alone 0.1 s.
     In one trained network the three alignments were 0.469, 0.477 and 0.479: a stride costs little.
     """
-    pair = real_params_pair("params0", params0, "params1", params1)
+    pair = params_pair("params0", params0, "params1", params1)
     trajs = [forward(p, u, dt, phi=phi, method=method, noise=noise) for p in pair]
     outputs = _outputs(times, *trajs[0].y.shape)
     T, N = len(trajs[0].y), len(pair[0].b)
@@ -155,7 +159,7 @@ def output_gradients(params, traj, outputs) -> Array:
     ----------
     params : Params that `forward` was given
     traj : Trajectory that `forward` returned, with all states kept
-    outputs : (A, 3) whole numbers, a row (trial, t, k) for each output y[t, trial, k]
+    outputs : (A, 3) integers, a row (trial, t, k) for each output y[t, trial, k]
 
     Returns
     -------
@@ -166,7 +170,7 @@ def output_gradients(params, traj, outputs) -> Array:
     ValueError
         If an index is out of its range or the trajectory keeps only checkpoints.
     """
-    W, _, b, W_out, _, _, tau = real_params("params", params)
+    W, _, b, W_out, _, _, tau = double_params("params", params)
     T, B, n_out = traj.y.shape
     N = len(b)
     if traj.x.shape != (T + 1, B, N):
@@ -174,7 +178,7 @@ def output_gradients(params, traj, outputs) -> Array:
     outputs = np.asarray(outputs)
     limits = (B, T, n_out)
     if outputs.ndim != 2 or outputs.shape[1] != 3 or outputs.dtype.kind not in "iu":
-        raise ValueError(f"outputs: must be (A, 3) whole numbers, got shape {outputs.shape}")
+        raise ValueError(f"outputs: must be (A, 3) integers, got shape {outputs.shape}")
     if (outputs < 0).any() or (outputs >= limits).any():
         raise ValueError(f"outputs: (trial, t, k) must be >= 0 and below {limits}")
     trial, time, k = outputs.T
@@ -202,7 +206,7 @@ def _outputs(times, T: int, B: int, n_out: int) -> Array:
         times = np.repeat(times[:, np.newaxis], B, axis=1)
     if times.ndim != 2 or times.shape[1] != B or times.size == 0 or times.dtype.kind not in "iu":
         raise ValueError(
-            f"times: must be whole numbers, (n,) or (n, B) with B = {B} and n >= 1, "
+            f"times: must be integers, (n,) or (n, B) with B = {B} and n >= 1, "
             f"got {times.dtype} of shape {times.shape}"
         )
     if times.min() < 0 or times.max() >= T:

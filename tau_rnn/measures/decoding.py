@@ -26,6 +26,8 @@ import numpy as np
 from tau_rnn.checks import check_array, check_generator, check_integer, check_number
 from tau_rnn.measures._shared import MOST_DRAWS, Array, fast_to_slow, ratio
 
+__all__ = ["PENALTIES", "DecodingByTau", "aligned", "decode", "decode_by_tau"]
+
 #: Ridge penalties, relative to the mean of the squared singular values of the rates.
 PENALTIES = tuple(10.0**e for e in range(-6, 3))
 
@@ -79,16 +81,16 @@ def decode(rates, targets, rng, *, n_folds=5, penalties=PENALTIES) -> Array:
     The cost is that of the eigenvalues of n_folds matrices for each time, (units, units) or
     (trials, trials), whichever are smaller.
     """
-    rates, y = _checked(rates, targets, n_folds)
+    rates, y = _checked(rates, targets)
     penalties = check_array("penalties", penalties, ("P",))
     if (penalties <= 0).any():
         raise ValueError(f"penalties: must be > 0, got {penalties}")
     everyone = np.arange(rates.shape[2])
-    (score,) = _scores(rates, y, [everyone], check_generator(rng), int(n_folds), penalties)
+    (score,) = _scores(rates, y, [everyone], check_generator(rng), n_folds, penalties)
     return score[:, 0] if np.ndim(targets) == 1 else score
 
 
-def _checked(rates, targets, n_folds) -> tuple[Array, Array]:
+def _checked(rates, targets) -> tuple[Array, Array]:
     """Rates (T, B, units) and targets (B, Q) in double precision."""
     rates = check_array("rates", rates, ("time", "trials", "units")).astype(float)
     y = check_array("targets", targets)
@@ -97,14 +99,14 @@ def _checked(rates, targets, n_folds) -> tuple[Array, Array]:
         raise ValueError(
             f"targets: must be (trials,) or (trials, Q) with {B} trials, got {y.shape}"
         )
-    check_integer("n_folds", n_folds, 2)
-    if 2 * n_folds > B:
-        raise ValueError(f"n_folds: must be at most trials / 2 = {B / 2:g}, got {n_folds}")
     return rates, y.reshape(B, -1).astype(float)
 
 
 def _scores(rates, y, groups, rng, n_folds, penalties) -> list[Array]:
     """Cross-validated R^2 (T, Q) from each group of units, all in the same folds."""
+    n_folds = check_integer("n_folds", n_folds, 2)
+    if 2 * n_folds > len(y):
+        raise ValueError(f"n_folds: must be at most trials / 2 = {len(y) / 2:g}, got {n_folds}")
     fold_of = rng.permutation(len(y)) % n_folds
     predicted = [np.empty((len(rates), *y.shape)) for _ in groups]
     for fold in range(n_folds):
@@ -186,7 +188,7 @@ def decode_by_tau(
     ValueError
         As `decode`, and if tau does not fit or fraction or n_random is out of range.
     """
-    rates, y = _checked(rates, targets, n_folds)
+    rates, y = _checked(rates, targets)
     N = rates.shape[2]
     tau = check_array("tau", tau, (N,))
     n = max(1, round(check_number("fraction", fraction, above=0, most=1) * N))
@@ -198,7 +200,7 @@ def decode_by_tau(
     differ = (tau != tau[0]).any()
     if differ:
         groups += [order[N - n :], order[:n]]
-    scores = _scores(rates, y, groups, fold_rng, int(n_folds), np.array(PENALTIES))
+    scores = _scores(rates, y, groups, fold_rng, n_folds, np.array(PENALTIES))
     every = scores[n_random]
     slow, fast = scores[n_random + 1 :] if differ else (np.full(every.shape, np.nan),) * 2
     return DecodingByTau(slow, fast, np.array(scores[:n_random]), every, n)

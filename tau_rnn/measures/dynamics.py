@@ -25,10 +25,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_number
-from tau_rnn.measures.checking import Array, real_array, real_params
+from tau_rnn.checks import check_array, check_number
+from tau_rnn.measures._shared import Array, double_params
 from tau_rnn.model import velocity
 from tau_rnn.nonlinearities import nonlinearity
+
+__all__ = ["FixedPoints", "fixed_points", "jacobian"]
 
 ANCHOR = 1e-8  # how strongly a search is held to its start, against 1 for F
 
@@ -85,7 +87,7 @@ def jacobian(params, x, *, phi="tanh") -> Array:
     ValueError
         If a shape does not fit, a value is not finite or not real, or tau is not positive.
     """
-    W, _, b, _, _, _, tau = real_params("params", params)
+    W, _, b, _, _, _, tau = double_params("params", params)
     x = _states("x", x, len(b))
     if not (tau > 0).all():
         raise ValueError(f"tau: every time constant must be positive (seconds), got {tau}")
@@ -115,7 +117,8 @@ def fixed_points(
     max_speed : root mean square velocity (per second) up to which the end of a search is kept as a
         slow point; 0 for fixed points only
     tol : largest abs(F) of any unit at a fixed point
-    distinct : root mean square difference over units beyond which two points are two
+    distinct : root mean square difference over units beyond which two points are two; starts less
+        than a tenth of it apart share one search
 
     Returns
     -------
@@ -128,28 +131,22 @@ def fixed_points(
 
     Notes
     -----
-    10 to 20 ms for each start at N = 100.
+    5 to 40 ms for each start at N = 100.
     """
-    params = real_params("params", params)
+    params = double_params("params", params)
     N, n_in = params.W_in.shape
     starts = _states("starts", starts, N, ndim=2)
-    u = real_array("u", u, ndim=1)
-    if len(u) != n_in:
-        raise ValueError(f"u: must be (n_in,) = ({n_in},), got shape {u.shape}")
-    slow = 10 * float(params.tau.max()) if slow is None else slow
-    max_speed, slow, tol, distinct = (
-        check_number(name, value)
-        for name, value in (
-            ("max_speed", max_speed), ("slow", slow), ("tol", tol), ("distinct", distinct)
-        )
-    )  # fmt: skip
-    for name, value in (("slow", slow), ("tol", tol), ("distinct", distinct)):
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{name}: must be positive and finite, got {value}")
-    if not (np.isfinite(max_speed) and max_speed >= 0):
-        raise ValueError(f"max_speed: must be finite and >= 0, got {max_speed}")
+    u = check_array("u", u, (n_in,)).astype(float)
+    slow = check_number("slow", 10 * params.tau.max() if slow is None else slow, above=0)
+    max_speed = check_number("max_speed", max_speed, least=0)
+    tol = check_number("tol", tol, above=0)
+    distinct = check_number("distinct", distinct, above=0)
 
-    ends = [_descend(params, u, start, phi) for start in starts]
+    ends: list[Array] = []
+    for k, start in enumerate(starts):  # the delay brings many trials to nearly the same state
+        apart = _rms(starts[:k] - start)
+        twin = int(apart.argmin()) if k and apart.min() < distinct / 10 else None
+        ends.append(_descend(params, u, start, phi) if twin is None else ends[twin])
     found: list[Array] = []
     reached = np.full(len(starts), -1)
     for k, x in enumerate(ends):
@@ -191,13 +188,14 @@ def _descend(params, u, start, phi) -> Array:
 
     # The anchor makes the solution unique on a line of fixed points, along which rounding errors
     # would otherwise carry the search. Elsewhere it is far below rounding, as it counts squared.
-    anchor = ANCHOR * np.eye(len(start))
+    anchor, rule = ANCHOR * np.eye(len(start)), nonlinearity(phi)
+    drive, leak = params.W_in @ u + params.b, np.eye(len(start))
 
     def F(x):
-        return np.append(velocity(params, x, u, phi=phi) * params.tau, ANCHOR * (x - start))
+        return np.append(params.W @ rule.function(x) + drive - x, ANCHOR * (x - start))
 
     def dF(x):
-        return np.vstack([jacobian(params, x, phi=phi) * params.tau[:, np.newaxis], anchor])
+        return np.vstack([params.W * rule.derivative(rule.function(x)) - leak, anchor])
 
     return least_squares(F, start, jac=dF, method="lm", xtol=1e-13, ftol=1e-13, gtol=1e-13).x
 
@@ -215,7 +213,8 @@ def _kind(rate: Array) -> str:
 
 
 def _states(name: str, x, N: int, ndim=None) -> Array:
-    x = real_array(name, x, ndim=ndim)
-    if x.shape[-1] != N:
-        raise ValueError(f"{name}: must be (..., N) with N = {N}, got shape {x.shape}")
-    return x
+    x = check_array(name, x)
+    if x.ndim != (ndim or x.ndim) or x.ndim == 0 or x.shape[-1] != N or x.size == 0:
+        axes = "(starts, N)" if ndim else "(..., N)"
+        raise ValueError(f"{name}: must be {axes} with N = {N}, got shape {x.shape}")
+    return x.astype(float)

@@ -11,11 +11,29 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_dt, check_generator, check_integer, check_number
+from tau_rnn.checks import check_array, check_dt, check_generator, check_integer, check_number
 from tau_rnn.discretisation import DEFAULT_METHOD
-from tau_rnn.measures.checking import Array, ratio, real_params
+from tau_rnn.measures._shared import (
+    MOST_BOOTSTRAPS,
+    MOST_DRAWS,
+    Array,
+    double_params,
+    ratio,
+)
 from tau_rnn.model import forward
 from tau_rnn.noise import private_noise
+
+__all__ = [
+    "Estimate",
+    "TauSpread",
+    "effective_tau",
+    "spontaneous_rates",
+    "spread_change",
+    "tau_spread",
+]
+
+#: Of a simulation: more are a slip of the pen.
+MOST_STEPS = 1_000_000
 
 
 class Estimate(NamedTuple):
@@ -88,14 +106,12 @@ def spontaneous_rates(
     occur in networks whose longest tau is 2 s. Runs of 5 s left a third to a half of their units
     with ``exceeds_trial``; runs of 20 s left none to a third.
     """
-    params = real_params("params", params)
+    params = double_params("params", params)
     dt = check_dt(dt)
     burn_in = 10 * float(params.tau.max()) if burn_in is None else burn_in
-    duration, burn_in = check_number("duration", duration), check_number("burn_in", burn_in)
-    for name, value, lowest in (("duration", duration, dt), ("burn_in", burn_in, 0)):
-        if not (np.isfinite(value) and value >= lowest):
-            raise ValueError(f"{name}: must be finite and >= {lowest:g} s, got {value}")
-    n_trials = check_integer("n_trials", n_trials, 1)
+    duration = check_number("duration", duration, least=dt, most=MOST_STEPS * dt)
+    burn_in = check_number("burn_in", burn_in, least=0, most=MOST_STEPS * dt)
+    n_trials = check_integer("n_trials", n_trials, 1, MOST_DRAWS)
     n, n_burn = round(duration / dt), round(burn_in / dt)
     noise = private_noise(params, dt, sigma, n_burn + n, n_trials, rng, method=method)
     u = np.zeros((n_burn + n, n_trials, params.W_in.shape[1]))
@@ -150,7 +166,7 @@ def tau_spread(intrinsic, effective, rng, *, n_boot=1000) -> TauSpread:
         raise ValueError(
             f"effective: must have the shape of intrinsic, {intrinsic.shape}, got {effective.shape}"
         )
-    n_boot, rng = check_integer("n_boot", n_boot, 1), check_generator(rng)
+    n_boot, rng = check_integer("n_boot", n_boot, 1, MOST_BOOTSTRAPS), check_generator(rng)
     known = np.isfinite(intrinsic) & np.isfinite(effective)
     a, b = intrinsic[known], effective[known]
     draws = rng.integers(max(len(b), 1), size=(n_boot, len(b)))
@@ -188,7 +204,7 @@ def spread_change(before, after, rng, *, n_boot=1000) -> Estimate:
     before, after = _taus("before", before), _taus("after", after)
     if before.shape != after.shape:
         raise ValueError(f"after: must have the shape of before, {before.shape}, got {after.shape}")
-    n_boot, rng = check_integer("n_boot", n_boot, 1), check_generator(rng)
+    n_boot, rng = check_integer("n_boot", n_boot, 1, MOST_BOOTSTRAPS), check_generator(rng)
     known = np.isfinite(before) & np.isfinite(after)
     a, b = before[known], after[known]
     draws = rng.integers(max(len(b), 1), size=(n_boot, len(b)))
@@ -238,9 +254,7 @@ def _log_sd_ratio(before, after):
 
 
 def _taus(name: str, tau) -> Array:
-    tau = np.asarray(tau, dtype=float)
-    if tau.ndim != 1:
-        raise ValueError(f"{name}: must be (N,), got shape {tau.shape}")
+    tau = check_array(name, tau, ("N",), finite=False).astype(float)
     if (tau <= 0).any() or np.isinf(tau).any():
         raise ValueError(f"{name}: must be positive and finite (seconds), or nan, got {tau}")
     return tau

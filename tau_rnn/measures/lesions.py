@@ -1,4 +1,4 @@
-"""Which units carry the task: accuracy after units fall silent, the slow, the fast or any.
+"""Which units carry the task: accuracy once the slow, the fast or random units are silent.
 
 Kurikawa (2025) predicts a division of labour: slow units encode weakly and hold, fast units
 encode strongly and briefly.  `lesion_by_tau` asks how much the task needs each, against random
@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_generator, check_integer
+from tau_rnn.checks import check_array, check_dtype, check_generator, check_integer
 from tau_rnn.discretisation import DEFAULT_METHOD
-from tau_rnn.measures.checking import Array, fast_to_slow, real_array
+from tau_rnn.measures._shared import MOST_DRAWS, Array, fast_to_slow
 from tau_rnn.model import Params, check_params, forward
+
+__all__ = ["LesionCurve", "accuracy_on", "lesion", "lesion_by_tau"]
 
 
 class LesionCurve(NamedTuple):
@@ -37,7 +39,9 @@ class LesionCurve(NamedTuple):
     random: Array
 
 
-def accuracy_on(task, trials, *, noise=None, phi="tanh", method=DEFAULT_METHOD):
+def accuracy_on(
+    task, trials, *, noise=None, phi="tanh", method=DEFAULT_METHOD, dtype=None
+) -> Callable[[Params], float]:
     """Function of Params: the accuracy of that network on fixed trials with fixed noise.
 
     Parameters
@@ -46,14 +50,21 @@ def accuracy_on(task, trials, *, noise=None, phi="tanh", method=DEFAULT_METHOD):
     trials : that it drew
     noise : (T, B, N) noise current, or None
     phi, method : as for `tau_rnn.model.forward`
+    dtype : float32 or float64, the precision of the simulation; None for that of what is given
 
     Returns
     -------
     function from Params to a float in [0, 1]. A call simulates the trials once (`tau_rnn.forward`)
     """
+    u = trials.u
+    if dtype is not None:
+        dtype = check_dtype(dtype)
+        u, noise = u.astype(dtype), None if noise is None else noise.astype(dtype)
 
     def accuracy(params: Params) -> float:
-        traj = forward(params, trials.u, task.dt, phi=phi, method=method, noise=noise)
+        if dtype is not None:
+            params = Params(*(np.asarray(p, dtype) for p in params))
+        traj = forward(params, u, task.dt, phi=phi, method=method, noise=noise)
         return task.accuracy(traj.y, trials)
 
     return accuracy
@@ -137,13 +148,11 @@ def lesion_by_tau(
     """
     params = check_params(params)
     N = len(params.b)
-    tau = real_array("tau", params.tau if tau is None else tau, ndim=1)
-    if len(tau) != N:
-        raise ValueError(f"tau: must be (N,) = ({N},), got shape {tau.shape}")
-    fractions = real_array("fractions", fractions, ndim=1)
+    tau = check_array("tau", params.tau if tau is None else tau, (N,))
+    fractions = check_array("fractions", fractions, ("F",)).astype(float)
     if (fractions < 0).any() or (fractions > 1).any():
         raise ValueError(f"fractions: must be from 0 to 1, got {fractions}")
-    n_random, rng = check_integer("n_random", n_random, 1), check_generator(rng)
+    n_random, rng = check_integer("n_random", n_random, 1, MOST_DRAWS), check_generator(rng)
     n_silenced = np.rint(fractions * N).astype(int)
 
     whole_network = score(params)

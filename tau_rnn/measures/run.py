@@ -8,8 +8,8 @@ import numpy as np
 
 from tau_rnn.checks import check_integer, nearest
 from tau_rnn.discretisation import DEFAULT_METHOD
+from tau_rnn.measures._shared import MOST_DRAWS, Array, params_pair
 from tau_rnn.measures.alignment import kernel_alignment, representation_alignment
-from tau_rnn.measures.checking import Array, real_params_pair
 from tau_rnn.measures.decoding import DecodingByTau, aligned, decode_by_tau
 from tau_rnn.measures.dynamics import FixedPoints, fixed_points
 from tau_rnn.measures.effective_tau import (
@@ -34,6 +34,17 @@ from tau_rnn.measures.weights import (
 )
 from tau_rnn.model import forward
 from tau_rnn.noise import private_noise
+
+__all__ = [
+    "LONGEST",
+    "PARTS",
+    "REMEMBERED",
+    "Decoding",
+    "EffectiveTau",
+    "TrainingMeasures",
+    "compare_effective",
+    "measure_run",
+]
 
 #: What `measure_run` can measure.
 PARTS = ("weights", "alignment", "rank", "lesions", "decoding", "effective", "fixed_points")
@@ -206,7 +217,7 @@ def measure_run(
     integrate_and_remember): weights 0.03, alignment 0.4 to 1.8, rank 1.0 to 1.4, lesions 2.3 to
     3.5 (more where units share a tau), decoding 2.7 to 3.7, effective 0.6, fixed_points 0.6 to 1.3.
     """
-    initial, final = real_params_pair("initial", initial, "final", final)
+    initial, final = params_pair("initial", initial, "final", final)
     if initial.W_in.shape[1] != task.n_in or len(initial.b_out) != task.n_out:
         raise ValueError(
             f"initial: {initial.W_in.shape[1]} inputs and {len(initial.b_out)} outputs do not fit "
@@ -221,8 +232,9 @@ def measure_run(
             f"task: what {task.name!r} remembers is not known; name its labels in "
             'tau_rnn.measures.REMEMBERED, or leave "decoding" out of parts'
         )
-    n_trials, n_test = check_integer("n_trials", n_trials, 1), check_integer("n_test", n_test, 20)
-    n_times = check_integer("n_times", n_times, 1)
+    n_trials = check_integer("n_trials", n_trials, 1, MOST_DRAWS)
+    n_test = check_integer("n_test", n_test, 20, MOST_DRAWS)
+    n_times = check_integer("n_times", n_times, 1, MOST_DRAWS)
     try:
         rng = np.random.default_rng(rng)
     except (TypeError, ValueError):
@@ -242,7 +254,7 @@ def measure_run(
         draws = np.random.default_rng(seeds["noise"])
         return private_noise(params, task.dt, task.noise, T, B, draws, method=method)
 
-    score = accuracy_on(task, test, noise=noise_of(final), **run)
+    score = accuracy_on(task, test, noise=noise_of(final), dtype=np.float32, **run)
     found: dict[str, Any] = {}
     if "weights" in parts:
         found["weights"] = weight_change_by_group(initial, final)

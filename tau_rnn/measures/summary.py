@@ -10,6 +10,8 @@ import numpy as np
 from tau_rnn.measures.effective_tau import Estimate
 from tau_rnn.measures.run import Decoding, EffectiveTau, TrainingMeasures
 
+__all__ = ["summarise"]
+
 #: Fields of Params that are 0 at the start, so that no relative change is defined.
 ZERO_AT_START = ("b", "b_out", "x0")
 

@@ -26,16 +26,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_integer, check_number
-from tau_rnn.measures.checking import (
-    Array,
-    fraction_of,
-    ratio,
-    real_array,
-    real_pair,
-    real_params_pair,
-)
+from tau_rnn.checks import check_array, check_integer, check_number
+from tau_rnn.measures._shared import Array, pair_of, params_pair, ratio
 from tau_rnn.model import Params
+
+__all__ = [
+    "ChangeSpectrum",
+    "InputOutputOverlap",
+    "OutlierEigenvalues",
+    "RankCurve",
+    "WeightChange",
+    "accuracy_by_rank",
+    "input_output_overlap",
+    "outlier_eigenvalues",
+    "spectrum_of_change",
+    "weight_change",
+    "weight_change_by_group",
+    "with_change_of_rank",
+]
 
 
 class WeightChange(NamedTuple):
@@ -138,7 +146,9 @@ def weight_change(W0, W1) -> WeightChange:
     ValueError
         If the shapes differ, an array is empty or a value is not finite or not real.
     """
-    W0, W1 = real_pair("W0", W0, "W1", W1)
+    W0, W1 = pair_of("W0", W0, "W1", W1)
+    if W0.ndim == 0 or W0.size == 0:
+        raise ValueError(f"W0: must have at least one value on an axis, got shape {W0.shape}")
     rows = W0.reshape(len(W0), -1)
     change = (W1 - W0).reshape(len(W0), -1)
     absolute, per_row = np.linalg.norm(change), np.linalg.norm(change, axis=1)
@@ -160,7 +170,7 @@ def weight_change_by_group(params0, params1) -> dict[str, WeightChange]:
     ValueError
         If the networks have different sizes.
     """
-    params0, params1 = real_params_pair("params0", params0, "params1", params1)
+    params0, params1 = params_pair("params0", params0, "params1", params1)
     return {name: weight_change(p0, p1) for name, p0, p1 in zip(Params._fields, params0, params1)}
 
 
@@ -181,7 +191,7 @@ def spectrum_of_change(W0, W1) -> ChangeSpectrum:
     ValueError
         If the shapes differ, or a value is not finite or not real.
     """
-    W0, W1 = real_pair("W0", W0, "W1", W1, ndim=2)
+    W0, W1 = pair_of("W0", W0, "W1", W1, ("rows", "columns"))
     left, s, right = np.linalg.svd(W1 - W0, full_matrices=False)
     if s[0] == 0:
         return ChangeSpectrum(s, np.nan, np.full_like(left, np.nan), np.full_like(right, np.nan))
@@ -213,16 +223,14 @@ def input_output_overlap(spectrum: ChangeSpectrum, W_in, W_out, *, k=5) -> Input
     """
     from scipy.linalg import orth
 
-    W_in, W_out = real_array("W_in", W_in, ndim=2), real_array("W_out", W_out, ndim=2)
     N = len(spectrum.left)
-    if spectrum.left.shape != (N, N) or len(W_in) != N or W_out.shape[1] != N:
+    if spectrum.left.shape != (N, N):
         raise ValueError(
-            f"W_in, W_out: must be (N, n_in) and (n_out, N) for a change of (N, N) weights, "
-            f"got {W_in.shape} and {W_out.shape} for {spectrum.left.shape}"
+            f"spectrum: must be of a square change of weights, got {spectrum.left.shape}"
         )
-    k = check_integer("k", k, 1)
-    if k > N:
-        raise ValueError(f"k: must be an integer from 1 to N = {N}, got {k}")
+    W_in = check_array("W_in", W_in, (N, "n_in")).astype(float)
+    W_out = check_array("W_out", W_out, ("n_out", N)).astype(float)
+    k = check_integer("k", k, 1, N)
     basis_in, basis_out = orth(W_in), orth(W_out.T)
     u, v = spectrum.left[:, :k], spectrum.right[:k].T
     (left_in, right_in), (left_out, right_out) = (
@@ -256,13 +264,11 @@ def outlier_eigenvalues(W0, W1, *, margin=0.15) -> OutlierEigenvalues:
     ValueError
         If the shapes differ or are not square, or margin is negative or not finite.
     """
-    W0, W1 = real_pair("W0", W0, "W1", W1, ndim=2)
+    W0, W1 = pair_of("W0", W0, "W1", W1, ("rows", "columns"))
     N = len(W0)
     if W0.shape != (N, N):
         raise ValueError(f"W0: must be square, got shape {W0.shape}")
-    margin = check_number("margin", margin)
-    if not (np.isfinite(margin) and margin >= 0):
-        raise ValueError(f"margin: must be finite and >= 0, got {margin}")
+    margin = check_number("margin", margin, least=0)
     radius = (1 + margin) * np.linalg.norm(W0) / np.sqrt(N)
     outside = []
     for W in (W0, W1):
@@ -278,12 +284,10 @@ def with_change_of_rank(W0, W1, rank) -> Array:
     Raises
     ------
     ValueError
-        If the shapes differ or rank is not a whole number from 0 to min(W0.shape).
+        If the shapes differ or rank is not an integer from 0 to min(W0.shape).
     """
-    W0, W1 = real_pair("W0", W0, "W1", W1, ndim=2)
-    rank = check_integer("rank", rank, 0)
-    if rank > min(W0.shape):
-        raise ValueError(f"rank: must be an integer from 0 to {min(W0.shape)}, got {rank}")
+    W0, W1 = pair_of("W0", W0, "W1", W1, ("rows", "columns"))
+    rank = check_integer("rank", rank, 0, min(W0.shape))
     left, s, right = np.linalg.svd(W1 - W0, full_matrices=False)
     return W0 + (left[:, :rank] * s[:rank]) @ right[:rank]
 
@@ -300,7 +304,7 @@ def accuracy_by_rank(
     ----------
     params0, params1 : Params before and after training
     score : function of Params, see `tau_rnn.measures.accuracy_on`
-    ranks : whole numbers from 0 to N, or None for 0-10, 12, 15, 20, 30, 50, ...; N is added
+    ranks : integers from 0 to N, or None for 0-10, 12, 15, 20, 30, 50, ...; N is added
     fraction : of the accuracy at full rank that counts as doing the task, in (0, 1]
 
     Returns
@@ -316,8 +320,8 @@ def accuracy_by_rank(
     -----
     The cost is one simulation for each rank.
     """
-    params0, params1 = real_params_pair("params0", params0, "params1", params1)
-    fraction = fraction_of("fraction", fraction)
+    params0, params1 = params_pair("params0", params0, "params1", params1)
+    fraction = check_number("fraction", fraction, above=0, most=1)
     N = len(params0.b)
     if ranks is None:
         coarse = (m * 10**e for e in range(1, 9) for m in (1.2, 1.5, 2, 3, 5, 7, 10))
@@ -326,7 +330,7 @@ def accuracy_by_rank(
     ranks = np.asarray(ranks) if np.size(ranks) else np.empty(0, int)
     ranks = np.unique(np.append(ranks, N))
     if ranks.dtype.kind not in "iu" or ranks[0] < 0 or ranks[-1] > N:
-        raise ValueError(f"ranks: must be whole numbers from 0 to N = {N}, got {ranks}")
+        raise ValueError(f"ranks: must be integers from 0 to N = {N}, got {ranks}")
     W = (with_change_of_rank(params0.W, params1.W, k) for k in ranks)
     accuracy = np.array([score(params1._replace(W=W_k)) for W_k in W], dtype=float)
     enough = accuracy >= fraction * accuracy[-1]
