@@ -118,6 +118,30 @@ def test_accuracy_on_is_the_task_accuracy_with_the_same_noise():
     assert accuracy(params) == task.accuracy(traj.y, trials)
 
 
+def test_accuracy_is_simulated_in_the_precision_asked_for():
+    task = make_task("integrate_and_remember", dt=0.1)
+    rng = np.random.default_rng(0)
+    params, seen = init_params(10, task.n_in, task.n_out, 1.0, rng), []
+    trials = task.trials(20, rng)
+    noise = private_noise(params, task.dt, 0.1, *trials.u.shape[:2], rng)
+
+    class Recorded:
+        dt = task.dt
+
+        def accuracy(self, y, given):
+            seen.append((y.dtype, given is trials))
+            return task.accuracy(y, given)
+
+    scores = [
+        accuracy_on(Recorded(), trials, noise=noise, dtype=dtype)(params)
+        for dtype in (None, np.float64, np.float32)
+    ]
+    assert seen == [(np.float64, True), (np.float64, True), (np.float32, True)]
+    assert scores[0] == scores[1] == scores[2]  # no decision is within rounding of its threshold
+    with pytest.raises(ValueError, match="dtype: .*int"):
+        accuracy_on(task, trials, dtype=int)
+
+
 # --- decoding -----------------------------------------------------------------------------------
 
 
@@ -189,6 +213,17 @@ def test_more_units_than_trials_do_not_win_by_fitting_noise():
     # At chance R^2 is about -1/40; a decoder that fits the training trials exactly does worse.
     assert -0.15 < chosen.mean() < 0.05
     assert interpolating.mean() < chosen.mean() - 0.1
+
+
+def test_a_fit_that_leaves_no_residual_does_not_win():
+    """With more units than trials and next to no penalty, residual and 1 - leverage are rounding."""
+    rng = np.random.default_rng(3)
+    rates, y = rng.standard_normal((20, 40, 100)), rng.standard_normal((40, 2))
+    found, expected = (
+        decode(rates, y, np.random.default_rng(0), penalties=penalties)
+        for penalties in ((1e-15, 10.0), (10.0,))
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 @given(seeds, st.floats(1e-3, 1e3), st.floats(-10, 10))

@@ -154,8 +154,7 @@ def _modes(X) -> tuple[Array, Array]:
     """
     Xt = np.swapaxes(X, 1, 2)
     if X.shape[2] <= X.shape[1]:
-        s2, V = np.linalg.eigh(Xt @ X)
-        return np.maximum(s2, 0), V
+        return np.linalg.eigh(Xt @ X)
     s2, U = np.linalg.eigh(X @ Xt)
     s2 = np.maximum(s2, 0)
     return s2, (Xt @ U) * np.nan_to_num(ratio(1, np.sqrt(s2)))[:, np.newaxis]
