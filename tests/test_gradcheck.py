@@ -28,6 +28,7 @@ from tau_rnn.gradcheck import (
 from tau_rnn.gradcheck import known_errors as slips
 from tau_rnn.gradcheck.check import main
 from tau_rnn.gradcheck.derivatives import StepSweep
+from tau_rnn.losses import mse
 from tau_rnn.model import NONLINEARITIES, Nonlinearity, Params
 
 FIELDS = Params._fields
@@ -477,6 +478,57 @@ def test_derivatives_of_a_function_that_needs_no_network():
     v = random_direction(p, case.rng())
     assert relative_error(g, v, complex_step(f, p, v)) < 1e-14
     assert relative_error(g, v, central_difference(f, p, v)) < 1e-8
+
+
+Y = 0.5 * np.ones((6, 3, 2))
+CASE = make_case(0)
+
+
+@pytest.mark.parametrize(
+    ("f", "says"),
+    [
+        (lambda p: np.linalg.norm(CASE.run(p).y - 1), "analytic, got the real number"),
+        (lambda p: float(np.real(CASE.loss(p))), "analytic, got the real number"),
+        (lambda p: np.abs(CASE.run(p).y - Y).sum(), "analytic, got the real number"),
+        (lambda p: np.vdot(CASE.run(p).y, CASE.run(p).y), "analytic, got a complex number without"),
+        (lambda p: (CASE.run(p).y * CASE.run(p).y.conj()).sum(), "analytic, got a complex number"),
+        (lambda p: mse(CASE.run(p).y, Y), r"got a tuple of 2 \(mse returns the loss and"),
+        (lambda p: CASE.run(p).y, r"one number, got an array of shape \(6, 3, 2\)"),
+        (lambda p: None, "one number, got a NoneType"),
+    ],
+)
+def test_the_complex_step_refuses_a_function_that_breaks_its_premise(f, says):
+    v = random_direction(CASE.params, CASE.rng())
+    with pytest.raises(ValueError, match=f"f: must .*{says}"):
+        complex_step(f, CASE.params, v)
+    with pytest.raises(ValueError, match=f"f: must .*{says}"):
+        numerical_gradient(f, CASE.params)
+    if "analytic" in says:
+        with pytest.raises(ValueError, match="use central_difference"):
+            complex_step(f, CASE.params, v)
+        assert abs(central_difference(f, CASE.params, v)) > 0.01
+
+
+def test_central_difference_refuses_what_is_no_real_number():
+    v = random_direction(CASE.params, CASE.rng())
+    for value, says in ((1j, "one real number, got a complex"), ((1.0, 2.0), "got a tuple of 2")):
+        with pytest.raises(ValueError, match=says):
+            central_difference(lambda p, value=value: value, CASE.params, v)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda p: 3.0,
+        lambda p: 2 + 0j,
+        lambda p: np.abs(p.W).sum(),  # real, but flat along b
+        lambda p: mse(CASE.run(p).y, Y, np.zeros((6, 3)))[0],
+        lambda p: CASE.run(p).y.sum() * 0,
+    ],
+)
+def test_what_does_not_depend_on_the_direction_has_the_derivative_zero(f):
+    v = random_direction(CASE.params, CASE.rng(), "b")
+    assert complex_step(f, CASE.params, v) == 0.0
 
 
 def test_random_direction_moves_the_named_fields_alone():

@@ -18,6 +18,9 @@ import numpy as np
 
 from tau_rnn.model import Array, Params
 
+# A derivative below this, relative to f, is rounding: that of a product with the conjugate, say.
+NOTHING = 1e-12
+
 
 def complex_step(f, params: Params, direction: Params, h: float = 1e-20) -> float:
     r"""Derivative of f along a direction, without a difference and its cancellation (Eq. 4.5).
@@ -25,11 +28,14 @@ def complex_step(f, params: Params, direction: Params, h: float = 1e-20) -> floa
     .. math:: \frac{d}{d\varepsilon} f(p + \varepsilon v) = \frac{\mathrm{Im}\, f(p + i h v)}{h}
               + O(h^2)
 
-    Since nothing is subtracted, h can be so small that the O(h^2) is below rounding error.
+    Since nothing is subtracted, h can be so small that the O(h^2) is below rounding error. The
+    premise is that f is analytic at params: no abs, conjugate, norm or real part. Where the result
+    has no imaginary part, f either does not depend on the direction or breaks the premise; two more
+    values of f, a central difference, tell which.
 
     Parameters
     ----------
-    f : function of a Params that returns a number, analytic at params (no abs, no conjugate)
+    f : function of a Params that returns one number, analytic at params
     params : Params, real
     direction : Params, v
     h : size of the step
@@ -38,11 +44,28 @@ def complex_step(f, params: Params, direction: Params, h: float = 1e-20) -> floa
     -------
     float
 
+    Raises
+    ------
+    ValueError
+        If f does not return one number, or drops the imaginary part although it depends on the
+        direction.
+
     References
     ----------
     .. [1] Squire & Trapp, SIAM Review 40, 110 (1998).
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> params = init_params(3, 1, 1, 1.0, np.random.default_rng(0))
+    >>> v = params._replace(W=0 * params.W, W_in=0 * params.W_in, W_out=0 * params.W_out)
+    >>> complex_step(lambda p: np.sum(p.tau**3), params, v)  # v moves tau alone, by v.tau = 1
+    9.0
     """
-    return float(np.imag(f(_shifted(params, direction, 1j * h))) / h)
+    value = _number(f(_shifted(params, direction, 1j * h)))
+    if abs(value.imag) <= NOTHING * h * abs(value.real):
+        _check_that_it_is_flat(f, params, direction, value)
+    return float(value.imag / h)
 
 
 def central_difference(f, params: Params, direction: Params, h: float = 1e-5) -> float:
@@ -53,15 +76,21 @@ def central_difference(f, params: Params, direction: Params, h: float = 1e-5) ->
 
     Parameters
     ----------
-    f : function of a Params that returns a number
+    f : function of a Params that returns one real number
     params, direction : Params, p and v
     h : size of the step; about eps^(1/3) = 6e-6 is best where f and its derivatives are of order 1
 
     Returns
     -------
     float
+
+    Raises
+    ------
+    ValueError
+        If f does not return one real number.
     """
-    return float((f(_shifted(params, direction, h)) - f(_shifted(params, direction, -h))) / (2 * h))
+    above, below = (_number(f(_shifted(params, direction, e)), real=True) for e in (h, -h))
+    return float((above - below) / (2 * h))
 
 
 class StepSweep(NamedTuple):
@@ -150,16 +179,63 @@ def relative_error(g: Params, v: Params, derivative: float) -> float:
 
 
 def numerical_gradient(f, params: Params, h: float = 1e-20) -> Params:
-    """The whole gradient of f by one complex step for each number in params (slow, exact)."""
+    """The whole gradient of f by one complex step for each number in params (slow, exact).
+
+    Raises
+    ------
+    ValueError
+        As `complex_step`.
+    """
     z = Params(*(np.array(p, complex) for p in params))
     g = Params(*(np.empty(np.shape(p)) for p in params))
+    value = None
     for entries, out in zip(z, g):
         for k in np.ndindex(entries.shape):
             entries[k] += 1j * h
-            out[k] = np.imag(f(z)) / h
+            value = _number(f(z))
+            out[k] = value.imag / h
             entries[k] = entries[k].real
+    # Wherever it is 0, f must be flat: one direction through all these entries shows it.
+    zero = [np.abs(e) <= NOTHING * abs(value.real) for e in g]
+    if any(map(np.any, zero)):
+        v = random_direction(params, np.random.default_rng(0))
+        _check_that_it_is_flat(f, params, Params(*map(np.multiply, v, zero)), value)
     return g
 
 
 def _shifted(params: Params, direction: Params, step: complex) -> Params:
     return Params(*(p + step * v for p, v in zip(params, direction)))
+
+
+def _number(value, real: bool = False):
+    """The value of f as a NumPy number."""
+    kinds = "biuf" if real else "biufc"
+    array = None if isinstance(value, (tuple, list)) else np.asarray(value)
+    if array is None or array.shape != () or array.dtype.kind not in kinds:
+        what = f"a {type(value).__name__}"
+        if isinstance(value, (tuple, list)):
+            what += f" of {len(value)} (mse returns the loss and its derivative: take mse(...)[0])"
+        elif array is not None and array.shape != ():
+            what = f"an array of shape {array.shape}"
+        raise ValueError(f"f: must return one {'real ' if real else ''}number, got {what}")
+    return array[()]
+
+
+def _check_that_it_is_flat(f, params: Params, direction: Params, value) -> None:
+    """Raise a ValueError if f, whose complex step is 0, depends on the direction after all."""
+    h = 1e-5
+    above, below = (_number(f(_shifted(params, direction, e))) for e in (h, -h))
+    size = max(abs(above), abs(below))
+    # Two values of a function that does not depend on the direction differ by its rounding alone:
+    # 1e-12 leaves room for some thousand operations.
+    if not abs(above - below) > 1e-12 * size:
+        return
+    result = "a complex number without an imaginary part"
+    if not np.iscomplexobj(value):
+        result = f"the real number {value:.6g}"
+    raise ValueError(
+        f"f: must be analytic, got {result} for complex parameters, although a central difference "
+        f"along the same direction is {(above - below) / (2 * h):.3g}. abs, a norm, a conjugate "
+        "(np.vdot), .real, float() or a kink loses the imaginary part, and the derivative with "
+        "it: write the function without them, or use central_difference"
+    )
