@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mistakes import METHODS, MISTAKES, RIGHT, compiled
-from strategies import make_case
+from tau_rnn.gradcheck.strategies import make_case
 
 from tau_rnn import bptt
 from tau_rnn.gradcheck import (

@@ -8,7 +8,7 @@ import pytest
 import reference
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import cases, make_case
+from tau_rnn.gradcheck.strategies import cases, make_case
 
 from tau_rnn.bptt import backward, tangent
 from tau_rnn.gradcheck import (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
-from strategies import cases
+from tau_rnn.gradcheck.strategies import cases
 
 from tau_rnn.measures import (
     LONGEST,

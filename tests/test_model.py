@@ -9,7 +9,7 @@ import pytest
 import reference
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import cases, make_case
+from tau_rnn.gradcheck.strategies import cases, make_case
 
 from tau_rnn.bptt import backward
 from tau_rnn.model import (

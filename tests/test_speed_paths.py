@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import cases, make_case
+from tau_rnn.gradcheck.strategies import cases, make_case
 
 import tau_rnn.bptt as bptt
 from tau_rnn.bptt import backward
