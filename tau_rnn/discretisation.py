@@ -71,5 +71,8 @@ def alpha(tau, dt: float, method: str = DEFAULT_METHOD) -> Array:
 
 
 def alpha_slope(tau, a, dt: float, method: str) -> Array:
-    """dalpha/dtau: -alpha/tau (Euler), -(1 - alpha) dt/tau^2 (exponential), Eq. 3.12; (N,), 1/s."""
-    return -a / tau if method == "euler" else -(1 - a) * float(dt) / tau**2
+    """dalpha/dtau: -alpha/tau (Euler), -(1 - alpha) dt/tau^2 (exponential), Eq. 3.12; (N,), 1/s.
+
+    1 - alpha is computed as e^(-dt/tau): the difference would have no digits left where dt >> tau.
+    """
+    return -a / tau if method == "euler" else -np.exp(-dt / tau) * float(dt) / tau**2

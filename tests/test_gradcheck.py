@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mistakes import METHODS, MISTAKES, RIGHT, compiled
-from tau_rnn.gradcheck.strategies import make_case
 
 from tau_rnn import bptt
 from tau_rnn.gradcheck import (
@@ -28,6 +27,7 @@ from tau_rnn.gradcheck import (
 from tau_rnn.gradcheck import known_errors as slips
 from tau_rnn.gradcheck.check import main
 from tau_rnn.gradcheck.derivatives import StepSweep
+from tau_rnn.gradcheck.strategies import make_case
 from tau_rnn.losses import mse
 from tau_rnn.model import NONLINEARITIES, Nonlinearity, Params
 

@@ -8,7 +8,6 @@ import pytest
 import reference
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tau_rnn.gradcheck.strategies import cases, make_case
 
 from tau_rnn.bptt import backward, tangent
 from tau_rnn.gradcheck import (
@@ -19,6 +18,7 @@ from tau_rnn.gradcheck import (
     random_direction,
     relative_error,
 )
+from tau_rnn.gradcheck.strategies import cases, make_case
 from tau_rnn.losses import mse, rate_penalty
 from tau_rnn.model import NONLINEARITIES, Params, alpha, forward
 from tau_rnn.noise import noise_scale

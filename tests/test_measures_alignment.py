@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tau_rnn.gradcheck.strategies import cases, make_case
 
 from tau_rnn.bptt import backward, tangent
+from tau_rnn.gradcheck.strategies import cases, make_case
 from tau_rnn.measures import (
     alignment,
     kernel_alignment,

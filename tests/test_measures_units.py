@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
-from tau_rnn.gradcheck.strategies import cases
 
+from tau_rnn.gradcheck.strategies import cases
 from tau_rnn.measures import (
     LONGEST,
     accuracy_on,

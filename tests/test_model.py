@@ -9,9 +9,9 @@ import pytest
 import reference
 from hypothesis import given
 from hypothesis import strategies as st
-from tau_rnn.gradcheck.strategies import cases, make_case
 
 from tau_rnn.bptt import backward
+from tau_rnn.gradcheck.strategies import cases, make_case
 from tau_rnn.model import (
     METHODS,
     NONLINEARITIES,
@@ -175,7 +175,7 @@ def test_forward_and_backward_keep_the_promoted_dtype(field, most, one, result):
     arrays = {**case.params._asdict(), "u": case.u, "noise": case.noise}
     arrays = {name: a.astype(one if name == field else most) for name, a in arrays.items()}
     params = Params(*(arrays[name] for name in Params._fields))
-    traj = forward(params, arrays["u"], case.dt, method="euler", noise=arrays["noise"])
+    traj = forward(params, arrays["u"], case.dt, method=case.method, noise=arrays["noise"])
     assert traj.x.dtype == traj.r.dtype == traj.y.dtype == result
     g = backward(params, traj, np.ones_like(traj.y))
     assert {e.dtype for e in g} == {np.dtype(result)}
@@ -194,7 +194,7 @@ def test_whole_numbers_become_float64():
 def test_lists_are_taken_for_arrays():
     case = make_case(0)
     params = Params(*(p.tolist() for p in case.params))
-    traj = forward(params, case.u.tolist(), case.dt, method="euler", noise=case.noise.tolist())
+    traj = forward(params, case.u.tolist(), case.dt, method=case.method, noise=case.noise.tolist())
     assert np.array_equal(traj.y, case.run().y)
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tau_rnn.gradcheck.strategies import cases, make_case
 
 import tau_rnn.bptt as bptt
 from tau_rnn.bptt import backward
+from tau_rnn.gradcheck.strategies import cases, make_case
 from tau_rnn.model import Params, forward
 from tau_rnn.noise import CHUNK, normal_table, private_noise
 from tau_rnn.nonlinearities import NONLINEARITIES
