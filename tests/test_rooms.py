@@ -41,6 +41,8 @@ FLOORS = [
 FLOOR = {part: k for k, floor in enumerate(FLOORS) for part in floor}
 #: What may be imported at the head of a file; everything else that is not Python's own may not.
 LIGHT = {"numpy", "tau_rnn"}
+#: The only file that needs hypothesis, which is an extra: nobody else imports it.
+ONLY_HERE = {"tau_rnn.gradcheck.strategies": "hypothesis"}
 
 FILES = sorted(ROOT.rglob("*.py"))
 MODULES = ["tau_rnn", *(m.name for m in pkgutil.walk_packages([str(ROOT)], "tau_rnn."))]
@@ -135,15 +137,29 @@ def test_importing_the_package_is_light():
     assert shown.stdout.strip() == ""
 
 
+def test_the_marker_works_without_hypothesis():
+    code = (
+        "import sys; sys.modules['hypothesis'] = None\n"
+        "from tau_rnn.gradcheck import check_backward\nfrom tau_rnn import backward\n"
+        "assert check_backward(backward).ok\n"
+        "try: import tau_rnn.gradcheck.strategies\n"
+        "except ImportError as error: print('hypothesis' in str(error))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "True"
+
+
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_heavy_libraries_are_imported_inside_functions(path):
     for module, line, inside in imports(path):
         library = module.split(".")[0]
         if library == "matplotlib":
             assert path.parent.name == "plotting", f"{path.name}:{line}: only plotting may"
-        assert inside or library in LIGHT or library in sys.stdlib_module_names, (
+        light = library in LIGHT or library == ONLY_HERE.get(module_name(path))
+        assert inside or light or library in sys.stdlib_module_names, (
             f"{path.name}:{line}: {module} at the head of the file"
         )
+        assert module not in ONLY_HERE, f"{path.name}:{line}: {module} needs {ONLY_HERE[module]}"
 
 
 # --- what a reader meets -------------------------------------------------------------------------

@@ -307,4 +307,3 @@ def _load(path: Path, name: str) -> Callable:
     if not callable(function):
         raise ValueError(f"{path}: defines no function {name!r} (see --function)")
     return function
-

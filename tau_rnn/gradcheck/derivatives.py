@@ -196,9 +196,9 @@ def numerical_gradient(f, params: Params, h: float = 1e-20) -> Params:
             out[k] = value.imag / h
             entries[k] = entries[k].real
     # Wherever it is 0, f must be flat: one direction through all these entries shows it.
-    zero = [np.abs(e) <= NOTHING * abs(value.real) for e in g]
+    v = random_direction(params, np.random.default_rng(0))
+    zero = [np.abs(a * b) <= NOTHING * abs(value.real) for a, b in zip(g, v)]
     if any(map(np.any, zero)):
-        v = random_direction(params, np.random.default_rng(0))
         _check_that_it_is_flat(f, params, Params(*map(np.multiply, v, zero)), value)
     return g
 
