@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.discretisation import alpha, alpha_slope
+from tau_rnn.discretisation import alpha
 from tau_rnn.nonlinearities import nonlinearity
 
 FIELDS = ("W", "W_in", "b", "W_out", "b_out", "x0", "tau")
@@ -315,7 +315,8 @@ def scene(params, traj, dy, recipe=RECIPE) -> SimpleNamespace:
     s.noise = 0 if traj.noise is None else traj.noise
     s.phi = nonlinearity(traj.phi)
     s.a, s.slope = recipe["alpha"](s), recipe["slope"](s)
-    s.da = alpha_slope(s.tau, s.a, s.dt, s.method)
+    # As a reader writes it, with the alpha that is in use.
+    s.da = -s.a / s.tau if s.method == "euler" else -(1 - s.a) * s.dt / s.tau**2
     s.dx = np.zeros((len(dy) + 2, *s.x.shape[1:]))
     for t in reversed(range(len(dy) + 1)):
         s.dx[t] = sum(recipe[term](s, t) for term in ("recurrent", "leak", "readout"))
