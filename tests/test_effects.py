@@ -236,9 +236,9 @@ def test_judge_tells_an_effect_from_its_control():
 
     tests = judge(effects(fake_results(configs, metrics_of)), BASE, TASK)
     verdicts = {(t.claim.number, t.dist): t.verdict for t in tests if t.metric != "weight_change"}
-    assert verdicts[1, "uniform"] == "holds for another reason: the mean leak rate"
-    assert verdicts[1, "bimodal"] == "holds for another reason: the mean leak rate"
-    assert verdicts[2, "uniform"] == verdicts[2, "bimodal"] == "holds"
+    assert verdicts[1, "uniform"] == "not shown once the mean leak rate is held"
+    assert verdicts[1, "bimodal"] == "not shown once the mean leak rate is held"
+    assert verdicts[2, "uniform"] == verdicts[2, "bimodal"] == "shown"
     assert len(tests) == 3 + 3 + 4 + 4
     # Two controls of the leak rate and one of the learning rate; the other gain of claim 4.
     assert [len(t.controls) for t in tests] == [3] * 10 + [1] * 4
@@ -329,7 +329,7 @@ def test_a_control_of_one_pair_tells_nothing():
 
     tests = judge(effects(fake_results(configs, metrics_of)), BASE, TASK)
     (first,) = (t for t in tests if t.claim.number == 1)
-    assert (first.controls, first.verdict) == ((), "holds, controls not run")
+    assert (first.controls, first.verdict) == ((), "shown, controls not run")
 
 
 def test_a_sentence_says_what_is_left_with_each_control():
@@ -339,14 +339,14 @@ def test_a_sentence_says_what_is_left_with_each_control():
         Control("initial gain 1", LEAK, null, False), Control("other", LEAK, up, True),
         Control("third", LEAK, down, False),
     )  # fmt: skip
-    spread = Finding(CLAIMS[3], "tau_eff_spread", "uniform", *TASK, up, 0.01, controls, "holds")
+    spread = Finding(CLAIMS[3], "tau_eff_spread", "uniform", *TASK, up, 0.01, controls, "shown")
     said = sentence(spread)
-    assert "after training against before: +0.300 in the sd of ln tau_eff (+0.200 to" in said
-    unit = "in the sd of ln tau_eff"
-    assert f"Initial gain 1: +0.050 {unit} (-0.100 to +0.200), not told from 0." in said
+    assert "after training against before: +0.300 in sd of ln tau_eff (+0.200 to" in said
+    unit = "in sd of ln tau_eff"
+    assert f"Initial gain 1: +0.050 {unit} (-0.100 to +0.200), interval includes 0." in said
     assert f"Other: +0.300 {unit} (+0.200 to +0.400), on the claimed side." in said
     assert f"Third: -0.300 {unit} (-0.400 to -0.200), on the other side." in said
-    assert said.endswith("**Holds.**")
+    assert said.endswith("**Shown.**")
     loss = Finding(CLAIMS[0], "log_mean_loss", "uniform", *TASK, up, 0.01, (), "not shown")
     assert "mean loss over training against vanilla: +35.0 % (+22.1 to +49.2)." in sentence(loss)
 
@@ -355,4 +355,4 @@ def test_one_pair_has_an_effect_and_no_interval():
     one = Effect(-0.1, np.nan, np.nan, np.nan, 1)
     assert size("weight_change", one) == "-9.5 %"
     assert size("accuracy_last5", one) == "-10.0 percentage points"
-    assert size("tau_eff_spread", one) == "-0.100 in the sd of ln tau_eff"
+    assert size("tau_eff_spread", one) == "-0.100 in sd of ln tau_eff"

@@ -11,8 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tau_rnn.experiment.claims import CLAIMS, GAIN, LEAK, RATE, Control, Finding, verdict
-from tau_rnn.experiment.reading import reading, size
+from tau_rnn.experiment.claims import (
+    CLAIMS,
+    GAIN,
+    LEAK,
+    MEASURE,
+    RATE,
+    Control,
+    Finding,
+    verdict,
+    word,
+    word_for,
+)
+from tau_rnn.experiment.reading import claims_in_brief, reading, size
 from tau_rnn.experiment.statistics import (
     Effect,
     at_matched_loss,
@@ -293,22 +304,29 @@ def control(explains, survives):
 @pytest.mark.parametrize(
     "effect, p, controls, expected",
     [
-        (DOWN, math.nan, [], "cannot be told"),
+        (DOWN, math.nan, [], "too few pairs"),
         (DOWN, 0.05, [], "not shown"),
         (UP, 0.01, [control(LEAK, True)], "the opposite"),
-        (DOWN, 0.01, [], "holds, controls not run"),
-        (DOWN, 0.01, [control(LEAK, True), control(LEAK, True), control(RATE, True)], "holds"),
+        (DOWN, 0.01, [], "shown, controls not run"),
+        (DOWN, 0.01, [control(LEAK, True), control(LEAK, True), control(RATE, True)], "shown"),
         (DOWN, 0.01, [control(LEAK, False), control(LEAK, False), control(RATE, True)],
-         f"holds for another reason: {LEAK}"),
+         f"not shown once {LEAK} is held"),
         (DOWN, 0.01, [control(LEAK, True), control(LEAK, True), control(RATE, False)],
-         f"holds for another reason: {RATE}"),
+         f"not shown once {RATE} is held"),
+        (DOWN, 0.01, [control(LEAK, False), control(LEAK, False), control(RATE, False)],
+         f"not shown once {LEAK} or {RATE} is held"),
         (DOWN, 0.01, [control(LEAK, True), control(LEAK, False), control(RATE, True)],
-         f"holds in part: the controls of {LEAK} disagree"),
-        (DOWN, 0.01, [control(GAIN, False)], "depends on the initial gain"),
+         f"shown in part: the controls of {LEAK} disagree"),
+        (DOWN, 0.01, [control(GAIN, False), control(MEASURE, True)], "not shown with a control"),
+        (DOWN, 0.01, [control(GAIN, True), control(MEASURE, False), control(MEASURE, True)],
+         "not shown with a control"),
+        (DOWN, 0.01, [control(GAIN, True), control(MEASURE, True)], "shown"),
     ],
 )  # fmt: skip
 def test_verdict(effect, p, controls, expected):
     assert verdict(-1, effect, p, controls) == expected
+    assert word(expected) in ("shown", "uncontrolled", "open", "opposite", "unknown", "confounded",
+                              "partly", "conditional")  # fmt: skip
 
 
 def test_the_family_is_that_of_the_protocol():
@@ -325,24 +343,45 @@ def finding(number, metric, task, said, estimate=-0.1):
 def test_the_reading_says_what_depends_on_what():
     a, b = "multi_timescale", "integrate_and_remember"
     text = reading([
-        finding(1, "log_mean_loss", a, "holds"),
+        finding(1, "log_mean_loss", a, "shown"),
         finding(1, "log_mean_loss", b, "not shown"),
         finding(3, "weight_change", a, "not shown"),
         finding(3, "weight_change", b, "not shown"),
-        finding(3, "weight_change_at_matched_loss", a, "holds"),
-        finding(3, "weight_change_at_matched_loss", b, "holds"),
+        finding(3, "weight_change_at_matched_loss", a, "shown"),
+        finding(3, "weight_change_at_matched_loss", b, "shown"),
     ])  # fmt: skip
-    assert "- uniform: **depends on the task: multi_timescale: holds; " in text
-    assert "- uniform, by the change of W at the same loss: **holds**" in text
+    assert "- uniform: **depends on the task: multi_timescale: shown; " in text
+    assert "- uniform, by the change of W at the same loss: **shown**" in text
     assert "- uniform, all in all: **depends on the measure**" in text
     # exp(-0.1) - 1 and so on: -9.5 %, -18.1 %, -4.9 %.
     assert "mean loss over training against vanilla: -9.5 % (-18.1 to -4.9)" in text
 
 
+def test_a_claim_in_brief_has_one_word_and_every_number():
+    a, b = "multi_timescale", "integrate_and_remember"
+    tests = [
+        finding(1, "log_mean_loss", a, "shown"),
+        finding(3, "weight_change", a, "not shown"),
+        finding(3, "weight_change_at_matched_loss", a, "shown"),
+        finding(1, "log_mean_loss", b, "not shown", estimate=-0.02),
+    ]
+    said = claims_in_brief(tests)
+    assert [(c.number, task, word) for c, task, word, _ in said] == [
+        (1, a, "shown"), (1, b, "open"), (3, a, "mixed"),
+    ]  # fmt: skip
+    assert said[0][3] == "Mean loss over training: uniform -9.5 % (-18.1 to -4.9); shown."
+    assert said[2][3] == (
+        "Change of W after the last step: uniform -9.5 % (-18.1 to -4.9); change of W at the same "
+        "loss: uniform -9.5 % (-18.1 to -4.9); not shown (uniform, last step); shown (uniform, "
+        "same loss)."
+    )
+    assert word_for(tests[:1]) == "shown" and word_for(tests[:2]) == "mixed"
+
+
 def test_sizes_in_words():
     effect = Effect(0.0123, -0.004, 0.02, 0.2, 20)
     assert size("accuracy_last5", effect) == "+1.2 percentage points (-0.4 to +2.0)"
-    assert size("tau_eff_spread", effect) == "+0.012 in the sd of ln tau_eff (-0.004 to +0.020)"
+    assert size("tau_eff_spread", effect) == "+0.012 in sd of ln tau_eff (-0.004 to +0.020)"
 
 
 def test_a_median_between_minus_and_plus_infinity_is_not_told_and_no_warning():

@@ -8,11 +8,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tau_rnn.cli.progress import on_terminal
-from tau_rnn.experiment.conditions import label, sweep_configs
+from tau_rnn.experiment.conditions import label, setting_parts, sweep_configs
 from tau_rnn.experiment.config import RunConfig
+from tau_rnn.experiment.effects import effects
 from tau_rnn.experiment.executors import Engine, dask_engine, process_engine
 from tau_rnn.experiment.files import write_text
-from tau_rnn.experiment.report import level_table, report_text, write_tables
+from tau_rnn.experiment.report import (
+    claims_table,
+    judged,
+    level_table,
+    report_text,
+    write_tables,
+)
 from tau_rnn.experiment.sweeps import Event, Sweep, sweep
 
 __all__ = ["run_sweep", "sweep_configs"]
@@ -91,6 +98,10 @@ def write_report(done: Sweep, out, *, figures: bool = True) -> int:
               file=sys.stderr)  # fmt: skip
     drawn: list[str] = []
     if results:
+        for setting, tests in judged(done, effects(results, done.configs)):
+            if tests:
+                title = ", ".join(["The poster's claims", *setting_parts(setting)])
+                print(f"\n{title}\n\n{claims_table(tests)}")
         for task in dict.fromkeys(c.task for c in done.configs):
             print(f"\n{task}: means over seeds with 95 % intervals (steps: median)\n")
             print(level_table(results, task))

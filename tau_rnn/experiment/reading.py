@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from tau_rnn.experiment.claims import CLAIMS, Control, Finding, over_tasks
+from tau_rnn.experiment.claims import CLAIMS, Claim, Control, Finding, over_tasks, word_for
 from tau_rnn.experiment.statistics import Effect
 
+SHORT_NAMES = {"weight_change": "last step", "weight_change_at_matched_loss": "same loss"}
 #: What a quantity is called in a sentence.
 NAMES = {
     "log_mean_loss": "mean loss over training",
@@ -26,7 +27,7 @@ def size(metric: str, effect: Effect) -> str:
     """
     values = effect.estimate, effect.low, effect.high
     if metric == "tau_eff_spread":
-        unit, texts = "in the sd of ln tau_eff", [f"{v:+.3f}" for v in values]
+        unit, texts = "in sd of ln tau_eff", [f"{v:+.3f}" for v in values]
     elif metric.startswith("accuracy"):
         unit, texts = "percentage points", [f"{100 * v:+.1f}" for v in values]
     else:
@@ -53,11 +54,44 @@ def _control(test: Finding, control: Control) -> str:
     if control.survives:
         side = "on the claimed side"
     elif control.effect.low <= 0 <= control.effect.high:
-        side = "not told from 0"
+        side = "interval includes 0"
     else:
         side = "on the other side"
     name = control.name[0].upper() + control.name[1:]
     return f"{name}: {size(test.metric, control.effect)}, {side}."
+
+
+def claims_in_brief(tests: Iterable[Finding]) -> list[tuple[Claim, str, str, str]]:
+    """Each claim and task that was tested: (claim, task, one word, one sentence with numbers)."""
+    tests = list(tests)
+    found = []
+    for claim in CLAIMS:
+        for task in dict.fromkeys(t.task for t in tests):
+            mine = [t for t in tests if (t.claim.number, t.task) == (claim.number, task)]
+            if mine:
+                found.append((claim, task, word_for(mine), brief(mine)))
+    return found
+
+
+def brief(tests: list[Finding]) -> str:
+    """The tests of one claim in one task, in one sentence: every effect, then the outcomes."""
+    parts = []
+    for metric in dict.fromkeys(t.metric for t in tests):
+        some = [t for t in tests if t.metric == metric]
+        parts.append(
+            f"{NAMES[metric]}: " + ", ".join(f"{t.dist} {size(metric, t.effect)}" for t in some)
+        )
+    several = len(parts) > 1
+    outcomes: dict[str, list[str]] = {}
+    for t in tests:
+        about = f"{t.dist}, {SHORT_NAMES.get(t.metric, t.metric)}" if several else t.dist
+        outcomes.setdefault(t.verdict, []).append(about)
+    if len(outcomes) == 1:
+        parts += list(outcomes)
+    else:
+        parts += [f"{said} ({'; '.join(about)})" for said, about in outcomes.items()]
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def reading(tests: Iterable[Finding]) -> str:

@@ -23,7 +23,7 @@ from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.effects import ITSELF, Row, effects, levels, what_is
 from tau_rnn.experiment.files import write_text
 from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, RunResult
-from tau_rnn.experiment.reading import reading
+from tau_rnn.experiment.reading import claims_in_brief, reading
 from tau_rnn.experiment.statistics import Effect
 from tau_rnn.experiment.sweeps import Sweep
 from tau_rnn.taus import parse_tau
@@ -70,15 +70,15 @@ change of W at matched loss is taken at the lowest held-out loss that both runs 
 interpolated between evaluations.
 """
 VERDICTS = """\
-A claim *holds* where its effect against vanilla (claim 4: after against before training) is in the
-claimed direction with Holm's p < 0.05, and the 95 % interval lies on the claimed side in every
-control as well (*holds, controls not run*, if there is none). It *holds for another reason* where
-the controls that take this reason away leave nothing to be seen, *depends on the initial gain*
-where that reason is the gain, and *holds in part* where two controls of the same reason disagree.
-It is *the opposite* where p < 0.05 in the other direction, and *not shown* where p >= 0.05, which
-is no proof that there is no effect: see the interval. It *cannot be told* from fewer than two
-pairs. Where the verdicts of the tasks differ it *depends on the task*, and where those of the
-measures do, *on the measure*.
+An effect is first a number with its interval. It is *shown* where Holm's p < 0.05 in the claimed
+direction (against vanilla; claim 4: after against before training) and the 95 % interval lies on
+the claimed side in every control as well (*shown, controls not run*, if there is none). It is *not
+shown once* something *is held* where the interval is not there in the controls that hold it, which
+does not prove that this is the reason; *shown in part* where two controls of the same thing
+disagree; *not shown with* another gain or measure (claim 4). It is *the opposite* where p < 0.05 in
+the other direction, and *not shown* where p >= 0.05, which is no proof that there is no effect: see
+the interval. In a word: shown, confounded, partly, conditional, opposite, open (not shown), and
+mixed where tests of one claim and task differ.
 
 The controls: `constant:...` are homogeneous networks of the same mean leak rate; in
 `rescale_tau=harmonic` tau is rescaled to harmonic mean 1 s, which is the mean leak rate of vanilla;
@@ -232,6 +232,16 @@ def effect_table(rows: Iterable[Row]) -> str:
     return grid(["comparison", "effect [95 %]", "scale", "p", "pairs", "remarks"], lines)
 
 
+def claims_table(tests: Iterable[Finding]) -> str:
+    """Each claim in each task: one word, and one sentence with its numbers."""
+    lines, named = [], set()
+    for claim, task, said, sentence in claims_in_brief(tests):
+        text = str(claim.number) if claim in named else f"{claim.number}. {claim.text}"
+        lines.append((text, task, f"**{said}**", sentence))
+        named.add(claim)
+    return grid(["claim", "task", "in a word", "what was found (95 % intervals)"], lines)
+
+
 def verdict_table(tests: Iterable[Finding]) -> str:
     """The family of tests: effect, Holm's p value, controls and verdict."""
     lines = []
@@ -265,7 +275,7 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
     for setting, tests in judged(sweep, rows):
         if tests:
             parts += [", ".join(["## The poster's claims", *setting_parts(setting)]),
-                      VERDICTS, reading(tests), "### The tests",
+                      claims_table(tests), VERDICTS, reading(tests), "### The tests",
                       f"Holm's p values are over the family of these {len(tests)} tests.",
                       verdict_table(tests)]  # fmt: skip
     for task in tasks:
