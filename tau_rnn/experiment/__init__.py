@@ -10,6 +10,7 @@ so that two runs which differ in the distribution of tau alone share everything 
 quantiles of tau, their weights, their trials and their noise. Comparisons are paired.
 """
 
+from tau_rnn.experiment.claims_data import load_claims
 from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
 from tau_rnn.experiment.outcome import RunResult, run_one, summarise_run
 from tau_rnn.experiment.run import RunState, evaluate, iterate
@@ -24,6 +25,7 @@ __all__ = [
     "Sweep",
     "evaluate",
     "iterate",
+    "load_claims",
     "load_run",
     "run_one",
     "save_run",

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tau_rnn.plotting.effects import plot_forest
+    from tau_rnn.plotting.effects import plot_claims, plot_forest
     from tau_rnn.plotting.measures import plot_measures
     from tau_rnn.plotting.run import example_trials, plot_run
     from tau_rnn.plotting.style import (
@@ -34,6 +34,7 @@ __all__ = [
     "files_only",
     "in_style",
     "new_figure",
+    "plot_claims",
     "plot_forest",
     "plot_measures",
     "plot_run",
@@ -44,6 +45,7 @@ __all__ = [
 
 _PAGES = {
     "example_trials": "run",
+    "plot_claims": "effects",
     "plot_forest": "effects",
     "plot_measures": "measures",
     "plot_run": "run",

@@ -1,10 +1,12 @@
-"""One figure of all paired effects. matplotlib is imported inside functions only."""
+"""Figures of paired effects, and of the claims. matplotlib is imported inside functions only."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+from tau_rnn.experiment.claims import Finding
 from tau_rnn.experiment.effects import ITSELF, MATCHED, Row
 from tau_rnn.plotting.style import color_of, new_figure, styled
 
@@ -75,3 +77,83 @@ def _forest_row(axis, y: int, row: Row, edge: float) -> None:
         return
     face = "white" if row.kind == MATCHED else color
     axis.plot(middle, y, "D" if row.kind == ITSELF else "o", ms=5, color=color, mfc=face)
+
+
+#: How the tests of a claim are shown: metric -> (title, unit, what is shown of an effect).
+CLAIM_PANELS: dict[str, tuple[str, str, Any]] = {
+    "log_mean_loss": ("1. mean loss: less?", "difference (%)", lambda v: 100 * math.expm1(v)),
+    "accuracy_last5": ("2. accuracy: more?", "points", lambda v: 100 * v),
+    "weight_change": ("3. change of W: less?", "last step (%)", lambda v: 100 * math.expm1(v)),
+    "weight_change_at_matched_loss": (
+        "3. the same, same loss", "difference (%)", lambda v: 100 * math.expm1(v),
+    ),
+    "tau_eff_spread": ("4. spread of tau_eff: more?", "sd of ln, after - before", lambda v: v),
+}  # fmt: skip
+#: Controls: start of the name -> marker, and what it is.
+CONTROL_MARKERS = {
+    "against const": ("o", "against the homogeneous network of the same leak rate"),
+    "rescaled": ("s", "rescaled to the leak rate of vanilla, against vanilla"),
+    "learning rate": ("^", "learning rate ~ tau, against vanilla"),
+    "initial gain": ("D", "initial gain 1"),
+    "burn-in": ("v", "burn-in 20 s, 60 s"),
+    "longest": ("P", "longest timescales left out"),
+}
+
+
+@styled
+def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = tuple(CLAIM_PANELS)):
+    """The tests of the claims (filled) and their controls (open) with 95 % intervals.
+
+    Parameters
+    ----------
+    tests : of `tau_rnn.experiment.claims.judge`, or `claims_data.findings`
+    metrics : the quantities that are shown, a column each
+
+    Returns
+    -------
+    matplotlib Figure with a row of axes for each task, or a column where there is one quantity
+    """
+    from matplotlib.lines import Line2D
+
+    tasks = list(dict.fromkeys(t.task for t in tests))
+    shape = (len(tasks), len(metrics)) if len(metrics) > 1 else (1, len(tasks))
+    figure, axes = new_figure(
+        *shape, squeeze=False, layout="constrained", sharex="col" if len(metrics) > 1 else True,
+        figsize=(1.2 + (2.4 if len(metrics) > 1 else 3.6) * shape[1], 0.9 + 2.7 * shape[0]),
+    )  # fmt: skip
+    axes = axes if len(metrics) > 1 else axes.T
+    used: dict[str, Line2D] = {}
+    for line, task in zip(axes, tasks):
+        for axis, metric in zip(line, metrics):
+            title, unit, show = CLAIM_PANELS[metric]
+            some = [t for t in tests if (t.metric, t.task) == (metric, task)]
+            for k, test in enumerate(some):
+                points = [("o", test.effect, color_of(test.dist))]
+                for control in test.controls:
+                    start = next(s for s in CONTROL_MARKERS if control.name.startswith(s))
+                    marker, what = CONTROL_MARKERS[start]
+                    points.append((marker, control.effect, "white"))
+                    used[what] = Line2D([], [], color="#444444", marker=marker, mfc="white", ms=5)
+                for j, (marker, effect, face) in enumerate(points):
+                    y = k + (0.68 / max(len(points), 4)) * (j - (len(points) - 1) / 2)
+                    axis.plot([show(effect.low), show(effect.high)], [y, y],
+                              color=color_of(test.dist), lw=1.4)  # fmt: skip
+                    axis.plot(show(effect.estimate), y, marker, color=color_of(test.dist),
+                              mfc=face, ms=5)  # fmt: skip
+            axis.axvline(0, color="black", lw=0.8)
+            axis.set_yticks(range(len(some)), [t.dist for t in some])
+            axis.set_ylim(len(some) - 0.4, -0.6)
+            if len(metrics) == 1:
+                axis.set(title=task, xlabel=f"{title.split('. ')[1].rstrip(' ?')} {unit}")
+            else:
+                axis.set_title(title if task == tasks[0] else "")
+                axis.set_xlabel(unit if task == tasks[-1] else "")
+        if len(metrics) > 1:
+            line[0].set_ylabel(task, fontweight="bold")
+    filled = Line2D([], [], color="#444444", marker="o", ms=5)
+    figure.legend(
+        [filled, *used.values()],
+        ["the claim: against vanilla (4: after against before training)", *used],
+        loc="outside lower center", ncols=2,
+    )  # fmt: skip
+    return figure

@@ -1,0 +1,332 @@
+"""From runs to effects: pairs with vanilla, slopes, the best homogeneous network, and the tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from _evidence_runs import (
+    DEGREES,
+    HOMOGENEOUS,
+    TASKS,
+    Done,
+    Plan,
+    constant,
+    place,
+    spread_around_1,
+)
+
+from tau_rnn.experiment import RunConfig, load_run
+from tau_rnn.experiment.claims import Finding, judge, word
+from tau_rnn.experiment.claims_data import pick
+from tau_rnn.experiment.conditions import POSTER, label, matched_reference, reference
+from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, Row
+from tau_rnn.experiment.outcome import (
+    ACTIVITY_SECONDS,
+    ACTIVITY_TRIALS,
+    measurable,
+)
+from tau_rnn.experiment.run import streams
+from tau_rnn.experiment.statistics import (
+    Effect,
+    at_matched_loss,
+    holm,
+    ln_ratio,
+    median,
+    median_interval,
+    paired_t,
+    steps_effect,
+)
+
+BURN_INS = (5.0, 20.0, 60.0)  # s
+LONGEST = ("capped", "left out")
+MATCHED_LOSS, STEPS = "weight_change_at_matched_loss", "steps_to_criterion"
+#: Quantities that are compared in pairs: name -> whether their logarithms are.
+COMPARED = {
+    "log_mean_loss": False, "loss_last5": True, "accuracy_last5": False, STEPS: True,
+    "weight_change": True, MATCHED_LOSS: True, "conflict_accuracy": False,
+    "pattern_accuracy": False, "evidence_accuracy": False, "value_accuracy": False,
+}  # fmt: skip
+#: The sign that a claim gives to the slope over diversity.
+CLAIMED = {"log_mean_loss": -1, "accuracy_last5": 1, "weight_change": -1, MATCHED_LOSS: -1}
+#: What the best homogeneous network is best in: name -> +1 if more is better.
+BEST_IN = {"log_mean_loss": -1, "loss_last5": -1, "accuracy_last5": 1}
+
+
+class Pairs(NamedTuple):
+    """A condition and what it is compared with, seed by seed."""
+
+    group: RunConfig
+    kind: str
+    other: RunConfig
+    runs: list[tuple[Done | None, Done | None]]
+
+
+def by_condition(done: Iterable[Done]) -> dict[tuple[RunConfig, int], dict[int, Done]]:
+    """Runs by condition (the configuration with seed 0) and steps, then by seed."""
+    groups: dict[tuple[RunConfig, int], dict[int, Done]] = {}
+    for run in done:
+        groups.setdefault((run.config.replace(seed=0), run.steps), {})[run.config.seed] = run
+    return groups
+
+
+def difference(metric: str, a: Done, b: Done) -> float:
+    """The difference of a pair in a quantity, of its logarithms where it is a ratio."""
+    if metric == MATCHED_LOSS:
+        return ln_ratio(*at_matched_loss(a.history, b.history)[:2])
+    x, y = a.values.get(metric), b.values.get(metric)
+    if x is None or y is None:
+        return math.nan
+    return ln_ratio(x, y) if COMPARED[metric] else x - y
+
+
+def between(part: str, done: Sequence[Done]) -> tuple[list[dict[str, Any]], list[Row]]:
+    """Every condition against vanilla, and against the homogeneous network of its leak rate."""
+    groups = by_condition(done)
+    table, rows = [], []
+    for (group, steps), runs in groups.items():
+        for kind, other in ((VANILLA, reference(group)), (MATCHED, matched_reference(group))):
+            partners = groups.get((other, steps)) if other is not None else None
+            if partners is None or other == group:
+                continue
+            pairs = [(runs[s], partners[s]) for s in sorted(set(runs) & set(partners))]
+            lacking = len(set(runs) ^ set(partners))
+            for metric, logarithm in COMPARED.items():
+                effect = paired_effect(metric, pairs)
+                if effect.n == 0:
+                    continue
+                effect = effect._replace(missing=effect.missing + lacking)
+                unit = "ln" if logarithm or metric == "log_mean_loss" else ""
+                rows.append(Row(group.task, label(group), label(other), kind, metric, unit, effect,
+                                group))  # fmt: skip
+                table.append(effect_row(part, rows[-1], steps))
+    return table, rows
+
+
+def paired_effect(metric: str, pairs) -> Effect:
+    """The effect over pairs of runs in one quantity."""
+    if metric == STEPS:
+        a, b = ([run.values[STEPS] for run in side] for side in zip(*pairs))
+        return steps_effect(a, b)
+    return paired_t([difference(metric, a, b) for a, b in pairs])
+
+
+def effect_row(part: str, row: Row, steps: int, note: str = "") -> dict[str, Any]:
+    """A comparison as a row of effects.csv; `p_holm` is filled in where it belongs to a family."""
+    scale = "difference of ln" if row.unit == "ln" else "difference"
+    return {
+        "part": part, "task": row.task, "condition": row.condition, "reference": row.reference,
+        "kind": row.kind, "metric": row.metric, "scale": scale, "steps": steps,
+        **row.effect._asdict(), "p_holm": None, "note": note,
+    }  # fmt: skip
+
+
+# --- part 1: the claims --------------------------------------------------------------------------
+
+
+def timescales_of(config: RunConfig, initial, final) -> list[dict[str, Any]]:
+    """Effective timescales before and after training, for each burn-in. No training is needed."""
+    from tau_rnn.measures import spontaneous_rates
+    from tau_rnn.timescales import fit_timescales
+
+    found: dict[tuple[float, str], dict[str, Any]] = {}
+    for when, params in (("before", initial), ("after", final)):
+        rates = spontaneous_rates(
+            params, config.dt, streams(config.seed)["analysis"], sigma=config.make_task().noise,
+            n_trials=ACTIVITY_TRIALS, duration=BURN_INS[-1] - BURN_INS[0] + ACTIVITY_SECONDS,
+            burn_in=BURN_INS[0], phi=config.phi, method=config.method,
+        )  # fmt: skip
+        for wait in BURN_INS:
+            start, length = (round(s / config.dt) for s in (wait - BURN_INS[0], ACTIVITY_SECONDS))
+            part = rates[:, start : start + length]
+            fit = fit_timescales(part, config.dt, center="trial", ci=None)
+            tau, too_long = measurable(fit.tau, fit.flag)
+            for longest in LONGEST:
+                kept = tau[np.isfinite(tau) & ~(too_long & (longest == "left out"))]
+                row = found.setdefault((wait, longest), {"burn_in": wait, "longest": longest})
+                row |= {
+                    f"sd_{when}": float(np.log(kept).std(ddof=1)),
+                    f"median_{when}": float(np.median(kept)),
+                    f"too_long_{when}": int(too_long.sum()),
+                    f"unfitted_{when}": int((~np.isfinite(tau)).sum()),
+                }
+    return list(found.values())
+
+
+def timescale_rows(settings: dict, store: str) -> list[dict[str, Any]]:
+    """The rows of timescales.csv of a stored run, in a worker."""
+    config = RunConfig.from_json(settings)
+    result = load_run(place(store, config))
+    about = {"part": "confirmation", "key": config.key,
+             **{k: getattr(config, k) for k in ("task", "dist", "gain", "seed")}}  # fmt: skip
+    return [{**about, **row} for row in timescales_of(config, result.initial, result.final)]
+
+
+def is_plain(config: RunConfig) -> bool:
+    """Whether claim 4 is about a run: one of the poster's distributions and no other control."""
+    plain = config.rescale_tau == config.lr_scale == "none"
+    return plain and config.dist in POSTER
+
+
+def spreads(base: RunConfig, timescales: Iterable[dict[str, Any]]) -> tuple[list[dict], list[Row]]:
+    """What training does to the spread of effective timescales (claim 4)."""
+    groups: dict[RunConfig, dict[str, list[float]]] = {}
+    for row in timescales:
+        config = base.replace(task=row["task"], dist=row["dist"], gain=row["gain"],
+                              burn_in=row["burn_in"])  # fmt: skip
+        metric = "tau_eff_spread" + ("_of_short" if row["longest"] == "left out" else "")
+        change = row["sd_after"] - row["sd_before"]
+        groups.setdefault(config, {}).setdefault(metric, []).append(change)
+    rows = [
+        Row(config.task, label(config), "before training", ITSELF, metric, "", paired_t(changes),
+            config)
+        for config, metrics in groups.items()
+        for metric, changes in metrics.items()
+    ]  # fmt: skip
+    table = []
+    for r in rows:
+        short = ", longest left out" if r.metric.endswith("_of_short") else ""
+        note = f"burn-in {r.group.burn_in:g} s{short}"
+        named = r._replace(metric="tau_eff_spread")
+        table.append(effect_row("confirmation", named, base.steps, note))
+    return table, rows
+
+
+def claims_table(tests: Iterable[Finding]) -> list[dict[str, Any]]:
+    """The tests of the claims as rows of claims.csv: the claim, then each of its controls."""
+    table = []
+    for t in tests:
+        about = {"claim": t.claim.number, "task": t.task, "dist": t.dist, "metric": t.metric}
+        outcome = {"p_holm": t.p_holm, "outcome": t.verdict, "word": word(t.verdict)}
+        table.append({**about, "role": "claim", "control": "", "holds": "",
+                      **t.effect._asdict(), **outcome})  # fmt: skip
+        for c in t.controls:
+            table.append({**about, "role": "control", "control": c.name, "holds": c.explains,
+                          **c.effect._asdict()})  # fmt: skip
+    return table
+
+
+def confirmation(plan: Plan, done: Sequence[Done], timescales) -> tuple[list[dict], list[Finding]]:
+    """All effects of part 1, and the tests of the claims."""
+    table, rows = between("confirmation", done)
+    more, spread = spreads(plan.base, timescales)
+    tests = judge([*rows, *spread], plan.base, TASKS)
+    table += more
+    for t in tests:
+        kind = ITSELF if t.claim.number == 4 else VANILLA
+        wanted = {"task": t.task, "condition": t.dist, "kind": kind, "metric": t.metric}
+        notes = ("", f"burn-in {plan.base.burn_in:g} s")
+        (row,) = (r for r in pick(table, **wanted) if r["note"] in notes)
+        row["p_holm"] = t.p_holm
+    return table, tests
+
+
+# --- part 2 --------------------------------------------------------------------------------------
+
+
+def slopes(plan: Plan, done: Sequence[Done]) -> list[dict[str, Any]]:
+    """Slope per unit h of every measure, as it is and with the leak rate held, and each step."""
+    groups, base = by_condition(done), plan.base.replace(seed=0)
+    family, table = [], []
+    for task in TASKS:
+        first = groups[base.replace(task=task, dist="vanilla"), base.steps]
+        for metric in CLAIMED:
+            for held in ("none", "harmonic"):
+                change = np.zeros((len(first), len(DEGREES)))
+                for k, h in enumerate(DEGREES[1:], start=1):
+                    config = base.replace(task=task, dist=spread_around_1(h), rescale_tau=held)
+                    runs = groups[config, base.steps]
+                    change[:, k] = [difference(metric, runs[s], first[s]) for s in sorted(first)]
+                family.append(slope_rows(base, task, metric, held == "harmonic", change))
+    adjusted = holm([rows[0]["p"] for rows in family])
+    for rows, p in zip(family, adjusted):
+        rows[0]["p_holm"] = float(p)
+        table += rows
+    return table
+
+
+def slope_rows(base, task: str, metric: str, held: bool, change) -> list[dict[str, Any]]:
+    """The slope over h of differences (seeds, degrees) from h = 0, then its steps."""
+    h = np.array(DEGREES)
+    slope = (change * (h - h.mean())).sum(axis=1) / np.sum((h - h.mean()) ** 2)
+    steps = np.diff(change.mean(axis=0)) * CLAIMED[metric]
+    note = "monotone" if (steps > 0).all() else "not monotone"
+    condition = "uniform on 1 +- h" + (", leak rate held" if held else "")
+    unit = "" if metric == "accuracy_last5" else "ln"
+    rows = [Row(task, condition, "per unit h", "slope", metric, unit, paired_t(slope), base)]
+    for k in range(1, len(h)):
+        reference_name = f"step from {h[k - 1]:g} to {h[k]:g}"
+        effect = paired_t(change[:, k] - change[:, k - 1])
+        rows.append(Row(task, condition, reference_name, "step", metric, unit, effect, base))
+    return [effect_row("degree", row, base.steps, note if k == 0 else "")
+            for k, row in enumerate(rows)]  # fmt: skip
+
+
+def against_best(plan: Plan, done: Sequence[Done]) -> list[dict[str, Any]]:
+    """Each diverse network against the best homogeneous one, chosen on other or the same seeds."""
+    groups, base = by_condition(done), plan.base.replace(seed=0)
+    seeds, half = list(plan.new_seeds), len(plan.new_seeds) // 2
+    halves = [(seeds[half:], seeds[:half]), (seeds[:half], seeds[half:])]  # choose on, judge on
+    table, family = [], []
+    for task in TASKS:
+        def runs_of(dist, task=task):
+            return groups[base.replace(task=task, dist=dist), base.steps]
+
+        for metric in BEST_IN:
+            for dist in POSTER[1:]:
+                for name, folds in (("other seeds", halves), ("same seeds", [(seeds, seeds)])):
+                    changes, chosen = [], []
+                    for choose_on, judge_on in folds:
+                        tau = best(metric, choose_on, runs_of)
+                        chosen.append(tau)
+                        a, b = runs_of(dist), runs_of(constant(tau))
+                        changes += [difference(metric, a[s], b[s]) for s in judge_on]
+                    unit = "" if metric == "accuracy_last5" else "ln"
+                    row = Row(task, dist, f"best homogeneous, {name}", f"best, {name}", metric,
+                              unit, paired_t(changes), base)  # fmt: skip
+                    ends = {HOMOGENEOUS[0], HOMOGENEOUS[-1]} & set(chosen)
+                    note = "tau " + " and ".join(f"{t:g}" for t in dict.fromkeys(chosen)) + " s"
+                    note += ", end of the grid" if ends else ""
+                    table.append(effect_row("homogeneous", row, base.steps, note))
+                    if name == "other seeds":
+                        family.append(table[-1])
+    for row, p in zip(family, holm([row["p"] for row in family])):
+        row["p_holm"] = float(p)
+    return table
+
+
+def best(metric: str, seeds, runs_of: Callable[[str], dict[int, Done]]) -> float:
+    """The tau (s) of the homogeneous network with the best mean of a quantity over some seeds."""
+
+    def mean(tau):
+        values = [runs_of(constant(tau))[s].values[metric] for s in seeds]
+        return np.mean(np.log(values) if COMPARED[metric] else values)
+
+    return max(HOMOGENEOUS, key=lambda tau: BEST_IN[metric] * mean(tau))
+
+
+# --- levels --------------------------------------------------------------------------------------
+
+
+def levels(part: str, done: Sequence[Done]) -> list[dict[str, Any]]:
+    """Mean of each quantity in each condition; of steps to criterion, the median."""
+    table = []
+    for (group, steps), runs in by_condition(done).items():
+        metrics = dict.fromkeys(k for r in runs.values() for k in r.values if k != "seconds")
+        for metric in metrics:
+            values = [r.values.get(metric) for r in runs.values()]
+            never = sum(v is None for v in values) if metric == STEPS else 0
+            if metric == STEPS:
+                d = np.array([math.inf if v is None else v for v in values], float)
+                effect = Effect(median(d), *median_interval(d), math.nan, len(d))
+            else:
+                effect = paired_t(values)
+            if effect.n:
+                table.append({
+                    "part": part, "task": group.task, "condition": label(group), "steps": steps,
+                    "metric": metric, "estimate": effect.estimate, "low": effect.low,
+                    "high": effect.high, "n": effect.n, "never": never,
+                })  # fmt: skip
+    return table

@@ -1,0 +1,187 @@
+"""The figures of the page, from the tables alone. matplotlib is imported inside functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _evidence_runs import DEGREES, HOMOGENEOUS, TASKS, constant, spread_around_1
+
+from tau_rnn.experiment.claims_data import findings, pick
+from tau_rnn.experiment.conditions import POSTER
+from tau_rnn.experiment.effects import VANILLA
+
+LARGEST = 150_000  # bytes
+MATCHED_LOSS = "weight_change_at_matched_loss"
+HELD = ", rescale_tau=harmonic"
+#: metric -> (axis label of a difference, of a level, how a difference is shown)
+SHOWN: dict[str, tuple[str, str, Any]] = {
+    "log_mean_loss": ("mean loss, difference (%)", "ln mean loss", lambda d: 100 * np.expm1(d)),
+    "loss_last5": ("loss at the end (%)", "", lambda d: 100 * np.expm1(d)),
+    "accuracy_last5": ("accuracy, difference (points)", "accuracy", lambda d: 100 * d),
+    "weight_change": ("change of W, last step (%)", "", lambda d: 100 * np.expm1(d)),
+    MATCHED_LOSS: ("change of W, same loss (%)", "", lambda d: 100 * np.expm1(d)),
+}
+
+
+def draw_all(tables: dict[str, list[dict]], folder: Path) -> list[Path]:
+    """Draw every figure for which the tables have the numbers; returns their paths."""
+    from tau_rnn.plotting import files_only, in_style, save
+    from tau_rnn.plotting.effects import plot_claims
+
+    files_only()
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    with in_style():
+        figures = {"claims": plot_claims(findings(tables["claims"]))}
+        if pick(tables["effects"], part="degree"):
+            figures["claims_weights"] = degree_figure(tables, ("weight_change", MATCHED_LOSS))
+        if pick(tables["effects"], part="homogeneous"):
+            for name, metric in (("speed", "log_mean_loss"), ("accuracy", "accuracy_last5")):
+                figures[f"claims_{name}"] = degree_figure(tables, (metric,), homogeneous=True)
+        figures["claims_spread"] = spread_figure(tables)
+        if pick(tables["effects"], part="degree"):
+            figures["claims_reach"] = reach_figure(tables)
+    for name, figure in figures.items():
+        paths.append(save(figure, folder / f"{name}.png", largest=LARGEST))
+    return paths
+
+
+def error_bars(axis, x, rows, show=lambda v: v, **style) -> None:
+    """Estimates with their intervals; a row that is None is a reference at 0."""
+    y = np.array([[0.0] * 3 if r is None else show(np.array([r["estimate"], r["low"], r["high"]]))
+                  for r in rows])  # fmt: skip
+    axis.errorbar(x, y[:, 0], (y[:, 0] - y[:, 1], y[:, 2] - y[:, 0]), capsize=2, **style)
+
+
+def degree_panel(axis, tables, task: str, metric: str) -> None:
+    """Difference from h = 0 over h, as it is and with the leak rate held."""
+    from tau_rnn.plotting import color_of
+
+    rows = pick(tables["effects"], part="degree", task=task, metric=metric, kind=VANILLA)
+    by_name = {r["condition"]: r for r in rows}
+    for suffix, face, text, nudge in (
+        ("", color_of("uniform"), "as it is", -0.012), (HELD, "white", "mean leak rate held", 0.012)
+    ):  # fmt: skip
+        found = [None, *(by_name[spread_around_1(h) + suffix] for h in DEGREES[1:])]
+        style = {"color": color_of("uniform"), "mfc": face, "ls": "--" if suffix else "-"}
+        error_bars(axis, np.array(DEGREES) + nudge, found, SHOWN[metric][2], marker="o",
+                   label=text, **style)  # fmt: skip
+    axis.axhline(0, color="black", lw=0.8, zorder=0)
+    axis.set(xticks=DEGREES, xlabel="h: tau uniform on 1 - h to 1 + h s", ylabel=SHOWN[metric][0])
+
+
+def homogeneous_panel(axis, tables, task: str, metric: str) -> None:
+    """Level of homogeneous networks over tau, and the diverse ones as bands."""
+    from tau_rnn.plotting import color_of
+
+    rows = pick(tables["conditions"], part="homogeneous", task=task, metric=metric)
+    by_name = {r["condition"]: r for r in rows}
+    found = [by_name[constant(tau)] for tau in HOMOGENEOUS]
+    error_bars(axis, HOMOGENEOUS, found, color="#444444", marker="o", label="homogeneous")
+    for dist in POSTER[1:]:
+        row = by_name[dist]
+        axis.axhspan(row["low"], row["high"], color=color_of(dist), alpha=0.18, lw=0)
+        axis.axhline(row["estimate"], color=color_of(dist), lw=1.3, label=dist)
+    axis.set(xscale="log", xlabel="tau of the homogeneous network (s)", ylabel=SHOWN[metric][1])
+    axis.set_xticks(HOMOGENEOUS, [f"{t:g}" for t in HOMOGENEOUS])
+    axis.minorticks_off()
+
+
+def degree_figure(tables, metrics, *, homogeneous: bool = False):
+    """A row of panels for each task: degree, and where wanted the homogeneous networks."""
+    from tau_rnn.plotting import new_figure
+
+    columns = len(metrics) + homogeneous
+    figure, axes = new_figure(len(TASKS), columns, figsize=(4.2 * columns, 5.2),
+                              layout="constrained", squeeze=False)  # fmt: skip
+    for line, task in zip(axes, TASKS):
+        for axis, metric in zip(line, metrics):
+            degree_panel(axis, tables, task, metric)
+            axis.set_title(task)
+        if homogeneous:
+            homogeneous_panel(line[-1], tables, task, metrics[0])
+            line[-1].set_title(task)
+    for axis in axes[0]:
+        axis.legend()
+    return figure
+
+
+def spread_figure(tables):
+    """What training does to the spread of timescales, for each burn-in, gain and treatment."""
+    from tau_rnn.plotting import color_of, new_figure
+
+    rows = pick(tables["effects"], part="confirmation", metric="tau_eff_spread")
+    figure, axes = new_figure(len(TASKS), 2, figsize=(8.4, 5.4), layout="constrained",
+                              sharex=True, sharey="row")  # fmt: skip
+    waits = ("5 s", "20 s", "60 s")
+    treatments = (
+        ("", {"mfc": None, "ls": "-"}), (", longest left out", {"mfc": "white", "ls": ":"})
+    )  # fmt: skip
+    for line, task in zip(axes, TASKS):
+        for axis, gain in zip(line, ("", ", gain=1")):
+            for k, dist in enumerate(POSTER):
+                for suffix, style in treatments:
+                    found = [pick(rows, task=task, condition=dist + gain,
+                                  note=f"burn-in {wait}{suffix}")[0] for wait in waits]  # fmt: skip
+                    x = np.arange(3) + 0.09 * (k - 1.5) + (0.035 if suffix else 0)
+                    error_bars(axis, x, found, color=color_of(dist), lw=1.2, marker="o", ms=4,
+                               label=None if suffix else dist, **style)  # fmt: skip
+            axis.axhline(0, color="black", lw=0.8, zorder=0)
+            axis.set_xticks(range(3), waits)
+            axis.set_title(f"{task}, gain {gain[-1:] or 0.8}")
+        line[0].set_ylabel("sd of ln tau_eff, after - before")
+    for suffix, style in treatments:
+        text = suffix[2:].replace("longest", "longest timescales") or "longest timescales capped"
+        axes[0, 1].plot([], [], color="#444444", marker="o", ms=4, label=text, **style)
+    for axis in axes[1]:
+        axis.set_xlabel("burn-in that is dropped")
+    axes[0, 1].legend(ncols=2)
+    return figure
+
+
+#: Part C: (part, steps, what it is called).
+REACH = (
+    ("degree", 400, "as above, 20 seeds"), ("lasting", 400, "400 steps"),
+    ("lasting", 800, "800 steps"), ("lasting", 1600, "1,600 steps"),
+    ("tau-trained", 400, "tau trained"), ("dt-0.1", 400, "dt = 0.1 s"),
+    ("harder", 400, "harder task"), ("lr-0.001", 400, "lr 0.001"), ("lr-0.009", 400, "lr 0.009"),
+    ("gain-1.0", 400, "gain 1"), ("gain-1.2", 400, "gain 1.2"),
+    ("units-50", 400, "50 units"), ("units-200", 400, "200 units"),
+)  # fmt: skip
+
+
+def reach_figure(tables):
+    """Uniform against vanilla, as it is and with the leak rate held; one thing is changed."""
+    from tau_rnn.plotting import color_of, new_figure
+
+    rows = [r for r in tables["effects"] if r["kind"] == VANILLA]
+    metrics = ("log_mean_loss", "loss_last5", "accuracy_last5", MATCHED_LOSS)
+    figure, axes = new_figure(len(TASKS), len(metrics), figsize=(11, 6.6), layout="constrained",
+                              sharex="col", sharey="row")  # fmt: skip
+    for line, task in zip(axes, TASKS):
+        settings = [s for s in REACH if any(
+            r["part"] == s[0] and r["task"].startswith(task) for r in rows)]  # fmt: skip
+        for axis, metric in zip(line, metrics):
+            label, _, show = SHOWN[metric]
+            for k, (part, steps, _) in enumerate(settings):
+                for held in (False, True):
+                    found = [
+                        r for r in pick(rows, part=part, steps=steps, metric=metric)
+                        if r["task"].startswith(task) and r["condition"].startswith("uniform")
+                        and ":" not in r["condition"]
+                        and ("harmonic" in r["condition"]) == held
+                    ]  # fmt: skip
+                    for row in found:
+                        e = show(np.array([row["low"], row["estimate"], row["high"]]))
+                        y = k + (0.16 if held else -0.16)
+                        axis.plot(e[[0, 2]], [y, y], color=color_of("uniform"), lw=1.4)
+                        axis.plot(e[1], y, "o", ms=5, color=color_of("uniform"),
+                                  mfc="white" if held else None)  # fmt: skip
+            axis.axvline(0, color="black", lw=0.8)
+            axis.set_yticks(range(len(settings)), [name for *_, name in settings])
+            axis.set_ylim(len(settings) - 0.4, -0.6)
+            axis.set_xlabel(label if task == TASKS[-1] else "")
+        line[0].set_title(task)
+    return figure

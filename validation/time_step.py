@@ -1,0 +1,153 @@
+"""Is the time step small enough? Trained networks simulated again at dt/2, dt/4 and dt/8.
+
+    python validation/time_step.py --store runs/claims    the networks of poster_claims.py
+    python validation/time_step.py --quick                  two small networks, nothing written
+
+Each network answers the trials of its own test set again with a smaller step. Its inputs are held
+within each step of dt. Its noise is the same path, refined: with k small steps for each large one,
+xi_j = xi / sqrt(k) + z_j - mean(z), which has variance 1 and whose sum over the k is sqrt(k) xi.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from _evidence_csv import EVIDENCE, cell, refresh
+from _evidence_runs import FULL, PARTS, TASKS, place
+
+from tau_rnn.experiment import RunConfig, load_run, run_one
+from tau_rnn.experiment.files import write_text
+from tau_rnn.experiment.report import grid
+from tau_rnn.experiment.run import EVALUATION_BATCH, make_held_out
+from tau_rnn.experiment.store import is_complete
+from tau_rnn.model import forward
+from tau_rnn.noise import noise_scale
+
+HERE = Path(__file__).resolve().parent
+FINER = (1, 2, 4, 8)
+SEEDS = 5
+COLUMNS = {
+    "part": "", "task": "", "dist": "", "dt": "dt (s)", "networks": "networks",
+    "accuracy": "accuracy", "flipped": "decisions that flip (of 1)",
+    "output_difference": "rms difference of the outputs, relative",
+}  # fmt: skip
+
+
+def refined(xi, k: int, rng):
+    """Noise (T, B, N) of variance 1 with k steps for each, (k T, B, N), along the same path."""
+    z = rng.standard_normal((len(xi), k, *xi.shape[1:]), dtype=xi.dtype)
+    z += xi[:, np.newaxis] / np.sqrt(k) - z.mean(axis=1, keepdims=True)
+    return z.reshape(k * len(xi), *xi.shape[1:])
+
+
+def coarser(xi, k: int):
+    """Noise along the same path with k times fewer steps."""
+    return xi.reshape(len(xi) // k, k, *xi.shape[1:]).sum(axis=1) / np.sqrt(k)
+
+
+def correct(task, y, trials):
+    """Which trials (B,) outputs y answer correctly."""
+    decision, labels = task.decision(y, trials), trials.labels
+    if task.name == "multi_timescale":
+        return decision[:, 0] * labels.answer > 0
+    error = decision - np.stack([labels.evidence, labels.value], axis=1)
+    return (np.abs(error) <= task.tolerance).all(axis=1)
+
+
+def again(config: RunConfig, params) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """For each number of smaller steps: outputs at the times of the large ones, correct trials."""
+    task, test = config.make_task(), make_held_out(config, params)
+    rng, finest = np.random.default_rng(config.seed), FINER[-1]
+    outputs: dict[int, list] = {k: [] for k in FINER}
+    for start in range(0, test.noise.shape[1], EVALUATION_BATCH):
+        some = slice(start, start + EVALUATION_BATCH)
+        xi = refined(test.noise[:, some], finest, rng)
+        for k in FINER:
+            dt = config.dt / k
+            size = task.noise * noise_scale(params.tau, dt, config.method)
+            noise = coarser(xi, finest // k) * size.astype(xi.dtype)
+            u = np.repeat(test.trials.u[:, some], k, axis=0)
+            y = forward(params, u, dt, phi=config.phi, method=config.method, noise=noise).y
+            outputs[k].append(y[k - 1 :: k])
+    whole = {k: np.concatenate(parts, axis=1) for k, parts in outputs.items()}
+    return {k: (y, correct(task, y, test.trials)) for k, y in whole.items()}
+
+
+def rows_of(config: RunConfig, networks) -> list[dict]:
+    """One row for each time step: means over the networks of one condition."""
+    found = [again(c, params) for c, params in networks]
+    rows = []
+    for k in FINER:
+        flips = [np.mean(f[k][1] != f[1][1]) for f in found]
+        differences = [np.sqrt(np.mean((f[k][0] - f[1][0]) ** 2) / np.mean(f[1][0] ** 2))
+                       for f in found]  # fmt: skip
+        rows.append({
+            "part": "time-step", "task": config.task, "dist": config.dist, "dt": config.dt / k,
+            "networks": len(found), "accuracy": float(np.mean([f[k][1].mean() for f in found])),
+            "flipped": float(np.mean(flips)), "output_difference": float(np.mean(differences)),
+        })  # fmt: skip
+    return rows
+
+
+def table(rows) -> str:
+    """The rows as Markdown."""
+    columns = [c for c in COLUMNS if c != "part"]
+    return grid([COLUMNS[c] or c for c in columns], [[cell(r[c]) for c in columns] for r in rows])
+
+
+def quick() -> int:
+    """Two small networks; returns the exit status."""
+    small = RunConfig(units=12, steps=20, dt=0.1, test_trials=32, batch=8, burn_in=2.0)
+    rows = []
+    for task in TASKS:
+        result = run_one(small.replace(task=task, dist="uniform"), parts=())
+        rows += rows_of(result.config, [(result.config, result.final)])
+    xi = np.random.default_rng(0).standard_normal((3, 4, 5))
+    path = coarser(refined(xi, 8, np.random.default_rng(1)), 8)
+    same = np.allclose(path, xi, rtol=1e-10)
+    print(table(rows))
+    print(f"{'ok  ' if same else 'FAIL'}  the refined path is the path")
+    good = all(np.isfinite(row["output_difference"]) for row in rows)
+    print(f"{'ok  ' if good else 'FAIL'}  every difference is a number")
+    return 0 if same and good else 1
+
+
+def main(argv=None) -> int:
+    """Simulate the stored networks again; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="two small runs, nothing written")
+    parser.add_argument("--store", default="runs/claims", help="of validation/poster_claims.py")
+    args = parser.parse_args(argv)
+    if args.quick:
+        return quick()
+    plain = [c for c in PARTS["confirmation"](FULL) if c.dist in ("vanilla", "uniform")
+             and (c.gain, c.rescale_tau, c.lr_scale) == (FULL.base.gain, "none", "none")
+             and c.seed < FULL.old_seeds[SEEDS]]  # fmt: skip
+    if not all(is_complete(place(args.store, c)) for c in plain):
+        print(f"time_step.py: {args.store} lacks runs; make them with validation/poster_claims.py "
+              "--part confirmation", file=sys.stderr)  # fmt: skip
+        return 2
+    rows = []
+    for task in TASKS:
+        for dist in ("vanilla", "uniform"):
+            some = [c for c in plain if (c.task, c.dist) == (task, dist)]
+            rows += rows_of(some[0], [(c, load_run(place(args.store, c)).final) for c in some])
+    refresh(EVIDENCE / "time_step.csv", "time-step", rows, ["time-step"])
+    text = "\n\n".join([
+        "# Is the time step small enough?",
+        " ".join(__doc__.split("\n\n")[2].split()),
+        f"Networks of the confirmation ({SEEDS} seeds each), trained at dt = {FULL.base.dt:g} s. "
+        "Outputs are compared at the ends of the large steps, relative to their rms.",
+        table(rows),
+        "This file is written by `validation/time_step.py`.",
+    ])  # fmt: skip
+    write_text(HERE / "time_step.md", text + "\n")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
