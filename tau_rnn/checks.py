@@ -1,18 +1,43 @@
 """The one entrance for arguments: numbers with bounds, arrays with shapes, names, generators.
 
 Every check returns the value in the type that the code goes on with, or raises a ValueError that
-reads "name: must be ..., got ...".
+reads "name: must be ..., got ...". A configuration is a dataclass whose fields are declared by
+`setting`, each with its check.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import functools
 import math
 import numbers
-from collections.abc import Iterable
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import numpy as np
+
+__all__ = [
+    "check_array",
+    "check_choice",
+    "check_dt",
+    "check_dtype",
+    "check_finite",
+    "check_generator",
+    "check_integer",
+    "check_names",
+    "check_number",
+    "check_settings",
+    "documented",
+    "explained",
+    "nearest",
+    "setting",
+    "shown",
+    "type_name",
+]
+
+Class = TypeVar("Class", bound=type)
 
 
 def nearest(given: object, allowed: Iterable[str]) -> str:
@@ -92,8 +117,9 @@ def check_integer(name: str, value, least: int, most: int | None = None) -> int:
     ValueError: batch: must be an integer >= 1, got 2.5
     """
     number = math.nan if isinstance(value, str) else _real(value)
-    good = number.is_integer() or (isinstance(value, int) and number == math.inf)
-    if not (good and value >= least and (most is None or value <= most)):
+    if most is None and number > sys.maxsize:  # which no array could have
+        most = sys.maxsize
+    if not (number.is_integer() and value >= least and (most is None or value <= most)):
         upper = "" if most is None else f" and <= {most}"
         raise ValueError(f"{name}: must be an integer >= {least}{upper}, got {shown(value)}")
     return int(value)
@@ -218,3 +244,86 @@ def shown(value: Any, longest: int = 60) -> str:
         return f"an array of shape {value.shape}"
     text = repr(value)
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+# --- configurations ------------------------------------------------------------------------------
+
+
+def setting(
+    default,
+    text: str,
+    check: Callable[[str, Any], Any] | None = None,
+    *,
+    allowed: Iterable[str] = (),
+    unit: str = "",
+    several: bool = False,
+) -> Any:
+    """A field of a configuration, declared once: its check, docs and option are made from it.
+
+    Parameters
+    ----------
+    default : its default
+    text : what it is, for `documented` and ``--help``
+    check : called with the name and a value, returns the value or raises a ValueError; None: the
+        value must be one of ``allowed``
+    allowed : names that may be given
+    unit : of a number
+    several : whether the command line takes several values and runs each
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> from functools import partial
+    >>> @documented
+    ... @dataclass(frozen=True)
+    ... class Config:
+    ...     "A configuration."
+    ...     dt: float = setting(0.05, "time step", partial(check_number, above=0), unit="s")
+    ...     __post_init__ = check_settings
+    >>> Config(dt=-1)
+    Traceback (most recent call last):
+    ...
+    ValueError: dt: must be a finite number > 0, got -1
+    """
+    allowed = tuple(allowed)
+    about = {"text": text, "allowed": allowed, "unit": unit, "several": several}
+    about["check"] = check or functools.partial(check_choice, allowed=allowed)
+    return dataclasses.field(default=default, metadata=about)
+
+
+def check_names(config: type, names: Iterable[str]) -> None:
+    """Raise a ValueError that says which field is nearest if one of the names is not a field."""
+    known = [field.name for field in dataclasses.fields(config)]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{config.__name__}: unknown field {name!r}; {nearest(name, known)}")
+
+
+def check_settings(config) -> None:
+    """Replace every field of a configuration by what its check returns."""
+    for field in dataclasses.fields(config):
+        value = field.metadata["check"](field.name, getattr(config, field.name))
+        object.__setattr__(config, field.name, value)
+
+
+def documented(config: Class) -> Class:
+    """The configuration with an Attributes section in its docstring, made from its fields."""
+    lines = ["", "Attributes", "----------"]
+    for field in dataclasses.fields(config):
+        lines += [f"{field.name} : {type_name(field)}", f"    {explained(field)}"]
+    config.__doc__ = "\n".join([(config.__doc__ or "").rstrip(), *lines, ""])
+    return config
+
+
+def type_name(field: dataclasses.Field) -> str:
+    """The type of a setting as it is written."""
+    return field.type if isinstance(field.type, str) else field.type.__name__
+
+
+def explained(field: dataclasses.Field) -> str:
+    """What a setting is, the names allowed, its unit and its default."""
+    about, default = field.metadata, field.default
+    allowed = f": {', '.join(about['allowed'])}" if about["allowed"] else ""
+    unit = f"{about['unit']}, " if about["unit"] else ""
+    default = ",".join(default) if isinstance(default, tuple) else default
+    return f"{about['text']}{allowed} ({unit}default: {default})"

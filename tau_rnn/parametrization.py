@@ -5,11 +5,51 @@ The chosen fields of `Params` stand behind one another; in the place of tau stan
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from tau_rnn.checks import nearest, shown
 from tau_rnn.model import Array, Params
 
 TAU_MAX = 10.0  # s, upper bound of a trained time constant
+#: What is trained unless something else is asked for.
+DEFAULT_FIELDS = ("W", "W_in", "b", "W_out", "b_out")
+#: Names that stand for several fields in ``train=``.
+FIELD_GROUPS = {
+    "default": DEFAULT_FIELDS,
+    "recurrent": ("W",),
+    "readout": ("W_out", "b_out"),
+    "all": Params._fields,
+}
+
+
+def parse_fields(train) -> tuple[str, ...]:
+    """Fields of Params that are trained, in the order of Params, from names and group names.
+
+    ``"W,b"`` is these two; ``"recurrent"``, ``"readout"``, ``"default"`` and ``"all"`` are groups;
+    a name with a plus is added to the default: ``"+tau"``.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or none is given.
+    """
+    names = train.split(",") if isinstance(train, str) else train
+    if not (isinstance(names, Iterable) and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"train: must be names of parameters, got {shown(train)}")
+    chosen: set[str] = set()
+    for name in (n.strip() for n in names):
+        if name.startswith("+"):
+            chosen.update(DEFAULT_FIELDS)
+            name = name[1:]
+        allowed = (*Params._fields, *FIELD_GROUPS)
+        if name not in allowed:
+            raise ValueError(f"train: unknown parameter {name!r}; {nearest(name, allowed)}")
+        chosen.update(FIELD_GROUPS.get(name, (name,)))
+    if not chosen:
+        raise ValueError(f"train: names no parameter; allowed: {', '.join(Params._fields)}")
+    return tuple(f for f in Params._fields if f in chosen)
 
 
 def tau_of(s, dt: float) -> tuple[Array, Array]:

@@ -12,18 +12,28 @@ Adam (Kingma & Ba 2015), with gradient g and step k = 1, 2, ...
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tau_rnn.bptt import backward
-from tau_rnn.checks import check_integer, check_number, nearest
+from tau_rnn.checks import (
+    check_generator,
+    check_integer,
+    check_names,
+    check_number,
+    check_settings,
+    documented,
+    setting,
+)
 from tau_rnn.losses import mse, rate_penalty
 from tau_rnn.model import (
     DEFAULT_METHOD,
     METHODS,
+    NONLINEARITIES,
     Array,
     Params,
     check_params,
@@ -31,22 +41,16 @@ from tau_rnn.model import (
     nonlinearity,
     private_noise,
 )
-from tau_rnn.parametrization import TAU_MAX as TAU_MAX
-from tau_rnn.parametrization import flatten as flatten
-from tau_rnn.parametrization import s_of as s_of
-from tau_rnn.parametrization import tau_of as tau_of
-from tau_rnn.parametrization import unflatten as unflatten
+from tau_rnn.parametrization import (
+    DEFAULT_FIELDS,
+    FIELD_GROUPS,
+    flatten,
+    parse_fields,
+    s_of,
+    tau_of,
+    unflatten,
+)
 from tau_rnn.tasks import Trials
-
-#: What is trained unless something else is asked for.
-DEFAULT_FIELDS = ("W", "W_in", "b", "W_out", "b_out")
-#: Names that stand for several fields in ``train=``.
-FIELD_GROUPS = {
-    "default": DEFAULT_FIELDS,
-    "recurrent": ("W",),
-    "readout": ("W_out", "b_out"),
-    "all": Params._fields,
-}
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -71,84 +75,52 @@ class NonFiniteLoss(ArithmeticError):
         return NonFiniteLoss, (self.step, self.what, self.params, self.kept)
 
 
-@dataclass(frozen=True)
+_positive = partial(check_number, above=0)
+_below_one = partial(check_number, least=0, below=1)
+
+
+def _known_phi(name: str, value):
+    nonlinearity(value)  # raises if it is unknown
+    return value
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How to train; every default is the project's choice.
+    """How to train. Every default is the project's choice."""
 
-    Attributes
-    ----------
-    batch : trials of a step
-    optimizer : "adam" or "sgd"
-    lr : learning rate
-    beta1, beta2, eps : of Adam
-    momentum : of SGD, v <- momentum v + g, theta <- theta - lr v
-    clip : the largest norm of a gradient; a longer one is scaled to it
-    train : the fields of Params that are trained
-    lr_scale : "none"; "tau" multiplies the learning rate of row i of W, W_in and b by
-        tau_i / (1 s), "inverse-tau" by (1 s) / tau_i
-    rate_penalty : weight of the mean squared rate in the loss
-    phi, method : as for `forward`
-    """
-
-    batch: int = 32
-    optimizer: str = "adam"
-    lr: float = 0.003
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    momentum: float = 0.9
-    clip: float = 1.0
-    train: tuple[str, ...] = DEFAULT_FIELDS
-    lr_scale: str = "none"
-    rate_penalty: float = 0.0
-    phi: str = "tanh"
-    method: str = DEFAULT_METHOD
+    batch: int = setting(32, "trials in a step", partial(check_integer, least=1))
+    optimizer: str = setting("adam", "optimizer", allowed=("adam", "sgd"))
+    lr: float = setting(0.003, "learning rate", _positive, several=True)
+    beta1: float = setting(0.9, "Adam's decay of the mean gradient", _below_one)
+    beta2: float = setting(0.999, "Adam's decay of the mean squared gradient", _below_one)
+    eps: float = setting(1e-8, "Adam's eps, beside the root of that mean", _positive)
+    momentum: float = setting(0.9, "SGD's momentum: v <- momentum v + gradient", _below_one)
+    clip: float = setting(1.0, "largest norm of a gradient; a longer one is cut", _positive)
+    train: tuple[str, ...] = setting(
+        DEFAULT_FIELDS,
+        "what is trained, with commas between; +tau adds tau to the default",
+        lambda name, value: parse_fields(value),
+        allowed=(*Params._fields, *FIELD_GROUPS),
+    )
+    lr_scale: str = setting(
+        "none",
+        "factor of the learning rate of row i of W, W_in and b: tau_i or 1/tau_i, tau in s",
+        allowed=("none", "tau", "inverse-tau"),
+    )
+    rate_penalty: float = setting(
+        0.0, "weight of the mean squared rate in the loss", partial(check_number, least=0)
+    )
+    phi: str = setting(
+        "tanh",
+        "rate function",
+        _known_phi,
+        allowed=NONLINEARITIES,
+    )
+    method: str = setting(DEFAULT_METHOD, "integration", allowed=METHODS)
 
     def __post_init__(self):
-        object.__setattr__(self, "batch", check_integer("batch", self.batch, 1))
-        above, below = ("lr", "eps", "clip"), ("beta1", "beta2", "momentum")
-        for name in (*above, *below, "rate_penalty"):
-            limit = {"above": 0} if name in above else {"least": 0}
-            limit |= {"below": 1} if name in below else {}
-            object.__setattr__(self, name, check_number(name, getattr(self, name), **limit))
-        for name, allowed in (
-            ("optimizer", ("adam", "sgd")),
-            ("lr_scale", ("none", "tau", "inverse-tau")),
-            ("method", METHODS),
-        ):
-            if getattr(self, name) not in allowed:
-                given = getattr(self, name)
-                raise ValueError(f"{name}: unknown {given!r}; {nearest(given, allowed)}")
-        nonlinearity(self.phi)  # raises if there is none of this name
-        object.__setattr__(self, "train", parse_fields(self.train))
-
-
-def parse_fields(train) -> tuple[str, ...]:
-    """Fields of Params that are trained, in the order of Params, from names and group names.
-
-    ``"W,b"`` is these two; ``"recurrent"``, ``"readout"``, ``"default"`` and ``"all"`` are groups;
-    a name with a plus is added to the default: ``"+tau"``.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, or none is given.
-    """
-    names = train.split(",") if isinstance(train, str) else train
-    if not (isinstance(names, Iterable) and all(isinstance(name, str) for name in names)):
-        raise ValueError(f"train: must be names of parameters, got {train!r}")
-    chosen: set[str] = set()
-    for name in (n.strip() for n in names):
-        if name.startswith("+"):
-            chosen.update(DEFAULT_FIELDS)
-            name = name[1:]
-        if name not in FIELD_GROUPS and name not in Params._fields:
-            allowed = (*Params._fields, *FIELD_GROUPS)
-            raise ValueError(f"train: unknown parameter {name!r}; {nearest(name, allowed)}")
-        chosen.update(FIELD_GROUPS.get(name, (name,)))
-    if not chosen:
-        raise ValueError(f"train: names no parameter; allowed: {', '.join(Params._fields)}")
-    return tuple(f for f in Params._fields if f in chosen)
+        check_settings(self)
 
 
 def learning_rates(params: Params, settings: TrainConfig) -> Array | float:
@@ -259,6 +231,55 @@ def loss_and_gradient(params, trials: Trials, noise, dt, settings: TrainConfig, 
     return loss, backward(params, traj, dy, dr=dr, noise_follows_tau=follows, out=grad_out), traj
 
 
+def train(
+    params, task, steps: int, *, rng: np.random.Generator, **settings
+) -> tuple[Params, list[dict[str, float]]]:
+    """Train a network on a task.
+
+    Parameters
+    ----------
+    params : Params before training, which are left as they are
+    task : with ``dt`` (s) and ``trials(n, rng, dtype=...)``, which gives u, target and mask; see
+        `tau_rnn.tasks`. Its ``noise``, where it has one, is the private noise of training
+    steps : updates to make
+    rng : gives two seeds, one for the generator of all trials and one for that of all noise, so
+        that tasks which draw more or less leave the noise as it is
+    **settings : of `TrainConfig`, such as ``lr=0.01``, ``batch=64``, ``train="+tau"``
+
+    Returns
+    -------
+    params : Params after training
+    history : list of a dict for each step, with its ``step``, ``loss`` and ``grad_norm`` (of the
+        gradient before it is clipped)
+
+    Raises
+    ------
+    NonFiniteLoss
+        If the loss, the gradient or an updated parameter is not finite.
+    ValueError
+        For an unknown setting or a bad value.
+
+    Examples
+    --------
+    >>> import tau_rnn
+    >>> rng = np.random.default_rng(0)
+    >>> task = tau_rnn.make_task("multi_timescale", dt=0.1)
+    >>> params = tau_rnn.init_params(20, task.n_in, task.n_out, 1.0, rng)
+    >>> params, history = tau_rnn.train(params, task, 50, rng=rng, lr=0.01)
+    >>> history[-1]["loss"] < history[0]["loss"]
+    True
+    """
+    check_names(TrainConfig, settings)
+    config, steps = TrainConfig(**settings), check_integer("steps", steps, 0)
+    seeds = check_generator(rng).integers(2**63, size=2)
+    state = start(params, config, task.dt, *map(np.random.default_rng, seeds))
+    states, history = training_steps(state, task, config), []
+    for _ in range(steps):
+        state = next(states)
+        history.append({"step": state.step, "loss": state.loss, "grad_norm": state.grad_norm})
+    return Params(*(p.copy() for p in state.params)), history
+
+
 def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterator[TrainingState]:
     """Train without end; the state after each step is handed to the caller.
 
@@ -284,11 +305,12 @@ def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterato
     Examples
     --------
     >>> from itertools import islice
-    >>> states = training_steps(state, task, settings)                            # doctest: +SKIP
+    >>> states = training_steps(state, task, settings)                   # doctest: +SKIP
     >>> losses = [s.loss for s in islice(states, 100)]                   # doctest: +SKIP
     """
     step, params, theta, moments, trials_rng, noise_rng = state[:6]
     fields, dt, dtype = settings.train, task.dt, theta.dtype
+    sigma = getattr(task, "noise", 0.0)
     _check_theta(state, settings, dt)
     order = fields + tuple(f for f in Params._fields if f not in fields)
     gradients = np.zeros(sum(p.size for p in params), dtype)
@@ -304,9 +326,9 @@ def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterato
         if buffers is not None and buffers.u.shape[:2] != (T, B):
             buffers = None  # a task may draw batches of different lengths
         noise = None
-        if task.noise:
+        if sigma:
             noise = private_noise(
-                params, dt, task.noise, T, B, noise_rng, method=settings.method,
+                params, dt, sigma, T, B, noise_rng, method=settings.method,
                 out=None if buffers is None else buffers.noise,
             )  # fmt: skip
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is checked

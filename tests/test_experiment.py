@@ -46,7 +46,7 @@ OTHERS = {
     "steps": 11, "batch": 5, "dt": 0.05, "lr": 0.01, "gain": 1.1, "seed": 1, "train": ("W",),
     "optimizer": "sgd", "momentum": 0.8, "lr_scale": "tau", "clip": 0.5, "rate_penalty": 0.1,
     "phi": "relu", "method": "euler", "dtype": "float64", "test_trials": 41, "eval_every": 5,
-    "burn_in": 5.0,
+    "burn_in": 5.0, "beta1": 0.5, "beta2": 0.9, "eps": 1e-6,
 }  # fmt: skip
 
 
@@ -151,7 +151,8 @@ def test_a_distribution_without_a_text_is_refused():
 
 
 def test_a_nonlinearity_of_ones_own_is_no_run_of_the_one_of_that_name():
-    with pytest.raises(ValueError, match=r"phi: a run stores the name .* this 'tanh' is none of"):
+    message = r"phi: a run stores the name .* this 'tanh' is not one of"
+    with pytest.raises(ValueError, match=message):
         RunConfig(phi=Nonlinearity("tanh", np.sin, np.cos))
     assert RunConfig(phi=NONLINEARITIES["relu"]).phi == "relu"
 
@@ -210,7 +211,7 @@ def test_a_configuration_is_frozen():
         ("dt", float("nan"), "dt"),
         ("dt", 0.03, "dt = 0.03"),
         ("lr", 0, "lr: must be a finite number > 0"),
-        ("lr", "fast", "lr: must be a finite number, got 'fast'"),
+        ("lr", "fast", "lr: must be a finite number > 0, got 'fast'"),
         ("gain", -0.1, "gain: must be a finite number >= 0"),
         ("gain", float("inf"), "gain"),
         ("momentum", 1, "momentum"),

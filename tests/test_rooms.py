@@ -23,15 +23,14 @@ ROOT = Path(tau_rnn.__file__).parent
 
 #: The floors, lowest first. A part imports only parts of lower floors, and itself.
 FLOORS = [
-    {"checks", "experiment.files", "cli.options"},
-    {"specs"},
+    {"_lazy", "checks", "experiment.files"},
+    {"__init__", "specs"},
     {"nonlinearities", "discretisation", "taus", "tasks", "losses"},
     {"noise"},
     {"model"},
     {"timescales"},
     {"bptt", "parametrization"},
     {"gradcheck"},
-    {"__init__"},
     {"training", "measures"},
     {"experiment"},
     {"plotting", "cli.progress"},
@@ -63,7 +62,10 @@ def part_of(module: str) -> str:
 
 @cache
 def imports(path: Path) -> list[tuple[str, int, bool]]:
-    """Every module that a file imports, its line, and whether inside a function."""
+    """Every module that a file imports, its line, and whether inside a function.
+
+    What is imported for type checkers alone is left out.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inside = {
         id(node)
@@ -88,8 +90,8 @@ def imports(path: Path) -> list[tuple[str, int, bool]]:
             names = [name if name in MODULES else node.module for name in whole]
         else:
             continue
-        within = id(node) in inside or id(node) in typing_only
-        found += [(name, node.lineno, within) for name in names]
+        if id(node) not in typing_only:
+            found += [(name, node.lineno, id(node) in inside) for name in names]
     return found
 
 
@@ -121,8 +123,7 @@ def test_a_file_imports_only_from_the_floors_below(path):
 def test_no_module_imports_itself_through_others():
     names = set(MODULES)
     graph = {module_name(path): {m for m, _, _ in imports(path) if m in names} for path in FILES}
-    # A file of a folder may import the folder's other files, but no two import each other. The
-    # package itself is imported by its parts for its version only.
+    # A file of a folder may import the folder's other files, but no two import each other.
     order = list(TopologicalSorter(graph).static_order())
     assert set(order) == names
 
@@ -235,9 +236,45 @@ def test_every_name_that_is_offered_exists(name):
 
 
 def test_the_package_offers_what_a_reader_types_first():
-    names = tau_rnn.__all__
-    assert names == sorted(names, key=lambda n: (n[0].islower(), n)) and len(names) <= 16
-    assert {"Params", "forward", "backward", "tangent", "sample_tau", "init_params"} <= set(names)
+    assert set(tau_rnn.__all__) == {
+        "Params", "Trajectory", "init_params", "sample_tau", "make_task", "private_noise",
+        "forward", "backward", "tangent", "mse", "train", "fit_timescales", "check_backward",
+        "RunConfig", "run_one", "sweep", "load_run",
+    }  # fmt: skip
+
+
+def for_type_checkers(package):
+    """The names that a package imports for type checkers, with the module each comes from."""
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    blocks = [n for n in tree.body if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.dump(n.test)]
+    return {
+        alias.asname or alias.name: node.module
+        for block in blocks
+        for node in block.body
+        for alias in node.names
+    }
+
+
+@pytest.mark.parametrize("name", ["tau_rnn", "tau_rnn.experiment"])
+def test_names_that_are_loaded_when_used_are_those_that_type_checkers_see(name):
+    package = importlib.import_module(name)
+    seen = for_type_checkers(package)
+    assert set(seen) | {"__version__"} == set(package.__all__) | {"__version__"}
+    assert package.__all__ == sorted(package.__all__)
+    for thing, module in seen.items():
+        assert getattr(package, thing) is getattr(importlib.import_module(module), thing)
+
+
+def test_submodules_are_attributes_and_misspelt_names_are_not():
+    code = (
+        "import tau_rnn; tau_rnn.training.TrainConfig(); tau_rnn.experiment.store.load_run\n"
+        "import sys; assert 'tau_rnn.plotting' not in sys.modules and 'plotting' in dir(tau_rnn)\n"
+        "assert 'train' in dir(tau_rnn) and '_lazy' not in dir(tau_rnn)\n"
+        "try: tau_rnn.trian\n"
+        "except AttributeError as error: print(error)\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "module 'tau_rnn' has no attribute 'trian'\n"
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)

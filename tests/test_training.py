@@ -14,24 +14,26 @@ from tau_rnn.gradcheck import complex_step, random_direction
 from tau_rnn.losses import mse
 from tau_rnn.model import Params, forward, init_params, private_noise
 from tau_rnn.noise import noise_scale
-from tau_rnn.tasks import make_task
-from tau_rnn.training import (
+from tau_rnn.parametrization import (
     DEFAULT_FIELDS,
     FIELD_GROUPS,
     TAU_MAX,
+    flatten,
+    parse_fields,
+    s_of,
+    tau_of,
+    unflatten,
+)
+from tau_rnn.tasks import make_task
+from tau_rnn.training import (
     NonFiniteLoss,
     TrainConfig,
     clip_to,
-    flatten,
     learning_rates,
     loss_and_gradient,
     norm_of,
-    parse_fields,
-    s_of,
     start,
-    tau_of,
     training_steps,
-    unflatten,
     update,
 )
 

@@ -3,7 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import itertools
 import sys
+import textwrap
+from collections.abc import Iterable
+from dataclasses import Field
+from typing import Any
+
+from tau_rnn import __version__
+from tau_rnn.checks import explained, type_name
+from tau_rnn.experiment.conditions import CONTROLS
+from tau_rnn.experiment.config import RunConfig
+from tau_rnn.training import TrainConfig
+
+__all__ = ["build_parser", "settings_given"]
+
+#: Earlier names of options, by setting.
+OLD_NAMES = {"rescale_tau": "--match"}
+METAVARS = {"int": "K", "float": "X"}
+#: What the command line takes besides the values of a setting.
+MORE = {
+    "dist": "; all: the poster's four",
+    "task": "; both: one after the other",
+}
 
 EPILOG = """\
 distributions of the time constants tau (seconds):
@@ -15,15 +38,7 @@ distributions of the time constants tau (seconds):
   all              the first four, one after the other
 
 controls:
-  matched          homogeneous networks with the mean leak rate of each distribution
-  harmonic         tau rescaled to harmonic mean 1 s
-  lr-tau, lr-inverse-tau
-                   learning rate of row i proportional to tau_i, to 1/tau_i
-  gain             initial gain 1.0
-  recurrent, train-all, train-tau
-                   train W alone, x0 and tau as well, tau as well
-  lr-grid          a third of the learning rate, and three times
-  sgd              stochastic gradient descent with momentum
+{controls}
 
 examples:
   python -m tau_rnn.run --dist normal
@@ -34,8 +49,6 @@ A run is stored in OUT/<task>-<dist>-seed<k>/ and never overwritten without --fo
 command again shows the stored result. Exit status: 0 done, 1 a run failed, 2 bad arguments,
 130 interrupted (what was done is kept; --resume goes on).
 """
-TASKS = ("multi_timescale", "integrate_and_remember")
-POSTER = ("vanilla", "normal", "uniform", "bimodal")
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,7 +59,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Renamed(argparse.Action):
-    """An option whose old names still work, with a note; its new name is the first."""
+    """An option whose old name still works, with a note; its new name is the first."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         new = self.option_strings[0]
@@ -55,94 +68,41 @@ class Renamed(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def build_parser() -> Parser:
-    """The options of the command line."""
+def _paragraph(name: str, text: str) -> str:
+    return textwrap.fill(text, 79, initial_indent=f"  {name:<17}", subsequent_indent=" " * 19)
+
+
+def _add_settings(group, fields: Iterable[Field]) -> None:
+    # An option that is not given is not among the parsed arguments.
+    for field in fields:
+        name = f"--{field.name.replace('_', '-')}"
+        old = OLD_NAMES.get(field.name)
+        group.add_argument(
+            *([name, old] if old else [name]),
+            action=Renamed if old else "store",
+            nargs="+" if field.metadata["several"] else None,
+            type={"int": int, "float": float}.get(type_name(field), str),
+            default=argparse.SUPPRESS,
+            metavar=METAVARS.get(type_name(field), "NAME"),
+            help=(explained(field) + MORE.get(field.name, "")).replace("%", "%%"),
+        )
+
+
+def build_parser(config: type[TrainConfig] = RunConfig) -> Parser:
+    """The options of the command line: one for every field of a configuration, and a few more."""
     parser = Parser(
         prog="python -m tau_rnn.run",
         description="Train rate networks with diverse intrinsic time constants by hand-derived "
         "backpropagation through time.",
-        epilog=EPILOG,
+        epilog=EPILOG.replace("{controls}", "\n".join(map(_paragraph, *zip(*CONTROLS.items())))),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add = parser.add_argument_group("the run").add_argument
-    add(
-        "--dist",
-        nargs="+",
-        default=["normal"],
-        metavar="DIST",
-        help="distribution of tau, or several, or all (default: normal)",
-    )
-    add(
-        "--task",
-        default=TASKS[0],
-        metavar="TASK",
-        help=f"{TASKS[0]} (default), {TASKS[1]}, or both",
-    )
-    add("--units", type=int, default=100, metavar="N", help="number of units (default: 100)")
-    add("--steps", type=int, metavar="K", help="training steps (default: 400)")
-    add("--batch", type=int, default=32, metavar="B", help="trials in a step (default: 32)")
-    add(
-        "--dt",
-        type=float,
-        metavar="S",
-        help="time step in seconds (default: 0.05); it must divide the durations of the task",
-    )
-    add(
-        "--lr",
-        type=float,
-        nargs="+",
-        default=[0.003],
-        metavar="LR",
-        help="learning rate, or several for a grid (default: 0.003)",
-    )
-    add(
-        "--gain",
-        type=float,
-        nargs="+",
-        default=[0.8],
-        metavar="G",
-        help="initial spectral radius of W, or several for a grid (default: 0.8)",
-    )
-    add("--seed", type=int, default=0, metavar="K", help="first seed (default: 0)")
-    add(
-        "--train",
-        default="default",
-        metavar="NAMES",
-        help="what is trained: names of W, W_in, b, W_out, b_out, x0, tau with commas between, or "
-        "default (the first five), recurrent (W), readout (W_out, b_out), all; +tau adds tau to "
-        "the default",
-    )
-    add("--optimizer", default="adam", metavar="NAME", help="adam (default) or sgd (momentum 0.9)")
-    add(
-        "--rescale-tau",
-        "--match",
-        action=Renamed,
-        default="none",
-        metavar="HOW",
-        help="harmonic: rescale tau to harmonic mean 1 s, so that the mean leak rate is the same "
-        "(default: none)",
-    )
-    add(
-        "--lr-scale",
-        default="none",
-        metavar="HOW",
-        help="tau or inverse-tau: learning rate of row i of W, W_in, b times tau_i or 1/tau_i "
-        "(default: none)",
-    )
-    add(
-        "--phi",
-        default="tanh",
-        metavar="NAME",
-        help="rate function: tanh (default), relu, softplus, sigmoid, linear",
-    )
-    add(
-        "--method",
-        default="exponential",
-        metavar="NAME",
-        help="integration: exponential (default) or euler",
-    )
-    add("--dtype", default="float32", metavar="TYPE", help="float32 (default) or float64")
+    parser.add_argument("--version", action="version", version=f"tau_rnn {__version__}")
+    how = [field.name for field in dataclasses.fields(TrainConfig)]
+    whole = dataclasses.fields(config)
+    _add_settings(parser.add_argument_group("the run"), (f for f in whole if f.name not in how))
+    _add_settings(parser.add_argument_group("training"), (f for f in whole if f.name in how))
 
     add = parser.add_argument_group("results").add_argument
     add("--out", default="runs", metavar="FOLDER", help="where results go (default: runs)")
@@ -183,4 +143,12 @@ def build_parser() -> Parser:
         action="store_true",
         help="a sweep in about a minute: 3 seeds, 200 steps, dt = 0.1 s, unless given",
     )
-    return parser  # fmt: skip
+    return parser
+
+
+def settings_given(args: argparse.Namespace, config=RunConfig) -> list[dict[str, Any]]:
+    """The settings among parsed arguments, but for task and dist: one dict for each combination."""
+    names = {field.name for field in dataclasses.fields(config)} - {"task", "dist"}
+    given = {name: value for name, value in vars(args).items() if name in names}
+    grid = itertools.product(*(v if isinstance(v, list) else [v] for v in given.values()))
+    return [dict(zip(given, point)) for point in grid]

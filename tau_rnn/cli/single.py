@@ -8,9 +8,14 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from tau_rnn.checks import nearest
-from tau_rnn.cli.options import POSTER, TASKS, build_parser
+from tau_rnn.cli.options import build_parser, settings_given
+from tau_rnn.experiment.conditions import POSTER
+from tau_rnn.tasks import TASKS
+
+QUICK = {"steps": 200, "dt": 0.1}  # what --quick sets, unless it is given
 
 
 def main(argv=None) -> int:
@@ -24,11 +29,12 @@ def main(argv=None) -> int:
     from tau_rnn.experiment import RunConfig
 
     quick = args.quick
-    named = [POSTER if name == "all" else (name,) for name in args.dist]
+    named = [POSTER if name == "all" else (name,) for name in getattr(args, "dist", ["normal"])]
     dists = list(dict.fromkeys(dist for group in named for dist in group))
-    if args.task not in (*TASKS, "both"):
-        parser.error(f"--task: unknown task {args.task!r}; {nearest(args.task, (*TASKS, 'both'))}")
-    tasks = list(TASKS) if args.task == "both" else [args.task]
+    task = getattr(args, "task", "multi_timescale")
+    tasks = list(TASKS) if task == "both" else [task]
+    if task not in (*TASKS, "both"):
+        parser.error(f"--task: unknown task {task!r}; {nearest(task, (*TASKS, 'both'))}")
     seeds = args.seeds if args.seeds is not None else 3 if quick else 1
     for name, value in (("--seeds", seeds), ("--workers", args.workers)):
         if value is not None and value < 1:
@@ -38,17 +44,9 @@ def main(argv=None) -> int:
         parser.error("--workers: counts processes of this machine, not of the --scheduler")
     if not 0 <= args.checkpoint_seconds < float("inf"):
         parser.error(f"--checkpoint-seconds: must be >= 0, got {args.checkpoint_seconds}")
+    shared: dict[str, Any] = {"task": tasks[0], "dist": dists[0], **(QUICK if quick else {})}
     try:
-        bases = [
-            RunConfig(
-                task=tasks[0], dist=dists[0], rescale_tau=args.rescale_tau, units=args.units,
-                steps=args.steps if args.steps is not None else 200 if quick else 400,
-                batch=args.batch, dt=args.dt if args.dt is not None else 0.1 if quick else 0.05,
-                lr=lr, gain=gain, seed=args.seed, train=args.train, optimizer=args.optimizer,
-                lr_scale=args.lr_scale, phi=args.phi, method=args.method, dtype=args.dtype,
-            )
-            for gain in args.gain for lr in args.lr
-        ]  # fmt: skip
+        bases = [RunConfig(**(shared | settings)) for settings in settings_given(args)]
         one = len(bases) * len(dists) * len(tasks) * seeds == 1
         if one and args.controls is None and not quick:
             if args.scheduler or shared_out:

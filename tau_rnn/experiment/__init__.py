@@ -10,12 +10,17 @@ so that two runs which differ in the distribution of tau alone share everything 
 quantiles of tau, their weights, their trials and their noise. Comparisons are paired.
 """
 
-from tau_rnn.experiment.claims_data import load_claims
-from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
-from tau_rnn.experiment.outcome import RunResult, run_one, summarise_run
-from tau_rnn.experiment.run import RunState, evaluate, iterate
-from tau_rnn.experiment.store import load_run, save_run
-from tau_rnn.experiment.sweeps import Sweep, sweep
+from typing import TYPE_CHECKING
+
+from tau_rnn._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from tau_rnn.experiment.claims_data import load_claims
+    from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
+    from tau_rnn.experiment.outcome import RunResult, run_one, summarise_run
+    from tau_rnn.experiment.run import RunState, evaluate, iterate
+    from tau_rnn.experiment.store import load_run, save_run
+    from tau_rnn.experiment.sweeps import Sweep, sweep
 
 __all__ = [
     "EXPERIMENT_VERSION",
@@ -32,3 +37,15 @@ __all__ = [
     "summarise_run",
     "sweep",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "claims_data": ["load_claims"],
+        "config": ["EXPERIMENT_VERSION", "RunConfig"],
+        "outcome": ["RunResult", "run_one", "summarise_run"],
+        "run": ["RunState", "evaluate", "iterate"],
+        "store": ["load_run", "save_run"],
+        "sweeps": ["Sweep", "sweep"],
+    },
+)

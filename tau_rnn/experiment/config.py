@@ -7,118 +7,101 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tau_rnn.checks import check_dt, check_integer, check_number, nearest
-from tau_rnn.discretisation import DEFAULT_METHOD, METHODS
-from tau_rnn.model import NONLINEARITIES, nonlinearity
-from tau_rnn.tasks import make_task
+from tau_rnn.checks import (
+    check_choice,
+    check_integer,
+    check_names,
+    check_number,
+    check_settings,
+    documented,
+    setting,
+)
+from tau_rnn.nonlinearities import NONLINEARITIES, nonlinearity
+from tau_rnn.tasks import TASKS, make_task
 from tau_rnn.taus import parse_tau
-from tau_rnn.training import DEFAULT_FIELDS, TrainConfig, parse_fields
+from tau_rnn.training import TrainConfig
+
+__all__ = ["EXPERIMENT_VERSION", "RunConfig"]
 
 #: Changes whenever the same configuration would give other numbers; part of every stored key.
 EXPERIMENT_VERSION = 3
+DTYPES = ("float32", "float64")
 
 
+def _dtype_name(name: str, value) -> str:
+    with contextlib.suppress(TypeError):  # np.float32 and np.dtype("float32") have the same name
+        value = np.dtype(value).name if value is not None else value
+    return check_choice(name, value, DTYPES)
+
+
+def _dist_text(name: str, value) -> str:
+    text = parse_tau(value).text
+    if text is None:
+        raise ValueError(
+            "dist: a run stores the text of its distribution, and this one has none; give its "
+            "values, dist=sample_tau(distribution, units, rng)"
+        )
+    return text
+
+
+_count = partial(check_integer, least=1)
+_not_negative = partial(check_number, least=0)
+
+
+@documented
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """Everything that a run depends on. All defaults are the project's choice, not the poster's.
+class RunConfig(TrainConfig):
+    """Everything that a run depends on; the defaults are the project's choice, not the poster's."""
 
-    Attributes
-    ----------
-    task : "multi_timescale" or "integrate_and_remember"
-    dist : distribution of tau, see `tau_rnn.taus`
-    rescale_tau : "none", or "harmonic" to rescale tau to harmonic mean 1 s (mean leak rate 1/s)
-    units : N
-    steps : updates
-    dt : time step in s
-    gain : spectral radius of the initial W for large N
-    seed : whole number >= 0 from which every random stream is spawned
-    phi, method : see `tau_rnn.model.forward`
-    dtype : "float32" or "float64"
-    test_trials : size of the held-out test set, the same at every evaluation, noise on
-    eval_every : steps from one evaluation to the next; there is one at step 0 and at the last
-    burn_in : s of activity without input that are dropped before effective timescales are measured
-    batch, optimizer, lr, momentum, clip, train, lr_scale, rate_penalty : see
-        `tau_rnn.training.TrainConfig`; train are its fields
-    """
-
-    task: str = "multi_timescale"
-    dist: str = "normal"
-    rescale_tau: str = "none"
-    units: int = 100
-    steps: int = 400
-    batch: int = 32
-    dt: float = 0.05
-    lr: float = 0.003
-    gain: float = 0.8
-    seed: int = 0
-    train: tuple[str, ...] = DEFAULT_FIELDS
-    optimizer: str = "adam"
-    momentum: float = 0.9
-    lr_scale: str = "none"
-    clip: float = 1.0
-    rate_penalty: float = 0.0
-    phi: str = "tanh"
-    method: str = DEFAULT_METHOD
-    dtype: str = "float32"
-    test_trials: int = 512
-    eval_every: int = 20
-    burn_in: float = 20.0
+    task: str = setting(
+        "multi_timescale", "what is to be learnt", lambda name, value: value, allowed=TASKS
+    )
+    dist: str = setting(
+        "normal", "distribution of the time constants tau", _dist_text, several=True
+    )
+    rescale_tau: str = setting(
+        "none",
+        "harmonic rescales tau to harmonic mean 1 s, so that the mean leak rate is the same",
+        allowed=("none", "harmonic"),
+    )
+    units: int = setting(100, "number of units", _count)
+    steps: int = setting(400, "training steps", _count)
+    dt: float = setting(
+        0.05,
+        "time step; it must divide the durations of the task",
+        partial(check_number, above=0),
+        unit="s",
+    )
+    gain: float = setting(
+        0.8, "spectral radius of the initial W for large N", _not_negative, several=True
+    )
+    seed: int = setting(0, "seed of every random stream", partial(check_integer, least=0))
+    dtype: str = setting("float32", "precision", _dtype_name, allowed=DTYPES)
+    test_trials: int = setting(512, "held-out trials, the same at every evaluation", _count)
+    eval_every: int = setting(20, "steps from one evaluation to the next", _count)
+    burn_in: float = setting(
+        20.0,
+        "activity without input before effective timescales are measured",
+        _not_negative,
+        unit="s",
+    )
 
     def __post_init__(self):
-        def put(name, value):
-            object.__setattr__(self, name, value)
-
-        for name, least in (
-            ("units", 1), ("steps", 1), ("batch", 1), ("seed", 0), ("test_trials", 1),
-            ("eval_every", 1),
-        ):  # fmt: skip
-            put(name, check_integer(name, getattr(self, name), least))
-        for name in ("gain", "burn_in"):
-            put(name, check_number(name, getattr(self, name), least=0))
-        for name in ("lr", "momentum", "clip", "rate_penalty"):
-            put(name, check_number(name, getattr(self, name)))
-        if self.dtype is not None:  # np.float32 and np.dtype("float32") have the same name
-            with contextlib.suppress(TypeError):
-                put("dtype", np.dtype(self.dtype).name)
-        for name, allowed in (
-            ("rescale_tau", ("none", "harmonic")),
-            ("method", METHODS),
-            ("dtype", ("float32", "float64")),
-        ):
-            if getattr(self, name) not in allowed:
-                given = getattr(self, name)
-                raise ValueError(f"{name}: unknown {given!r}; {nearest(given, allowed)}")
-        put("dt", check_dt(self.dt))
-        dist = parse_tau(self.dist)
-        if dist.text is None:
-            raise ValueError(
-                "dist: a run stores the text of its distribution, and this one has none; give its "
-                "values, dist=sample_tau(distribution, units, rng)"
-            )
-        put("dist", dist.text)
-        put("train", parse_fields(self.train))
+        check_settings(self)
         phi = nonlinearity(self.phi)
         if NONLINEARITIES.get(phi.name) != phi:
             raise ValueError(
-                f"phi: a run stores the name of its nonlinearity, and this {phi.name!r} is none of "
-                f"{', '.join(NONLINEARITIES)}; tau_rnn.training.train takes any"
+                f"phi: a run stores the name of its nonlinearity, and this {phi.name!r} is not one "
+                f"of {', '.join(NONLINEARITIES)}; tau_rnn.train takes any"
             )
-        put("phi", phi.name)
-        self.settings()
+        object.__setattr__(self, "phi", phi.name)
         self.make_task()
-
-    def settings(self) -> TrainConfig:
-        """How to train, for `tau_rnn.training`."""
-        return TrainConfig(
-            batch=self.batch, optimizer=self.optimizer, lr=self.lr, momentum=self.momentum,
-            clip=self.clip, train=self.train, lr_scale=self.lr_scale,
-            rate_penalty=self.rate_penalty, phi=self.phi, method=self.method,
-        )  # fmt: skip
 
     def make_task(self):
         """The task with this dt."""
@@ -131,10 +114,7 @@ class RunConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
         """The configuration of a dict of `to_json`; a ValueError names an unknown field."""
-        known = [f.name for f in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise ValueError(f"config: unknown field {name!r}; {nearest(name, known)}")
+        check_names(cls, values)
         return cls(**values)
 
     @property
@@ -156,5 +136,6 @@ class RunConfig:
         return {k: (mine[k], theirs[k]) for k in mine if mine[k] != theirs[k]}
 
     def replace(self, **changes) -> RunConfig:
-        """The same configuration with some fields changed."""
+        """The same configuration with some fields changed; a ValueError names an unknown one."""
+        check_names(type(self), changes)
         return dataclasses.replace(self, **changes)

@@ -13,9 +13,10 @@ from tau_rnn.experiment.config import RunConfig
 from tau_rnn.losses import mse
 from tau_rnn.model import Array, Params, forward, init_params
 from tau_rnn.noise import noise_scale, standard_noise
+from tau_rnn.parametrization import s_of
 from tau_rnn.tasks import Trials
 from tau_rnn.taus import sample_tau
-from tau_rnn.training import TrainingState, s_of, start, training_steps
+from tau_rnn.training import TrainingState, start, training_steps
 
 STREAMS = ("tau", "weights", "trials", "noise", "test_trials", "test_noise", "analysis", "measures")
 EVALUATION_BATCH = 128
@@ -129,11 +130,11 @@ def iterate(config: RunConfig, saved: RunState | None = None) -> Iterator[RunSta
     NonFiniteLoss
         See `tau_rnn.training.training_steps`.
     """
-    task, settings = config.make_task(), config.settings()
+    task = config.make_task()
     began = time.perf_counter()
     if saved is None:
         initial, rngs = build_network(config), streams(config.seed)
-        training = start(initial, settings, config.dt, rngs["trials"], rngs["noise"])
+        training = start(initial, config, config.dt, rngs["trials"], rngs["noise"])
         state = RunState(training, initial, [], [], 0.0)
     else:
         state, began = saved, began - saved.seconds
@@ -144,7 +145,7 @@ def iterate(config: RunConfig, saved: RunState | None = None) -> Iterator[RunSta
         yield state._replace(seconds=time.perf_counter() - began)
     if state.training.step >= config.steps:
         return
-    for training in training_steps(state.training, task, settings):
+    for training in training_steps(state.training, task, config):
         losses.append(training.loss)
         state = RunState(training, initial, history, losses, time.perf_counter() - began)
         if training.step % config.eval_every == 0 or training.step == config.steps:
