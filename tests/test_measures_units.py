@@ -138,7 +138,7 @@ def test_accuracy_is_simulated_in_the_precision_asked_for():
     ]
     assert seen == [(np.float64, True), (np.float64, True), (np.float32, True)]
     assert scores[0] == scores[1] == scores[2]  # no decision is within rounding of its threshold
-    with pytest.raises(ValueError, match="dtype: .*int"):
+    with pytest.raises(ValueError, match=r"dtype: .*int"):
         accuracy_on(task, trials, dtype=int)
 
 
@@ -216,7 +216,7 @@ def test_more_units_than_trials_do_not_win_by_fitting_noise():
 
 
 def test_a_fit_that_leaves_no_residual_does_not_win():
-    """With more units than trials and next to no penalty, residual and 1 - leverage are rounding."""
+    """More units than trials, next to no penalty: residual and 1 - leverage are rounding errors."""
     rng = np.random.default_rng(3)
     rates, y = rng.standard_normal((20, 40, 100)), rng.standard_normal((40, 2))
     found, expected = (
