@@ -3,9 +3,13 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from tau_rnn.experiment import RunConfig, run_one
-from tau_rnn.plotting import COLORS, color_of, example_trials, plot_run
+from tau_rnn.experiment.outcome import LONGEST_TIMESCALE
+from tau_rnn.measures import PARTS
+from tau_rnn.plotting import COLORS, color_of, example_trials, plot_measures, plot_run
+from tau_rnn.tasks import TASKS
 
 SMALL = {"dt": 0.1, "batch": 4, "steps": 2, "burn_in": 2.0, "test_trials": 16}
 
@@ -51,14 +55,14 @@ def test_a_run_that_learned_nothing_is_not_said_to_have_learned(result, panels):
 
 
 def test_units_are_counted_in_whole_numbers(result, panels):
-    panel = panels(result)
-    for title in ("Time constants", "Decay of", "Trial 1: rates", "Trial 2: rates"):
-        assert all(tick == round(tick) for tick in panel(title).get_yticks()), title
+    ticks = panels(result)("rates").get_yticks()
+    assert len(ticks) > 2 and all(tick == round(tick) for tick in ticks)
 
 
-def test_a_single_unit_stands_at_its_time_constant(panels):
-    points = panels(run_one(RunConfig(dist="vanilla", units=1, **SMALL)))("Change of W")
-    assert points.collections[0].get_offsets()[:, 0].tolist() == [1.0]
+def test_a_single_unit_stands_beside_its_time_constant(panels):
+    axis = panels(run_one(RunConfig(dist="vanilla", units=1, **SMALL)))("Timescales")
+    low, high = axis.get_xlim()
+    assert low < 1 < high
 
 
 def test_a_distribution_keeps_its_colour_whatever_its_parameters():
@@ -76,20 +80,85 @@ def test_the_example_trials_are_of_the_trained_network_with_their_own_targets(re
         assert not trials.target[:start, b].any()
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_the_two_trials_have_different_answers(task, panels):
+    for seed in range(3):
+        result = run_one(RunConfig(task=task, units=4, seed=seed, **SMALL), parts=())
+        _, trials, _ = example_trials(result)
+        ends = trials.epochs.response[:, 1]
+        low, high = trials.target[ends - 1, [0, 1], 0]
+        assert low < -0.5 and high > 0.5
+    panel = panels(result)
+    for k, title in enumerate(("Trial 1: inputs; the answer is", "Trial 2: inputs; the answer is")):
+        shown = panel(title).get_title(loc="left").removeprefix(title)
+        numbers = [float(x) for x in shown.replace("\N{MINUS SIGN}", "-").split(",")]
+        np.testing.assert_allclose(numbers, trials.target[ends[k] - 1, k], atol=0.01)
+
+
+def test_no_panel_is_on_both_pages(result, panels):
+    run = {axes.get_title(loc="left").split(":")[0] for axes in plot_run(result).axes}
+    page = plot_measures(run_one(result.config, PARTS).measures)
+    measures = {axes.get_title(loc="left").split(":")[0] for axes in page.axes}
+    assert "" not in measures and not run & measures
+
+
 def test_panels_are_in_seconds_and_tell_before_from_after(result, panels):
+    long = np.where(np.arange(12) == 3, "exceeds_trial", "")
     units = {
         **result.units, "tau_eff_before": np.full(12, 0.2), "tau_eff_after": np.full(12, 2.0),
-        "tau_eff_flag_before": np.full(12, ""), "tau_eff_flag_after": np.full(12, ""),
+        "tau_eff_flag_before": np.full(12, ""), "tau_eff_flag_after": long,
+        "tau_after": 2 * result.units["tau_before"],
     }  # fmt: skip
     panel = panels(result._replace(units=units))
     task, trials, _ = example_trials(result)
-    (image,) = panel("Trial 1: rates").images
+    (image,) = panel("rates").images
     end = trials.epochs.response[0, 1]
     left, right = image.get_extent()[:2]  # a column of the image is a state, the first at 0 s
     assert (left, right) == pytest.approx((-0.5 * task.dt, (end + 0.5) * task.dt))
     assert image.get_array().shape[1] == end + 1
-    end = trials.epochs.response[1, 1]  # two panels have this title, and the second one is found
     for line in panel("its output").lines:  # y[t] reads the state after step t
         assert line.get_xdata()[[0, -1]] == pytest.approx([task.dt, end * task.dt])
-    (bar,) = (p for p in panel("Decay of").containers[0] if p.get_height() == 12)
-    assert bar.get_x() < 0.2 < bar.get_x() + bar.get_width()
+    lines = {line.get_label(): line for line in panel("Timescales").lines}
+    np.testing.assert_array_equal(lines["before training"].get_xdata(), units["tau_before"])
+    np.testing.assert_array_equal(lines["after training"].get_xdata(), units["tau_after"])
+    np.testing.assert_array_equal(lines["before training"].get_ydata(), 0.2)
+    expected = np.where(long == "", 2.0, LONGEST_TIMESCALE)
+    np.testing.assert_array_equal(lines["after training"].get_ydata(), expected)
+
+
+@pytest.mark.parametrize("dist", ["vanilla", "bimodal"])
+def test_columns_of_points_stand_beside_each_other(dist, panels):
+    result = run_one(RunConfig(dist=dist, units=12, **SMALL), parts=())
+    lines = {line.get_label(): line for line in panels(result)("Timescales").lines}
+    before, after = (lines[f"{when} training"].get_xdata() for when in ("before", "after"))
+    assert (before < after).all() and np.allclose(before * after, result.units["tau_before"] ** 2)
+
+
+def letters(figure):
+    """Every text that shows, with its place on the page in pixels."""
+    figure.canvas.draw()
+    hidden = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+                if not low <= tick.get_loc() <= high:
+                    hidden |= {tick.label1, tick.label2}
+    texts = figure.findobj(lambda a: isinstance(a, Text) and a.get_visible() and a not in hidden)
+    return [(t, t.get_window_extent()) for t in texts if t.get_text().strip()]
+
+
+def test_letters_have_eight_points_and_stand_apart(result):
+    """What a reader sees at 100 %: no text below 8 pt, none outside the page, none on another."""
+    for figure in (plot_run(result), plot_measures(run_one(result.config, PARTS).measures)):
+        found, page = letters(figure), figure.bbox
+        assert len(found) > 50
+        for text, box in found:
+            assert text.get_fontsize() >= 8, text
+            inside = page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0
+            assert inside and box.y1 <= page.y1, f"{text} leaves the page"
+        for k, (text, box) in enumerate(found):
+            for other, its in found[:k]:
+                apart = (box.x1 <= its.x0 + 1 or its.x1 <= box.x0 + 1
+                         or box.y1 <= its.y0 + 1 or its.y1 <= box.y0 + 1)  # fmt: skip
+                assert apart, f"{text} overlaps {other}"

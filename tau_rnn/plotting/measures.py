@@ -7,18 +7,20 @@ from functools import partial
 
 import numpy as np
 
-from tau_rnn.measures import LONGEST, TrainingMeasures
+from tau_rnn.measures import TrainingMeasures
 from tau_rnn.plotting.style import OTHER_COLOR, new_figure, styled
 
 # Told apart by line style or marker as well as by colour.
-SLOW, FAST, RANDOM, BEFORE = "#D55E00", "#0072B2", "#808080", "#A0A0A0"
+SLOW, FAST, RANDOM, BEFORE = "#D55E00", "#0072B2", "#707070", "#909090"
 N_MODES, LONGEST_SHOWN = 10, 100.0  # s
 KINDS = {"slow": "slow point", "marginal": "marginal point"}
 
 
 @styled
 def plot_measures(measures: TrainingMeasures, *, title="", color=OTHER_COLOR):
-    """Weights, rank, alignments, lesions, decoding, effective tau and fixed points on one page.
+    """Weights, rank, alignments, lesions, decoding and fixed points on one page.
+
+    Effective timescales are on the page of the run, see `tau_rnn.plotting.plot_run`.
 
     Parameters
     ----------
@@ -42,18 +44,29 @@ def plot_measures(measures: TrainingMeasures, *, title="", color=OTHER_COLOR):
         )
     panels = _panels(measures, color)
     if not panels:
-        raise ValueError("measures: nothing was measured, so there is nothing to draw")
-    columns = min(3, len(panels))
+        raise ValueError(
+            "measures: nothing that this page draws was measured (effective timescales stand on "
+            "the page of the run)"
+        )
+    columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
+    width, height = 3.4 * columns, 3.1 * rows + 0.35
+    # Places are given, not found: a layout engine would take longer than all of the drawing.
     figure, axes = new_figure(
-        rows, columns, figsize=(4.3 * columns, 3.1 * rows), squeeze=False, layout="constrained"
-    )
+        rows, columns, figsize=(width, height), squeeze=False,
+        gridspec_kw={
+            "left": 0.75 / width, "right": 1 - 0.12 / width, "wspace": 0.75 / 2.65,
+            "top": 1 - 0.65 / height, "bottom": 0.5 / height, "hspace": 0.8 / 2.3,
+        },
+    )  # fmt: skip
     for axis, draw in zip(axes.ravel(), panels):
         draw(axis)
     for axis in axes.ravel()[len(panels) :]:
         axis.remove()
     if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", wrap=True)
+        figure.suptitle(
+            title, x=0.01, y=1 - 0.1 / height, va="top", ha="left", fontsize=12, fontweight="bold"
+        )
     return figure
 
 
@@ -70,8 +83,6 @@ def _panels(m: TrainingMeasures, color) -> list[Callable]:
         panels.append(partial(_alignments, m=m, color=color))
     if m.lesions is not None:
         panels.append(partial(_lesions, curve=m.lesions))
-    if m.effective is not None:
-        panels.append(partial(_effective, m=m, color=color))
     if m.fixed_points_after is not None:
         panels.append(partial(_modes, m=m, color=color))
     if m.decoding is not None:
@@ -86,7 +97,7 @@ def _weight_change(axis, m, color):
     axis.set_xlim(0, max(2.0, 1.05 * tau.max()))
     axis.set_ylim(bottom=0)
     axis.set_xlabel("intrinsic time constant tau (s)")
-    axis.set_ylabel("norm of the change of\nincoming recurrent weights")
+    axis.set_ylabel("change of incoming weights (norm)")
     axis.set_title(f"Change of W: {m.weights['W'].relative:.2f} of its norm")
 
 
@@ -94,10 +105,10 @@ def _singular_values(axis, m, color):
     s = m.spectrum.singular_values
     axis.plot(np.arange(1, len(s) + 1), s, "o-", color=color, ms=3, lw=1)
     axis.set_ylim(bottom=0)
-    axis.set_xlabel("number k")
+    axis.set_xlabel("number k of the direction")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_ylabel("singular value of the change of W")
-    axis.set_title(f"Directions of change: effective rank {m.spectrum.effective_rank:.1f}")
+    axis.set_title(f"Directions: effective rank {m.spectrum.effective_rank:.1f}")
 
 
 def _rank(axis, curve, color):
@@ -107,11 +118,12 @@ def _rank(axis, curve, color):
     axis.set_xticks(ticks, [str(k) for k in ticks])
     axis.minorticks_off()
     axis.set_ylim(0, 1.03)
-    axis.set_xlabel("rank k to which the change of W is cut")
-    axis.set_ylabel("accuracy")
+    axis.set_xlabel("rank to which the change of W is cut")
+    axis.set_ylabel("accuracy on test trials")
     if np.isfinite(curve.needed):
         axis.axvline(curve.needed, color="black", ls=":", lw=0.8)
-    axis.set_title(f"Rank that the task needs: {curve.needed:.0f}")
+    needed = f"{curve.needed:.0f}" if np.isfinite(curve.needed) else "not defined"
+    axis.set_title(f"Rank that the task needs: {needed}")
 
 
 def _alignments(axis, m, color):
@@ -119,46 +131,23 @@ def _alignments(axis, m, color):
     bars = axis.bar(["representation", "tangent kernel"], np.nan_to_num(values), 0.5, color=color)
     axis.bar_label(bars, [f"{v:.2f}" if np.isfinite(v) else "not defined" for v in values])
     axis.set_ylim(0, 1.1)
-    axis.set_ylabel("alignment after with before")
-    axis.set_title("Rebuilt (0) or only rescaled (1)?")
+    axis.set_ylabel("alignment with before training")
+    axis.set_title("Rebuilt (0) or only rescaled (1)")
 
 
 def _lesions(axis, curve):
     random = curve.random.T
     low, high = np.quantile(random, [0.1, 0.9], axis=1)
     axis.fill_between(curve.fractions, low, high, color=RANDOM, alpha=0.25, lw=0)
-    axis.plot(curve.fractions, random.mean(1), "o:", color=RANDOM, ms=3, label="random units")
+    axis.plot(curve.fractions, random.mean(1), "o:", color=RANDOM, ms=3, label="random (band: 80 %)")
     if np.isfinite(curve.slowest).all():
         axis.plot(curve.fractions, curve.slowest, "s-", color=SLOW, ms=4, label="slowest")
         axis.plot(curve.fractions, curve.fastest, "^--", color=FAST, ms=4, label="fastest")
     axis.set_xlim(0, 1.05 * curve.fractions.max())
     axis.set_ylim(0, 1.03)
-    axis.set_xlabel("fraction of units silenced (band: 80 % of random sets)")
-    axis.set_ylabel("accuracy")
+    axis.set_xlabel("fraction of units silenced")
+    axis.set_ylabel("accuracy on test trials")
     axis.set_title("Which units the task needs")
-    axis.legend()
-
-
-def _effective(axis, m, color):
-    e = m.effective
-    tau0, tau1 = m.tau_before, m.tau_after
-    if len(np.unique(tau1)) < len(tau1) / 2:  # columns of points: before beside after
-        tau0, tau1 = tau0 - 0.05, tau1 + 0.05
-    axis.plot(tau0, e.before, "o", mfc="none", color=BEFORE, ms=4, label="before training")
-    axis.plot(tau1, e.after, "o", color=color, ms=4, alpha=0.8, mew=0, label="after training")
-    same = np.linspace(0.1, max(2.0, 1.1 * max(tau0.max(), tau1.max())), 200)
-    axis.plot(same, same, color="black", lw=0.8, ls=":", label="effective = intrinsic")
-    axis.set_yscale("log")
-    ticks = [0.1, 0.2, 0.5, 1, 2, 5, 10]
-    axis.set_yticks(ticks, [f"{t:g}" for t in ticks])
-    axis.minorticks_off()
-    axis.set_xlim(0, same[-1])
-    axis.set_xlabel("intrinsic time constant tau (s)")
-    axis.set_ylabel(f"effective timescale (s; {LONGEST:.1f}: or longer)")
-    spreads = e.spread_before.sd_log.value, e.spread_after.sd_log.value
-    known = np.isfinite(spreads).all()
-    spread = ": sd of ln {:.2f} to {:.2f}".format(*spreads) if known else ""
-    axis.set_title("Effective timescales" + spread)
     axis.legend()
 
 
@@ -183,10 +172,10 @@ def _modes(axis, m, color):
     axis.set_ylim(0.1, 1.3 * LONGEST_SHOWN)
     ticks = [0.1, 1, 10, 100]
     axis.set_yticks(ticks, [f"{t:g}" for t in ticks])
-    axis.set_xlabel("mode, from slow to fast (hollow: it grows; dotted: longest delay)")
+    axis.set_xlabel("mode, from slow to fast (hollow: it grows)")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_ylabel(f"time constant (s; {LONGEST_SHOWN:g}: or longer)")
-    axis.set_title("Modes around the points of the delay")
+    axis.set_title("Modes in the delay (dotted: its longest)")
     axis.legend()
 
 
@@ -213,8 +202,8 @@ def _decoding(axis, d, q):
     axis.set_xticks(
         [*whole, shift, last], [*(f"{t:g}" for t in whole), "go", f"+{d.go_time[-1]:g}"]
     )
-    axis.set_xlabel("time from the start of the stimulus, then from the go (s)")
-    axis.set_ylabel("cross-validated $R^2$")
+    axis.set_xlabel("time in the stimulus, then from the go (s)")
+    axis.set_ylabel("cross-validated R²")
     axis.set_title(f"Decoding {d.quantities[q].replace('_', ' ')} from {d.after.n_units} units")
     styles = {"slowest": (SLOW, "-"), "fastest": (FAST, "--"), "random": (RANDOM, ":")}
     if np.isnan(d.after.slow[:, q]).all():

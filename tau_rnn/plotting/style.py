@@ -13,12 +13,14 @@ from typing import Any
 
 __all__ = [
     "COLORS",
+    "LOSS_TICKS",
     "OTHER_COLOR",
     "STYLE",
     "color_of",
     "files_only",
     "in_style",
     "new_figure",
+    "plain_log_ticks",
     "save",
     "styled",
 ]
@@ -34,6 +36,8 @@ COLORS = {
     "gamma": "#8C6D1F",
 }
 OTHER_COLOR = "#444444"
+#: Ticks of a loss, from which `plain_log_ticks` chooses.
+LOSS_TICKS = (1, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001)
 #: What differs from matplotlib's own defaults.
 STYLE: Any = {
     "figure.dpi": 100,
@@ -90,6 +94,24 @@ def new_figure(*args, **kwargs):
 
     with matplotlib.rc_context(STYLE):
         return plt.subplots(*args, **kwargs)
+
+
+def plain_log_ticks(axes, which: str, ticks=LOSS_TICKS) -> None:
+    """Ticks of a logarithmic axis as plain numbers: those that are within its limits.
+
+    Parameters
+    ----------
+    axes : matplotlib Axes, its data drawn and its limits set
+    which : "x" or "y"
+    ticks : to choose from; where fewer than two fit, the axis is divided evenly
+    """
+    low, high = sorted(getattr(axes, f"get_{which}lim")())
+    shown = [t for t in ticks if low <= t <= high]
+    if len(shown) < 2:  # a narrow range: as many digits as it takes
+        step = (high - low) / 4
+        shown = [float(f"{low + k * step:.3g}") for k in (1, 2, 3)]
+    getattr(axes, f"set_{which}ticks")(shown, [f"{t:g}" for t in shown])
+    axes.minorticks_off()
 
 
 def save(figure, path, *, largest: int | None = None) -> Path:

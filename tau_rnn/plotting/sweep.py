@@ -13,12 +13,11 @@ from tau_rnn.experiment.effects import effects, grouped
 from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, RunResult, measurable
 from tau_rnn.experiment.statistics import mean_band, median, where_loss_reaches
 from tau_rnn.plotting.effects import FOREST, plot_forest
-from tau_rnn.plotting.style import color_of, new_figure, save, styled
+from tau_rnn.plotting.style import color_of, new_figure, plain_log_ticks, save, styled
 
 #: Dashes of conditions that share a colour and a control, in the order in which they appear.
 DASHES: tuple = tuple((0, on_off) for on_off in ((5, 1.5), (1, 1), (5, 1, 1, 1), (9, 2), (3, 3)))
 CONSTANT = color_of("constant")
-LOSS_TICKS = (1, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001)
 
 
 def plot_sweep(
@@ -123,7 +122,7 @@ def plot_learning(results: Sequence[RunResult]):
                     axis.fill_between(steps, low, high, color=color_of(group.dist), alpha=0.18,
                                       lw=0)  # fmt: skip
         top.set_yscale("log")
-        _loss_ticks(top, "y")
+        plain_log_ticks(top, "y")
         top.set_title(task)
         top.set_ylabel("held-out mean squared error")
         bottom.set_ylabel("held-out accuracy")
@@ -138,15 +137,6 @@ def plot_learning(results: Sequence[RunResult]):
         x=0.01, ha="left",
     )  # fmt: skip
     return figure
-
-
-def _loss_ticks(axis, which: str) -> None:
-    low, high = sorted(getattr(axis, f"get_{which}lim")())
-    ticks = [t for t in LOSS_TICKS if low <= t <= high]
-    if len(ticks) < 2:  # a narrow range: as many digits as it takes
-        ticks = [float(f"{t:.3g}") for t in np.linspace(low, high, 5)[1:-1]]
-    getattr(axis, f"set_{which}ticks")(ticks, [f"{t:g}" for t in ticks])
-    axis.minorticks_off()
 
 
 @styled
@@ -221,7 +211,7 @@ def plot_weight_change(results: Sequence[RunResult]):
             bottom.plot(losses, changes, **styles[group])
         bottom.set_xscale("log")
         bottom.invert_xaxis()
-        _loss_ticks(bottom, "x")
+        plain_log_ticks(bottom, "x")
         top.set_title(task)
         top.set_xlabel("training step")
         bottom.set_xlabel("held-out loss, as it falls")
