@@ -57,7 +57,7 @@ def test_a_cluster_gives_the_same_and_a_killed_worker_costs_nothing(cluster, tmp
     assert killed
     assert (done.computed, done.failures, lost) == (10, {}, [])
     here = sweep(configs, store=tmp_path / "here")
-    assert all(same(a, b) for a, b in zip(done.results(), here.results()))
+    assert all(same(a, b) for a, b in zip(done.load(), here.load()))
     # It died mid-sweep: the scheduler has seen another worker process since.
     with distributed.Client(cluster, set_as_default=False) as client:
         client.wait_for_workers(2, timeout=60)

@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import json
 import pickle
-import shutil
 from collections import Counter
 
 import numpy as np
@@ -18,13 +17,9 @@ from tau_rnn.experiment import (
     RunResult,
     evaluate,
     iterate,
-    load_run,
     run_one,
-    save_run,
-    store,
     summarise_run,
 )
-from tau_rnn.experiment.files import StoreError, read_arrays, write_arrays, write_json
 from tau_rnn.experiment.run import (
     STREAMS,
     build_network,
@@ -439,205 +434,6 @@ def test_accuracy_with_shuffled_tau_is_that_of_permuted_networks(result):
 def test_a_run_that_diverges_says_so():
     with pytest.raises(NonFiniteLoss, match="step 1: the update is not finite"):
         run_one(TINY.replace(lr=1e39))
-
-
-# --- checkpoints ---------------------------------------------------------------------------------
-
-RESUMED = TINY.replace(steps=6, train="+tau", lr_scale="tau", lr=0.05)
-
-
-@pytest.mark.parametrize("changes", [{}, {"dtype": "float64", "optimizer": "sgd"}])
-def test_a_run_goes_on_from_any_checkpoint_bit_for_bit(tmp_path, changes):
-    config = RESUMED.replace(**changes)
-    whole = None
-    for state in iterate(config):
-        folder = tmp_path / str(state.training.step)
-        store.begin(folder, config)
-        store.save_checkpoint(folder, config, state)
-        whole = state
-    expected = summarise_run(config, whole, parts=())
-    for step in range(config.steps + 1):
-        saved = store.load_checkpoint(tmp_path / str(step), config)
-        assert saved.training.step == step
-        *_, last = [saved, *iterate(config, saved)]
-        assert last.training.step == config.steps
-        assert bits(last.training.params) == bits(whole.training.params), f"from step {step}"
-        assert repr(last.history) == repr(whole.history), f"from step {step}"
-        assert bits(last.training[2:4]) == bits(whole.training[2:4])
-    assert same_result(summarise_run(config, last, parts=()), expected)
-
-
-def test_the_seconds_of_a_resumed_run_add_up(tmp_path):
-    *_, state = iterate(RESUMED.replace(steps=2))
-    state = state._replace(seconds=1000.0)
-    *_, last = iterate(RESUMED.replace(steps=3), state)
-    assert 1000 < last.seconds < 1060
-
-
-@pytest.fixture
-def interrupted(tmp_path):
-    folder = tmp_path / "run"
-    states = iterate(RESUMED)
-    for _ in range(3):
-        state = next(states)
-    store.begin(folder, RESUMED)
-    store.save_checkpoint(folder, RESUMED, state)
-    return folder
-
-
-def refused(folder, message):
-    path = folder / "checkpoint.npz"
-    before = path.read_bytes()
-    with pytest.raises(StoreError, match=message) as caught:
-        store.load_checkpoint(folder, RESUMED)
-    assert str(path) in str(caught.value)
-    assert path.read_bytes() == before
-
-
-def test_a_truncated_checkpoint_is_refused_by_name(interrupted):
-    whole = (interrupted / "checkpoint.npz").read_bytes()
-    for part in (0, 1, 100, len(whole) // 2, len(whole) - 1):
-        (interrupted / "checkpoint.npz").write_bytes(whole[:part])
-        refused(interrupted, "damaged")
-
-
-def test_the_checkpoint_of_other_settings_is_refused(interrupted):
-    with pytest.raises(StoreError, match=r"checkpoint\.npz: the checkpoint of another run"):
-        store.load_checkpoint(interrupted, RESUMED.replace(seed=1))
-
-
-def test_foreign_files_are_refused_as_checkpoints(interrupted):
-    path = interrupted / "checkpoint.npz"
-    arrays = read_arrays(path)
-    write_arrays(path, {"W": np.zeros(3)})
-    refused(interrupted, "lacks meta")
-    write_arrays(path, {**arrays, "meta": np.array("{")})
-    refused(interrupted, "not a checkpoint")
-    for change, message in (
-        ({"format": "another program's"}, "not a checkpoint of this version"),
-        ({"format_version": 99}, "not a checkpoint of this version"),
-        ({"noise_rng": {"bit_generator": "SFC65"}}, "unknown random generator"),
-        ({"trials_rng": {"bit_generator": "SFC64", "state": {"state": [1]}}}, "random generator"),
-        ({"trials_rng": None}, "random generator"),
-    ):
-        meta = {**json.loads(str(arrays["meta"])), **change}
-        write_arrays(path, {**arrays, "meta": np.array(json.dumps(meta))})
-        refused(interrupted, message)
-    for key in ("step", "history", "key"):
-        meta = json.loads(str(arrays["meta"]))
-        del meta[key]
-        write_arrays(path, {**arrays, "meta": np.array(json.dumps(meta))})
-        refused(interrupted, "not a checkpoint")
-
-
-def test_no_checkpoint_is_said(tmp_path):
-    with pytest.raises(StoreError, match="there is no checkpoint to resume from"):
-        store.load_checkpoint(tmp_path, RESUMED)
-
-
-# --- the store -----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def stored(result, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / store.run_name(TINY)
-    save_run(folder, result)
-    return folder
-
-
-def test_a_run_comes_back_as_it_was_saved(result, stored):
-    back = load_run(stored)
-    assert same_result(result, back) and back.metrics["seconds"] == result.metrics["seconds"]
-    assert load_run(str(stored)).config == TINY
-    for a, b in zip((*result.initial, *result.final), (*back.initial, *back.final)):
-        assert a.dtype == b.dtype and a.shape == b.shape
-
-
-def test_the_files_of_a_run(stored):
-    assert sorted(p.name for p in stored.iterdir()) == [
-        "config.json", "final.npz", "history.csv", "initial.npz", "metrics.json", "units.npz",
-    ]  # fmt: skip
-    config = json.loads((stored / "config.json").read_text())
-    assert config["settings"] == TINY.to_json() and config["key"] == TINY.key
-    assert {"tau_rnn", "python", "numpy", "scipy"} <= config["versions"].keys()
-    with np.load(stored / "final.npz", allow_pickle=False) as file:
-        assert sorted(file.files) == sorted(Params._fields)
-    header = (stored / "history.csv").read_text().splitlines()[0].split(",")
-    assert header[:4] == ["step", "train_loss", "loss", "accuracy"]
-
-
-@pytest.mark.parametrize("name", store.FILES[1:5] + ("config.json", "metrics.json"))
-@pytest.mark.parametrize("damage", ["truncated", "empty", "foreign", "missing"])
-def test_a_damaged_entry_is_named(stored, tmp_path, name, damage):
-    folder = tmp_path / "run"
-    shutil.copytree(stored, folder)
-    path = folder / name
-    content = path.read_bytes()
-    if damage == "missing":
-        path.unlink()
-    else:
-        new = {"truncated": content[: len(content) // 2], "empty": b"", "foreign": b"[1, 2]\n"}
-        path.write_bytes(new[damage])
-    with pytest.raises(StoreError) as caught:
-        load_run(folder)
-    assert name in str(caught.value) and str(folder) in str(caught.value)
-
-
-def test_a_configuration_of_another_version_is_named(stored, tmp_path):
-    folder = tmp_path / "run"
-    shutil.copytree(stored, folder)
-    content = json.loads((folder / "config.json").read_text())
-    for change, message in (
-        ({"format_version": 99}, r"config\.json: format version 99"),
-        ({"format": "x"}, r"config\.json: not the configuration of a run"),
-        ({"settings": {"unit": 3}}, "unknown field 'unit'"),
-        ({"settings": {"units": 0}}, "units"),
-        ({"settings": 3}, r"config\.json"),
-    ):
-        write_json(folder / "config.json", {**content, **change})
-        with pytest.raises(StoreError, match=message):
-            load_run(folder)
-
-
-def test_a_run_is_found_by_its_key_under_either_name(tmp_path):
-    default = RunConfig()
-    assert store.find(tmp_path, default) == tmp_path / "multi_timescale-normal-seed0"
-    keyed = tmp_path / f"multi_timescale-normal-seed0-{TINY.key}"
-    assert store.find(tmp_path, TINY) == keyed
-    store.begin(tmp_path / "multi_timescale-normal-seed0", TINY)
-    assert store.find(tmp_path, TINY) == tmp_path / "multi_timescale-normal-seed0"
-    assert store.find(tmp_path, default).name == f"multi_timescale-normal-seed0-{default.key}"
-
-
-@pytest.mark.parametrize("dist", ["normal:mean=1,sd=0.3", "values:" + ",".join(["0.5"] * 50)])
-def test_names_of_runs_suit_file_systems(dist):
-    name = store.run_name(TINY.replace(dist=dist, units=50))
-    assert len(name) < 80 and not set(name) & set('<>:"/\\|?* ')
-    assert name.startswith("multi_timescale-") and name.endswith("-seed0")
-
-
-def test_no_old_number_is_taken_for_a_new_one(stored, tmp_path):
-    folder = tmp_path / "run"
-    shutil.copytree(stored, folder)
-    for name in ("figure.png", "measures.png"):
-        (folder / name).write_bytes(b"old")
-    (folder / "checkpoint.npz").write_bytes(b"old")
-    (folder / "notes.txt").write_text("the user's own")
-    store.begin(folder, TINY.replace(seed=1))  # and here it is killed
-    assert not store.is_complete(folder)
-    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "notes.txt"]
-    with pytest.raises(StoreError, match="not complete"):
-        load_run(folder)
-
-
-def test_the_checkpoint_of_the_same_run_is_kept_until_it_is_complete(interrupted):
-    store.begin(interrupted, RESUMED)
-    saved = store.load_checkpoint(interrupted, RESUMED)
-    *_, last = iterate(RESUMED, saved)
-    (interrupted / ".final.npz.x7.part").write_bytes(b"of a write that was killed")
-    save_run(interrupted, summarise_run(RESUMED, last, parts=()))
-    assert store.is_complete(interrupted)
-    assert not {"checkpoint.npz", ".final.npz.x7.part"} & {p.name for p in interrupted.iterdir()}
 
 
 # --- what training achieves ----------------------------------------------------------------------

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stored import contents, fork, status_of
 
 from tau_rnn import run, training
 from tau_rnn.cli import progress
-from tau_rnn.experiment import RunConfig, load_run, run_one, store
+from tau_rnn.experiment import RunConfig, load_run, outcome, run_one, store
 from tau_rnn.experiment.conditions import CONTROLS
-from tau_rnn.experiment.files import StoreError, read_arrays, write_arrays
+from tau_rnn.experiment.files import read_arrays, write_arrays
+from tau_rnn.experiment.unfinished import Work
 from tau_rnn.model import Params
 
 SMALL = ["--units", "8", "--dt", "0.1", "--batch", "4", "--steps", "30"]
@@ -55,16 +57,10 @@ def call(capsys, tmp_path, monkeypatch):
     return call
 
 
-def contents(folder) -> dict[str, bytes]:
-    return {
-        str(p.relative_to(folder)): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()
-    }
-
-
 def timeless(folder):
     """The numbers of a stored run that must not depend on when it was computed."""
     metrics = json.loads((folder / "metrics.json").read_text())
-    del metrics["seconds"]
+    del metrics["seconds"], metrics["files"]
     arrays = {
         name: read_arrays(folder / name) for name in ("initial.npz", "final.npz", "units.npz")
     }
@@ -111,8 +107,9 @@ ENDS = ("_low", "", "_high")
 def test_the_files_of_a_run(first):
     assert sorted(contents(first.folder)) == [
         "config.json", "figure.png", "final.npz", "history.csv", "initial.npz", "measures.png",
-        "metrics.json", "units.npz",
+        "metrics.json", "state.npz", "units.npz",
     ]  # fmt: skip
+    assert [p.name for p in first.folder.parent.iterdir()] == [NAME]
     config = json.loads((first.folder / "config.json").read_text())
     assert config["settings"] == CONFIG.to_json()
     assert {"tau_rnn", "numpy", "scipy", "python"} <= config["versions"].keys()
@@ -172,6 +169,7 @@ def test_help_explains_itself_without_loading_what_it_does_not_need():
 # --- stored results ------------------------------------------------------------------------------
 
 RUN = [*SMALL[:-1], "3", "--no-figure"]
+SHORT = CONFIG.replace(steps=3)
 
 
 def test_the_same_command_again_shows_the_stored_result(call, tmp_path):
@@ -189,19 +187,53 @@ def test_the_same_command_again_shows_the_stored_result(call, tmp_path):
     assert "This is the stored result of" in call(*RUN, "--resume").out
 
 
-def test_other_settings_under_the_same_name_are_refused_by_what_differs(call, tmp_path):
+def test_other_settings_go_to_their_name_and_key_and_say_what_differs(call, tmp_path):
     assert call(*RUN).status == 0
     before = contents(tmp_path)
-    refused = call(*RUN, "--steps", 4, "--gain", 1.1)
-    assert refused.status == 2 and refused.err.count("\n") == 1 and refused.out == ""
-    assert "steps 3 there, 4 here" in refused.err and "gain 0.8 there, 1.1 here" in refused.err
-    assert "units" not in refused.err and "--force" in refused.err
-    assert contents(tmp_path) == before
+    other = call(*RUN, "--steps", 4, "--gain", 1.1)
+    assert (other.status, other.err) == (0, "")
+    keyed = store.places("runs", SHORT.replace(steps=4, gain=1.1))[1]
+    note = next(line for line in other.out.splitlines() if "holds a run with other" in line)
+    assert "steps 3 there, 4 here" in note and "gain 0.8 there, 1.1 here" in note
+    assert "units" not in note and note.endswith(f"this one goes to {keyed}.")
+    assert other.out.splitlines()[-1] == f"Results: {keyed}"
+    assert load_run(keyed).config.gain == 1.1
+    assert {name: contents(tmp_path)[name] for name in before} == before
+    # It is found there, also by a sweep.
+    assert f"This is the stored result of {keyed}" in call(*RUN, "--steps", 4, "--gain", 1.1).out
+    found = call(*RUN, "--steps", 4, "--gain", 1.1, "--seeds", 2, "--workers", 1)
+    assert "1 runs computed, 1 were stored already" in found.out
+
+
+def test_force_takes_the_place_of_other_settings(call, tmp_path):
+    assert call(*RUN).status == 0
     assert call(*RUN, "--steps", 4, "--out", "elsewhere").status == 0
     forced = call(*RUN, "--steps", 4, "--force", "--quiet")
     assert forced.status == 0 and forced.out.startswith("\nmulti_timescale, tau ~ normal, seed 0")
     assert load_run(tmp_path / "runs" / NAME).config.steps == 4
     assert timeless(tmp_path / "runs" / NAME) == timeless(tmp_path / "elsewhere" / NAME)
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == [NAME]
+
+
+def test_a_name_that_is_taken_meanwhile(call, tmp_path, monkeypatch):
+    from tau_rnn.cli import single
+
+    def published_meanwhile(*args):
+        target = find_place(*args)
+        if not store.runs:
+            store.runs = True
+            assert run.main([*RUN, "--gain", "1.1", "--quiet"]) == 0
+        return target
+
+    find_place = single.find_place
+    monkeypatch.setattr(store, "runs", False, raising=False)
+    monkeypatch.setattr(single, "find_place", published_meanwhile)
+    done = call(*RUN)
+    plain, keyed = store.places("runs", SHORT)
+    assert done.status == 0 and load_run(plain).config.gain == 1.1 and load_run(keyed)
+    assert done.out.splitlines()[-2:] == [
+        f"{plain} was taken meanwhile by a run with other settings.", f"Results: {keyed}",
+    ]  # fmt: skip
 
 
 def test_options_reach_the_run(call, tmp_path):
@@ -418,13 +450,13 @@ def test_a_loss_that_is_not_finite_is_a_failed_run(call, tmp_path):
     failed = call(*RUN, "--lr", "1e39")
     assert failed.status == 1 and failed.err.count("\n") == 1
     assert "step 1: the update is not finite" in failed.err and "last_good.npz" in failed.err
-    folder = tmp_path / "runs" / NAME
-    with pytest.raises(StoreError, match="not complete"):
-        load_run(folder)
-    kept = Params(**read_arrays(folder / "last_good.npz"))
+    work = Path("runs", ".unfinished", SHORT.replace(lr=1e39).key)
+    assert [p.name for p in Path("runs").iterdir()] == [".unfinished"]
+    assert sorted(contents(work)) == ["error.json", "last_good.npz"]
+    kept = Params(**read_arrays(work / "last_good.npz"))
     assert all(np.isfinite(field).all() for field in kept)
-    assert call(*RUN, "--force").status == 0  # with other settings
-    assert "last_good.npz" not in contents(folder)
+    assert call(*RUN).status == 0  # the corrected command
+    assert [p.name for p in Path("runs").glob("[!.]*")] == [NAME]
 
 
 # --- interrupted and resumed ---------------------------------------------------------------------
@@ -443,64 +475,60 @@ def uninterrupted(tmp_path_factory):
     return timeless(cwd / NAME)
 
 
-def checkpoint_step(folder) -> int:
-    """The step of the checkpoint in a folder, -1 if there is none."""
+#: The configuration of LONG.
+CHECKED = RunConfig(units=8, dt=0.1, batch=4, steps=70, train="+tau", lr_scale="tau", lr=0.02)
+
+
+def checkpoint(config, out="runs") -> Path:
+    return Path(out) / ".unfinished" / config.key / "checkpoint.npz"
+
+
+def checkpoint_step(config, out="runs") -> int:
+    """The step of the checkpoint of a run, -1 if there is none."""
     try:
-        return json.loads(str(read_arrays(folder / "checkpoint.npz", ["meta"])["meta"]))["step"]
+        return json.loads(str(read_arrays(checkpoint(config, out), ["meta"])["meta"]))["step"]
     except FileNotFoundError:
         return -1
 
 
-KILLED = """
-import os, signal, sys
-from tau_rnn import run, training
-from tau_rnn.experiment import outcome
+def dies(module, name, last, *command):
+    """Run the command in a child that is killed when it calls a function for the n-th time."""
+    function, calls = getattr(module, name), []
 
-def dies(function, last):
-    calls = []
     def wrapper(*args, **kwargs):
         calls.append(1)
         if len(calls) == last:
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*args, **kwargs)
-    return wrapper
 
-places = {"update": (training, "update"), "rename": (os, "replace"),
-          "finish": (outcome, "unit_table")}
-module, name = places[sys.argv[1]]
-setattr(module, name, dies(getattr(module, name), int(sys.argv[2])))
-run.main(sys.argv[3:])
-"""
+    def child():
+        setattr(module, name, wrapper)
+        return run.main(command)
+
+    assert status_of(fork(child)) == -signal.SIGKILL
 
 
-def test_a_run_that_is_killed_again_and_again_gives_the_same_bits(tmp_path, uninterrupted):
-    folder = tmp_path / "runs" / NAME
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_run_that_is_killed_again_and_again_gives_the_same_bits(call, tmp_path, uninterrupted):
     moments = [  # where it is killed, at which call, and the checkpoint that is there then
-        ("rename", 1, -1),  # config.json is written and has not its name yet
-        ("update", 9, 8),  # in the middle of step 9
-        ("rename", 5, 11),  # after config.json and the checkpoints of steps 9, 10, 11
-        ("finish", 1, 70),  # all steps are made, and nothing is stored
-        ("rename", 5, 70),  # after config.json, a checkpoint, config.json and initial.npz
+        (os, "replace", 1, -1),  # the first checkpoint is written and has not its name yet
+        (training, "update", 9, 8),  # in the middle of step 9
+        (os, "replace", 4, 10),  # after the checkpoints of steps 8, 9 and 10
+        (outcome, "unit_table", 1, 70),  # all steps are made, and nothing is stored
+        (os, "replace", 5, 70),  # some of the result's files are there
+        (os, "rename", 1, 70),  # all of them
     ]
-    for place, call, step in moments:
-        killed = subprocess.run(
-            [sys.executable, "-c", KILLED, place, str(call), *LONG, "--resume",
-             "--checkpoint-seconds", "0"],
-            cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE,
-        )  # fmt: skip
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert not store.is_complete(folder) and checkpoint_step(folder) == step
-    assert any(name.endswith(".part") for name in contents(folder))
-    last = command(*LONG, "--resume", cwd=tmp_path)
+    for module, name, last, step in moments:
+        dies(module, name, last, *LONG, "--resume", "--checkpoint-seconds", "0")
+        assert store.find("runs", CHECKED) is None and checkpoint_step(CHECKED) == step
+    assert any("run-" in name for name in contents("runs"))
+    last = call(*LONG, "--resume")
     assert (last.status, last.err) == (0, "") and "Going on from step 70." in last.out
-    assert timeless(folder) == uninterrupted
-    assert sorted(contents(folder)) == [
-        "config.json", "final.npz", "history.csv", "initial.npz", "metrics.json", "units.npz",
-    ]  # fmt: skip
+    assert timeless(tmp_path / "runs" / NAME) == uninterrupted
+    assert [p.name for p in Path("runs").iterdir()] == [NAME]
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(call, tmp_path):
-    folder = tmp_path / "runs" / NAME
     endless = [*SMALL[:-1], "1000000", "--no-figure"]
     # A shell may have started the tests with interrupts ignored; a user's terminal does not.
     process = subprocess.Popen(
@@ -515,14 +543,15 @@ def test_ctrl_c_saves_and_says_how_to_go_on(call, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130
-    step = checkpoint_step(folder)
+    config = CONFIG.replace(steps=1000000)
+    step = checkpoint_step(config)
     assert f"after step {step} of 1000000" in err and "--resume" in err
     assert err.count("\n") == 1 and "Traceback" not in err
-    before = contents(folder)
+    before = contents(tmp_path)
     refused = call(*endless)
     assert refused.status == 2 and refused.err.count("\n") == 1
     assert f"interrupted at step {step} of 1000000" in refused.err and "--resume" in refused.err
-    assert contents(folder) == before
+    assert contents(tmp_path) == before
 
 
 @pytest.fixture
@@ -554,22 +583,21 @@ def test_ctrl_c_in_the_middle_of_a_step_waits_for_its_end(
     raise_in_update(monkeypatch, at=5)
     stopped = call(*LONG)
     assert stopped.status == 130 and "after step 5 of 70, which is saved" in stopped.err
-    assert checkpoint_step(tmp_path / "runs" / NAME) == 5
+    assert checkpoint_step(CHECKED) == 5
     assert call(*LONG, "--resume").status == 0
     assert timeless(tmp_path / "runs" / NAME) == uninterrupted
 
 
 def test_a_second_ctrl_c_does_not_wait_and_spoils_nothing(call, tmp_path, interrupts, monkeypatch):
-    folder = tmp_path / "runs" / NAME
     raise_in_update(monkeypatch, at=5, times=2)
     stopped = call(*LONG, "--checkpoint-seconds", 0)
     assert stopped.status == 130 and "interrupted" in stopped.err
-    assert checkpoint_step(folder) == 4 and not store.is_complete(folder)
+    assert checkpoint_step(CHECKED) == 4 and not (tmp_path / "runs" / NAME).exists()
 
 
 def test_checkpoints_are_as_frequent_as_asked(call, tmp_path, interrupts, monkeypatch):
     saved = []
-    monkeypatch.setattr(store, "save_checkpoint", lambda f, c, s: saved.append(s.training.step))
+    monkeypatch.setattr(Work, "save", lambda work, state: saved.append(state.training.step))
     assert call(*RUN, "--quiet", "--checkpoint-seconds", 0).status == 0
     assert saved == [0, 1, 2, 3, 3]  # and once more when all steps are made
     saved.clear()
@@ -579,26 +607,26 @@ def test_checkpoints_are_as_frequent_as_asked(call, tmp_path, interrupts, monkey
 
 @pytest.fixture
 def stopped(call, tmp_path, interrupts, monkeypatch):
-    """The folder of a run that was interrupted after its second step."""
+    """The checkpoint of a run that was interrupted after its second step."""
     with monkeypatch.context() as patched:
         raise_in_update(patched, at=2)
         assert call(*RUN).status == 130
-    return tmp_path / "runs" / NAME
+    return checkpoint(SHORT)
 
 
 @pytest.mark.parametrize("options", [[], ["--resume"]], ids=["again", "resume"])
 def test_a_damaged_or_foreign_checkpoint_is_refused_by_name(call, stopped, options):
-    path = stopped / "checkpoint.npz"
+    path = stopped
     whole = path.read_bytes()
     write_arrays(path, {"W": np.zeros(3)})
     foreign = path.read_bytes()
     for content in (whole[:1000], whole[:-1], b"", b"a letter to my aunt", foreign):
         path.write_bytes(content)
-        before = contents(stopped)
+        before = contents("runs")
         refused = call(*RUN, *options)
         assert refused.status == 2 and refused.err.count("\n") == 1
-        assert str(Path("runs") / NAME / "checkpoint.npz") in refused.err
-        assert contents(stopped) == before
+        assert str(path) in refused.err
+        assert contents("runs") == before
     path.write_bytes(whole)
     assert call(*RUN, "--resume").status == 0
 
@@ -606,14 +634,14 @@ def test_a_damaged_or_foreign_checkpoint_is_refused_by_name(call, stopped, optio
 def test_force_starts_an_interrupted_run_again(call, stopped):
     forced = call(*RUN, "--force")
     assert forced.status == 0 and "step 0/3" in forced.out
-    assert "checkpoint.npz" not in contents(stopped)
+    assert not stopped.parent.parent.exists()
 
 
 def test_other_settings_do_not_resume_a_run(call, stopped):
-    before = contents(stopped)
-    refused = call(*RUN, "--steps", 9, "--resume")
-    assert refused.status == 2 and "steps 3 there, 9 here" in refused.err
-    assert contents(stopped) == before
+    before = stopped.read_bytes()
+    other = call(*RUN, "--steps", 9, "--resume")
+    assert other.status == 0 and "there is no checkpoint yet" in other.out
+    assert stopped.read_bytes() == before
 
 
 def test_resume_without_a_checkpoint_starts(call):
@@ -621,12 +649,40 @@ def test_resume_without_a_checkpoint_starts(call):
     assert done.status == 0 and "there is no checkpoint yet" in done.out
 
 
-def test_a_run_killed_while_it_wrote_its_first_file_can_be_started(call, tmp_path):
-    folder = tmp_path / "runs" / NAME
-    folder.mkdir(parents=True)
-    (folder / ".config.json.x1.part").write_bytes(b'{"form')
+@pytest.mark.parametrize("steps", [30, 40])  # 20 is a multiple of 30's last evaluation, not of it
+def test_a_finished_run_goes_on_from_its_end(call, tmp_path, steps, uninterrupted):
+    assert call(*LONG, "--steps", 20).status == 0
+    assert call(*LONG, "--steps", steps, "--resume").status == 0
+    done = call(*LONG, "--resume")
+    short = CHECKED.replace(steps=steps)
+    assert f"Going on from step {steps}, where {store.places('runs', short)[1]} ended." in done.out
+    folder = store.find("runs", CHECKED)
+    assert timeless(folder) == uninterrupted
+    assert len(list(Path("runs").iterdir())) == 3  # the shorter ones are kept
+
+
+def test_a_run_of_a_sweep_keeps_no_state_to_go_on_from(call):
+    assert call(*RUN, "--seeds", 2, "--workers", 1).status == 0
+    done = call(*RUN, "--steps", 4, "--resume")
+    assert done.status == 0 and "Starting at step 0: " in done.out and "in a sweep" in done.out
+
+
+def test_a_damaged_state_is_refused_by_name(call):
     assert call(*RUN).status == 0
-    assert not any(name.endswith(".part") for name in contents(folder))
+    path = Path("runs", NAME, "state.npz")
+    path.write_bytes(b"nothing")
+    refused = call(*RUN, "--steps", 4, "--resume")
+    assert refused.status == 2 and refused.err.count("\n") == 1 and str(path) in refused.err
+
+
+def test_a_run_that_another_process_computes(call):
+    Path("runs").mkdir()
+    with Work("runs", SHORT):
+        busy = call(*RUN)
+        assert busy.status == 1 and busy.out == "" and busy.err.count("\n") == 1
+        assert f"is being computed by process {os.getpid()}" in busy.err
+        assert call(*RUN, "--gain", 1.1).status == 0  # another run is none of its business
+    assert call(*RUN).status == 0
 
 
 # --- progress on a terminal ----------------------------------------------------------------------

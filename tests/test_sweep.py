@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from stored import contents, runs_in, same
 
 from tau_rnn.cli.sweep import run_sweep
 from tau_rnn.experiment import EXPERIMENT_VERSION, RunConfig, load_run, run_one, sweeps
@@ -22,7 +24,8 @@ from tau_rnn.experiment.conditions import sweep_configs
 from tau_rnn.experiment.executors import Engine, dask_engine, make_engine, process_engine
 from tau_rnn.experiment.files import StoreError
 from tau_rnn.experiment.report import report_text, write_tables
-from tau_rnn.experiment.sweeps import sweep, work
+from tau_rnn.experiment.sweeps import SweepStopped, sweep, work
+from tau_rnn.experiment.unfinished import Work, save_run
 
 BASE = RunConfig(units=8, steps=6, batch=4, test_trials=16, dt=0.1, eval_every=2)
 DIVERGES = BASE.replace(lr=1e30, seed=9)
@@ -30,23 +33,6 @@ DIVERGES = BASE.replace(lr=1e30, seed=9)
 
 def some_configs(n=3):
     return [BASE.replace(dist=d, seed=s) for s in range(n) for d in ("vanilla", "uniform")][:n]
-
-
-def same(a, b):
-    """Whether two results are equal to the last bit, but for the seconds they took."""
-    drop = {"seconds": None}
-    return (
-        a.config == b.config
-        and {**a.metrics, **drop} == {**b.metrics, **drop}
-        and all(np.array_equal(x, y) for x, y in zip(a.final, b.final))
-        and all(np.array_equal(a.units[k], b.units[k]) for k in a.units)
-        and json.dumps(a.history) == json.dumps(b.history)
-    )
-
-
-def contents(folder):
-    """The bytes of every file of a store but those of hidden ones."""
-    return {p.relative_to(folder): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
 
 
 # --- what is stored is not computed again --------------------------------------------------------
@@ -59,7 +45,7 @@ def test_a_sweep_stores_what_run_one_gives(tmp_path):
     assert (done.computed, done.reused, done.failures) == (3, 0, {})
     assert [(e.kind, e.done, e.total) for e in events] == [("done", k, 3) for k in (1, 2, 3)]
     assert events[-1].seconds_left == 0
-    for config, result in zip(configs, done.results()):
+    for config, result in zip(configs, done.load()):
         assert same(result, run_one(config))
 
 
@@ -76,11 +62,12 @@ def test_a_second_sweep_computes_only_what_is_missing(tmp_path):
 def test_force_computes_again(tmp_path):
     configs = some_configs(1)
     folder = sweep(configs, store=tmp_path).folders[configs[0]]
-    path = folder / "metrics.json"
-    path.write_text(path.read_text().replace('"steps": 6', '"steps": 7'))
+    seconds = load_run(folder).metrics["seconds"]
     assert sweep(configs, store=tmp_path).computed == 0
-    assert sweep(configs, store=tmp_path, force=True).computed == 1
-    assert load_run(folder).metrics["steps"] == 6
+    again = sweep(configs, store=tmp_path, force=True)
+    assert again.computed == 1 and again.folders == {configs[0]: folder}
+    assert load_run(folder).metrics["seconds"] != seconds
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 @pytest.mark.parametrize(
@@ -124,8 +111,7 @@ def test_what_is_swept_are_configurations(tmp_path, wrong):
 
 def test_a_file_in_the_place_of_a_run_is_set_aside(tmp_path):
     (config,) = some_configs(1)
-    place = stores.find(tmp_path, config)
-    place.write_text("not a folder")
+    stores.places(tmp_path, config)[1].write_text("not a folder")
     done = sweep([config], store=tmp_path)
     assert done.computed == 1
     assert [p.read_text() for p in done.set_aside] == ["not a folder"]
@@ -134,7 +120,7 @@ def test_a_file_in_the_place_of_a_run_is_set_aside(tmp_path):
 def test_a_folder_of_other_settings_is_left_alone(tmp_path):
     config = RunConfig(units=8, steps=2, test_trials=16, dt=0.1)
     plain = tmp_path / stores.run_name(config)
-    stores.save_run(plain, run_one(config))
+    save_run(plain, run_one(config))
     other = config.replace(steps=3)
     done = sweep([other, config], store=tmp_path)
     assert (done.computed, done.reused, done.set_aside) == (1, 1, ())
@@ -152,32 +138,48 @@ def test_a_failed_run_is_recorded_and_stops_nothing(tmp_path, workers):
     assert done.computed == 3
     assert list(done.failures) == [DIVERGES]
     assert "NonFiniteLoss: step 2" in done.failures[DIVERGES]
-    folder = stores.find(tmp_path, DIVERGES)
+    folder = tmp_path / ".unfinished" / DIVERGES.key
     assert "NonFiniteLoss" in json.loads((folder / "error.json").read_text())["error"]
-    assert not stores.is_complete(folder)
+    assert stores.find(tmp_path, DIVERGES) is None
     again = sweep(configs, store=tmp_path)
     assert (again.computed, again.reused, len(again.failures)) == (0, 3, 1)
 
 
 def test_a_run_that_succeeds_later_loses_its_error(tmp_path):
     (config,) = some_configs(1)
-    folder = stores.find(tmp_path, config)
-    stores.save_failure(folder, config, "out of memory")
-    assert (folder / "error.json").exists()
-    sweep([config], store=tmp_path)
-    assert not (folder / "error.json").exists()
+    with Work(tmp_path, config) as held:
+        held.fail("out of memory")
+    assert list(tmp_path.rglob("error.json"))
+    folder = sweep([config], store=tmp_path).folders[config]
+    assert list(tmp_path.iterdir()) == [folder] and not (folder / "error.json").exists()
+
+
+def test_a_failing_sweep_leaves_the_result_of_another_alone(tmp_path, monkeypatch):
+    """Another process stores the run between the moment it is begun and the moment it fails."""
+    (config,), others = some_configs(1), tmp_path / "others"
+    save_run(others, run_one(config))
+    whole, place = contents(others), stores.places(tmp_path, config)[1]
+
+    def fail(config):
+        others.rename(place)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sweeps, "run_one", fail)
+    done = sweep([config], store=tmp_path)
+    assert "ZeroDivisionError" in done.failures[config]
+    assert contents(place) == whole and stores.find(tmp_path, config) == place
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, monkeypatch):
-    configs, save = some_configs(3), stores.save_run
+    configs, write = some_configs(3), stores.write_run
 
     def full(folder, result):
         if result.config == configs[2]:
             raise OSError(28, "No space left on device")
-        save(folder, result)
+        write(folder, result)
 
-    monkeypatch.setattr(stores, "save_run", full)
-    with pytest.raises(StoreError) as error:
+    monkeypatch.setattr(stores, "write_run", full)
+    with pytest.raises(SweepStopped) as error:
         sweep(configs, store=tmp_path)
     assert "No space left on device" in str(error.value) and "2 of 3 runs" in str(error.value)
     assert "\n" not in str(error.value)
@@ -186,10 +188,48 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, monkeypatch):
     assert (done.computed, done.reused) == (1, 2)
 
 
+def test_a_store_that_is_removed_is_not_made_again(tmp_path):
+    store = tmp_path / "store"
+    with pytest.raises(SweepStopped, match="No such file"):
+        sweep(some_configs(3), store=store, progress=lambda event: shutil.rmtree(store))
+    assert not store.exists()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root writes anywhere")
+def test_a_store_that_cannot_be_written_to(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreError, match="cannot hold results"):
+        sweep(some_configs(1), store=tmp_path)
+
+
+def test_a_run_that_another_process_computes_is_taken_when_it_is_there(tmp_path, monkeypatch):
+    configs, looks = some_configs(3), []
+    others = [Work(tmp_path, config) for config in configs[:2]]
+
+    def other_process(seconds):
+        """The first is published by its process; that of the second dies."""
+        looks.append(seconds)
+        if len(looks) == 2:
+            made = others[0].new_run()
+            stores.write_run(made, run_one(configs[0]))
+            others[0].publish(made, stores.places(tmp_path, configs[0]))
+            others[0].close()
+        if len(looks) == 3:
+            others[1].close()
+
+    notes = []
+    clock = SimpleNamespace(sleep=other_process, monotonic=time.monotonic)
+    monkeypatch.setattr(sweeps, "time", clock)
+    done = sweep(configs, store=tmp_path, progress=notes.append)
+    assert (done.computed, done.reused, len(done.load())) == (2, 1, 3)
+    said = [event.text for event in notes if event.kind == "note"]
+    assert said == [f"is being computed by process {os.getpid()}; its result is awaited"] * 2
+
+
 def test_a_store_that_is_a_file(tmp_path):
     path = tmp_path / "runs"
     path.write_text("something else")
-    with pytest.raises(StoreError, match="is a file, not a folder"):
+    with pytest.raises(StoreError, match="cannot hold results"):
         sweep(some_configs(1), store=path)
     assert path.read_text() == "something else"
 
@@ -317,9 +357,9 @@ def test_the_time_left_is_that_of_the_runs_that_are_computed(tmp_path, monkeypat
 def test_processes_equal_one_process_and_have_one_blas_thread(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
     configs = some_configs(4)
-    here = sweep(configs, store=tmp_path / "here").results()
+    here = sweep(configs, store=tmp_path / "here").load()
     engine = process_engine(2)
-    there = sweep(configs, engine, store=tmp_path / "there").results()
+    there = sweep(configs, engine, store=tmp_path / "there").load()
     assert all(same(a, b) for a, b in zip(here, there))
     with engine.open() as pool:
         threads = pool.submit(os.getenv, "OPENBLAS_NUM_THREADS").result()
@@ -433,7 +473,7 @@ def test_a_sweep_that_was_stopped_goes_on(tmp_path, workers, how):
     while any(map(alive, workers_there)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(alive, workers_there)), "a worker outlived its sweep"
-    complete = [p for p in store.iterdir() if (p / "metrics.json").exists()]
+    complete = runs_in(store)
     assert len(complete) >= 3
     before = {p: contents(p) for p in complete}
     seeds = sorted(stores.stored_config(p).seed for p in complete)
@@ -466,7 +506,7 @@ def test_two_sweeps_on_one_store(tmp_path):
     for process in (first, second):
         process.communicate(timeout=120)
         assert process.returncode == 0
-    folders = [p for p in store.iterdir() if p.is_dir()]
+    folders = list(store.iterdir())
     assert len(folders) == 8
     results = [load_run(p) for p in folders]
     assert sorted(r.config.seed for r in results) == list(range(8))
@@ -513,13 +553,13 @@ def test_runs_that_failed_are_missing_in_the_table_of_effects(tmp_path):
     lost = configs[1]  # uniform, seed 0
     folders = {c: folder for c, folder in done.folders.items() if c != lost}
     done = done._replace(folders=folders, failures={lost: "its worker died"})
-    write_tables(tmp_path, done, done.results())
+    write_tables(tmp_path, done, done.load())
     with open(tmp_path / "effects.csv", newline="") as file:
         missing = {(r["condition"], r["reference"]): r["missing"] for r in csv.DictReader(file)
                    if r["metric"] in ("weight_change", "tau_eff_spread")}  # fmt: skip
     assert missing == {("vanilla", "itself"): "0", ("uniform", "itself"): "1",
                        ("uniform", "vanilla"): "1"}  # fmt: skip
-    assert "1 missing" in report_text(done, done.results())
+    assert "1 missing" in report_text(done, done.load())
 
 
 def test_run_sweep_draws_and_is_silent_when_asked(tmp_path, capsys):

@@ -5,10 +5,12 @@ One run is trained, shown and stored; several distributions, seeds or tasks at o
 
 from __future__ import annotations
 
+import itertools
+import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tau_rnn.checks import nearest
 from tau_rnn.cli.options import build_parser, settings_given
@@ -16,6 +18,13 @@ from tau_rnn.experiment.conditions import POSTER
 from tau_rnn.tasks import TASKS
 
 QUICK = {"steps": 200, "dt": 0.1}  # what --quick sets, unless it is given
+
+if TYPE_CHECKING:
+    from tau_rnn.experiment.run import RunState
+    from tau_rnn.experiment.unfinished import Entry
+
+ELSEWHERE = "move it away, or choose another --out"
+WAYS_ON = f"{ELSEWHERE}; --force overwrites it"
 
 
 def main(argv=None) -> int:
@@ -89,108 +98,188 @@ def several(bases, dists, tasks, seeds, args) -> int:
 
 def single(config, args) -> int:
     """One run: train it, or show the stored one."""
-    from tau_rnn.experiment import store
+    from tau_rnn.experiment.files import StoreError, made_folder
+    from tau_rnn.experiment.locks import Held
+    from tau_rnn.experiment.run import build_network
+    from tau_rnn.experiment.unfinished import Work
 
-    folder = find_folder(config, args)
-    if store.stored_key(folder) == config.key and store.is_complete(folder) and not args.force:
-        result = store.load_run(folder)
-        print_table(result)
-        bare = "" if args.no_figure or (folder / "figure.png").exists() else ", with figures"
-        print(f"This is the stored result of {folder} (--force computes it anew{bare}).")
+    if show_stored(config, args):
         return 0
-    saved = None
-    if args.resume and (folder / "checkpoint.npz").exists():
-        saved = store.load_checkpoint(folder, config)
-    elif (folder / "checkpoint.npz").exists() and not args.force:
-        step = store.load_checkpoint(folder, config).training.step
+    target = find_place(config, args)
+    build_network(config)  # what is wrong with it is said before anything is written
+    with made_folder(args.out) as out:
+        try:
+            work = Work(out, config)
+        except Held as holder:
+            print(f"tau_rnn.run: this run is being computed by {holder}", file=sys.stderr)
+            return 1
+        except OSError as error:
+            raise StoreError(f"--out: cannot write to {out} ({error.strerror})") from None
+        with work:
+            # Another process may have finished it before the lock was taken.
+            return 0 if show_stored(config, args) else compute(work, target, args)
+
+
+def show_stored(config, args) -> bool:
+    """Show the stored result of a run; returns whether there is one."""
+    from tau_rnn.experiment import load_run, store
+    from tau_rnn.experiment.files import StoreError
+    from tau_rnn.experiment.unfinished import tidy
+
+    folder = None if args.force else store.find(args.out, config)
+    if folder is None:
+        return False
+    try:
+        result = load_run(folder)
+    except StoreError as error:
+        raise StoreError(f"{error}; {WAYS_ON}") from None
+    tidy(args.out, config)
+    print_table(result)
+    bare = "" if args.no_figure or (folder / "figure.png").exists() else ", with figures"
+    print(f"This is the stored result of {folder} (--force computes it anew{bare}).")
+    return True
+
+
+class Target(NamedTuple):
+    """Where the result is to go: the places, best first; what it may replace; and a note."""
+
+    places: list[Path]
+    old: Entry | None = None
+    note: str = ""
+
+
+def find_place(config, args) -> Target:
+    """Where the result is to go; a StoreError if something else than a run is there."""
+    from tau_rnn.experiment import store
+    from tau_rnn.experiment.files import StoreError
+    from tau_rnn.experiment.unfinished import entry
+
+    plain, keyed = store.places(args.out, config)
+    own, note = store.find(args.out, config), ""
+    if own:  # --force
+        return Target([own, keyed], entry(own))
+    for folder in (plain, keyed):
+        if not os.path.lexists(folder) or (folder.is_dir() and not os.listdir(folder)):
+            return Target([folder, keyed], None, note)
+        is_run = (folder / "config.json").exists()
+        if args.force and is_run:
+            return Target([folder, keyed], entry(folder))
+        try:
+            different = config.differences(store.stored_config(folder))
+        except StoreError as error:
+            raise StoreError(f"{error}; {WAYS_ON if is_run else ELSEWHERE}") from None
+        said = ", ".join(f"{k} {b!r} there, {a!r} here" for k, (a, b) in different.items())
+        note = f"{plain} holds a run with other settings ({said}): this one goes to {keyed}."
+    raise StoreError(f"{keyed}: holds a run with other settings; {WAYS_ON}")
+
+
+def start_of(work, args) -> tuple[RunState | None, str]:
+    """The state that the run goes on from, and what is said about it."""
+    from tau_rnn.experiment import store
+    from tau_rnn.experiment.checkpoints import load_state
+
+    config, checkpoint = work.config, work.checkpoint
+    if args.force:
+        return None, ""
+    if checkpoint.exists():
+        saved = work.load()
+        step = saved.training.step
+        if args.resume:
+            return saved, f"Going on from step {step}."
         raise ValueError(
-            f"{folder} holds a run that was interrupted at step {step} of {config.steps}: "
+            f"{checkpoint} is of a run that was interrupted at step {step} of {config.steps}: "
             "--resume goes on with it, --force starts again"
         )
-    return compute(config, folder, saved, args)
+    if not args.resume:
+        return None, ""
+    shorter = store.shorter_run(work.store, config)
+    if shorter is None:
+        return None, "Going on from step 0: there is no checkpoint yet."
+    folder, steps = shorter
+    if not (folder / store.STATE).exists():
+        return None, f"Starting at step 0: {folder} was computed in a sweep, which keeps no state."
+    saved = load_state(folder / store.STATE, config.replace(steps=steps))
+    return saved, f"Going on from step {steps}, where {folder} ended."
 
 
-def find_folder(config, args) -> Path:
-    """Where the run is, or is to go; a ValueError if something else is in its place."""
-    from tau_rnn.experiment import store
-
-    folder = store.find(args.out, config)
-    if store.stored_key(folder) == config.key:
-        return folder
-    folder = Path(args.out) / store.run_name(config)
-    if not folder.exists():
-        return folder
-    if folder.is_dir() and all(file.suffix == ".part" for file in folder.iterdir()):
-        return folder  # empty, or of a run that was killed while it wrote its first file
-    if args.force and (folder / "config.json").exists():
-        return folder
-    other = store.stored_config(folder)  # a StoreError if this is no run at all
-    differences = ", ".join(
-        f"{name} {theirs!r} there, {mine!r} here"
-        for name, (mine, theirs) in config.differences(other).items()
-    )
-    raise ValueError(
-        f"{folder} holds a run with other settings ({differences or 'an older version'}); "
-        "choose another --out, or --force overwrites it"
-    )
-
-
-def compute(config, folder: Path, saved, args) -> int:
+def compute(work, target: Target, args) -> int:
     """Train a run, with a checkpoint every few seconds, and store and show its result."""
-    from tau_rnn.cli.progress import Progress, interruptions
-    from tau_rnn.experiment import iterate, store, summarise_run
-    from tau_rnn.experiment.files import write_arrays
-    from tau_rnn.experiment.outcome import FULL_MEASURES
-    from tau_rnn.experiment.run import build_network
-    from tau_rnn.training import NonFiniteLoss
+    from tau_rnn.experiment import iterate
 
-    tau = (saved.initial if saved else build_network(config)).tau
+    config = work.config
+    saved, said = start_of(work, args)
+    states = iterate(config, saved)
+    state = saved or next(states)  # a new run draws its test set: there is memory for it
     if not args.quiet:
+        tau = state.initial.tau
         print(
             f"Training {config.units} units on {config.task} for {config.steps} steps of "
             f"{config.batch} trials, dt = {config.dt:g} s.\n"
             f"tau ~ {config.dist_label}: mean {tau.mean():.2f} s, range {tau.min():.2f} to "
-            f"{tau.max():.2f} s. Seed {config.seed}. Results go to {folder}."
+            f"{tau.max():.2f} s. Seed {config.seed}. Results go to {target.places[0]}."
         )
-        if args.resume:
-            at = saved.training.step if saved else "0: there is no checkpoint yet"
-            print(f"Going on from step {at}.")
+        for line in filter(None, (target.note, said)):
+            print(line)
     try:
-        store.begin(folder, config)
-    except OSError as error:
-        raise ValueError(f"--out: cannot write to {folder} ({error.strerror})") from None
-    state = saved
-    progress = Progress(config.steps, quiet=args.quiet)
-    written = time.monotonic()
+        state, status = train(work, states, state, args)
+        return status or finish_run(work, state, target, args)
+    except (OSError, ValueError, MemoryError) as error:
+        kept = "; --resume goes on from the last checkpoint" if work.checkpoint.exists() else ""
+        what = "not enough memory: " if isinstance(error, MemoryError) else ""
+        print(f"tau_rnn.run: {what}{error}{kept}", file=sys.stderr)
+        return 1
+
+
+def train(work, states, state, args):
+    """Make the steps; returns the last state, and an exit status that is 0 where all are made."""
+    from tau_rnn.cli.progress import Progress, interruptions
+    from tau_rnn.training import NonFiniteLoss
+
+    config = work.config
+    progress, written = Progress(config.steps, quiet=args.quiet), time.monotonic()
     with interruptions() as interrupted:
         try:
-            for state in iterate(config, saved):
+            for latest in itertools.chain([state], states):
+                state = latest
                 progress.show(state)
                 if interrupted:
                     break
                 if time.monotonic() - written >= args.checkpoint_seconds:
-                    store.save_checkpoint(folder, config, state)
+                    work.save(state)
                     written = time.monotonic()
         except NonFiniteLoss as error:
             progress.close()
-            write_arrays(folder / "last_good.npz", error.params._asdict())
-            print(f"tau_rnn.run: {error}; see {folder / 'last_good.npz'}", file=sys.stderr)
-            return 1
+            work.fail(str(error), error.params)
+            print(f"tau_rnn.run: {error}; see {work.folder / 'last_good.npz'}", file=sys.stderr)
+            return state, 1
         progress.close()
         # Also when all steps are made: what follows takes some seconds, and may be interrupted.
-        store.save_checkpoint(folder, config, state)
-    if interrupted:
-        print(
-            f"Interrupted after step {state.training.step} of {config.steps}, which is saved. "
-            "The same command with --resume goes on from there.",
-            file=sys.stderr,
-        )
-        return 130
-    result = summarise_run(config, state, FULL_MEASURES)
+        work.save(state)
+    if not interrupted:
+        return state, 0
+    print(
+        f"Interrupted after step {state.training.step} of {config.steps}, which is saved. "
+        "The same command with --resume goes on from there.",
+        file=sys.stderr,
+    )
+    return state, 130
+
+
+def finish_run(work, state, target: Target, args) -> int:
+    """Measure, draw, publish and show a run that has made all its steps."""
+    from tau_rnn.experiment import store, summarise_run
+    from tau_rnn.experiment.checkpoints import state_bytes
+    from tau_rnn.experiment.outcome import FULL_MEASURES
+
+    result = summarise_run(work.config, state, FULL_MEASURES)
+    made = work.new_run()
     if not args.no_figure:
-        draw(result, folder)
-    store.save_run(folder, result)
+        draw(result, made)
+    store.write_run(made, result, state_bytes(work.config, state))
+    folder = work.publish(made, target.places, target.old)
     print_table(result)
+    if folder != target.places[0]:
+        print(f"{target.places[0]} was taken meanwhile by a run with other settings.")
     print(f"Results: {folder}")
     if not args.no_figure:
         print(f"Look at {folder / 'figure.png'}, and at measures.png: what training changed.")

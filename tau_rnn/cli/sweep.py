@@ -92,7 +92,7 @@ def run_sweep(
 
 def write_report(done: Sweep, out, *, figures: bool = True) -> int:
     """Print the tables of a sweep and write its files; returns the exit status."""
-    out, results = Path(out), done.results()
+    out, results = Path(out), done.load()
     for config, error in done.failures.items():
         print(f"failed: {label(config)}, {config.task}, seed {config.seed}: {error}",
               file=sys.stderr)  # fmt: skip

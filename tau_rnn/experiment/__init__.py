@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
     from tau_rnn.experiment.outcome import RunResult, run_one, summarise_run
     from tau_rnn.experiment.run import RunState, evaluate, iterate
-    from tau_rnn.experiment.store import load_run, save_run
+    from tau_rnn.experiment.store import load_run
     from tau_rnn.experiment.sweeps import Sweep, sweep
+    from tau_rnn.experiment.unfinished import save_run
 
 __all__ = [
     "EXPERIMENT_VERSION",

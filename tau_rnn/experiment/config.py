@@ -21,6 +21,7 @@ from tau_rnn.checks import (
     check_settings,
     documented,
     setting,
+    shown,
 )
 from tau_rnn.nonlinearities import NONLINEARITIES, nonlinearity
 from tau_rnn.tasks import TASKS, make_task
@@ -113,8 +114,15 @@ class RunConfig(TrainConfig):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
-        """The configuration of a dict of `to_json`; a ValueError names an unknown field."""
+        """The configuration of a dict of `to_json`; a ValueError names an unknown field.
+
+        It opens no file: a text that names one is resolved when a configuration is made, and what
+        is stored are its values.
+        """
         check_names(cls, values)
+        dist = values.get("dist", "")
+        if not isinstance(dist, str) or dist.partition(":")[0].strip().lower() == "file":
+            raise ValueError(f"dist: must hold its values where it is stored, got {shown(dist)}")
         return cls(**values)
 
     @property

@@ -1,26 +1,56 @@
-"""Files that are whole or not there: atomic writes, and reading that names what is wrong.
+"""Files that are whole or not there, and reading that names what is wrong.
 
-A file is written beside its place, flushed to the disk, and renamed into it. So whoever reads it,
-and whenever the writer is killed, finds the old file or the new one, never a part. No pickle.
+A file is written beside its place, flushed to the disk, and renamed into it. Whenever the writer is
+killed, a reader finds the old file or the new one, never a part. Reading opens regular files alone,
+no link, folder or pipe, and never makes more of a file than the bytes it has. No pickle.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
+import math
 import os
+import stat
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+__all__ = [
+    "StoreError",
+    "array_bytes",
+    "arrays_from",
+    "generator_from",
+    "generator_state",
+    "json_bytes",
+    "json_from",
+    "made_folder",
+    "read_arrays",
+    "read_bytes",
+    "read_json",
+    "replacing",
+    "sha256",
+    "sync_folder",
+    "write_arrays",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
+
+LARGEST_TEXT, LARGEST = 2**26, 2**36  # bytes of a text, and of any file
+COMPRESSED = 2**24  # bytes by which the arrays of a small compressed file may exceed it
+
 
 class StoreError(ValueError):
     """A stored file is damaged, foreign, or belongs to something else. The message names it."""
+
+
+# --- writing -------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -32,18 +62,19 @@ def replacing(path) -> Iterator[IO[bytes]]:
         with open(name, "xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if hasattr(os, "fsync"):  # a browser has none
+                os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    # The new name itself must reach the disk as well. Windows cannot open folders.
-    if os.name == "posix":
+def sync_folder(folder) -> None:
+    """Let the names in a folder reach the disk as well, where the system can do that."""
+    if os.name == "posix" and hasattr(os, "fsync"):  # Windows cannot open folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -51,15 +82,71 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+@contextlib.contextmanager
+def made_folder(path) -> Iterator[Path]:
+    """A folder for results, made if it is not there; what was made goes if it is empty at the end.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be made.
+    """
+    made: list[Path] = []
+    try:
+        path = Path(path)
+        for folder in reversed((path, *path.parents)):
+            if not folder.exists():
+                folder.mkdir(exist_ok=True)
+                made.append(folder)
+        if not path.is_dir():
+            raise NotADirectoryError
+    except (OSError, TypeError, ValueError) as error:
+        _remove_empty(made)
+        why = getattr(error, "strerror", None) or str(error) or "it is not a folder"
+        raise StoreError(f"{path}: cannot hold results ({why})") from None
+    try:
+        yield path
+    finally:
+        _remove_empty(made)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    with contextlib.suppress(OSError):  # one is not empty
+        for folder in reversed(folders):
+            folder.rmdir()
+
+
+def write_bytes(path, content: bytes) -> None:
+    """Write a file atomically."""
+    with replacing(path) as file:
+        file.write(content)
+
+
 def write_text(path, text: str) -> None:
     """Write a text file atomically."""
-    with replacing(path) as file:
-        file.write(text.encode())
+    write_bytes(path, text.encode())
 
 
 def write_json(path, value: Any) -> None:
     """Write JSON atomically; nan and inf become null, since JSON has no such numbers."""
-    write_text(path, json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
+    write_bytes(path, json_bytes(value))
+
+
+def write_arrays(path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write an .npz file atomically."""
+    write_bytes(path, array_bytes(arrays))
+
+
+def json_bytes(value: Any) -> bytes:
+    """What `write_json` writes."""
+    return (json.dumps(_plain(value), indent=2, allow_nan=False) + "\n").encode()
+
+
+def array_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """What `write_arrays` writes."""
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
 
 
 def _plain(value):
@@ -76,36 +163,104 @@ def _plain(value):
     return value
 
 
+def sha256(content: bytes) -> str:
+    """The SHA-256 digest of a content, as hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def read_bytes(path, most: int = LARGEST) -> bytes:
+    """The content of a regular file.
+
+    Parameters
+    ----------
+    path : of the file; a link is not followed
+    most : bytes; a larger file is refused before it is read
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    StoreError
+        If it is no regular file, too large, or cannot be read.
+    """
+    try:
+        if os.path.islink(path):
+            raise StoreError(f"{path}: is a link, not a file")
+        with open(path, "rb", opener=_open) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise StoreError(f"{path}: is not a regular file")
+            if status.st_size > most:
+                raise StoreError(f"{path}: has {status.st_size} bytes, more than {most}")
+            return file.read(status.st_size)
+    except (FileNotFoundError, StoreError):
+        raise
+    except (OSError, MemoryError) as error:
+        what = getattr(error, "strerror", None) or "too large for the memory"
+        raise StoreError(f"{path}: cannot be read ({what})") from None
+    except ValueError as error:  # a null byte in the path
+        raise StoreError(f"{str(path)!r}: cannot be read ({error})") from None
+
+
+def _open(path, flags: int) -> int:
+    # A pipe would block, and a link lead elsewhere.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
+
+
 def read_json(path) -> Any:
     """Read JSON; a StoreError names a file that is not JSON."""
+    return json_from(read_bytes(path, LARGEST_TEXT), path)
+
+
+def json_from(content: bytes, path) -> Any:
+    """The value of a JSON text; a StoreError names the file that it was read from."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        return json.loads(content.decode())
+    except (ValueError, RecursionError, MemoryError) as error:  # also of numbers of 5,000 digits
         raise StoreError(f"{path}: not a whole JSON file ({error})") from None
 
 
-def write_arrays(path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write an .npz file atomically."""
-    with replacing(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-
-
-def read_arrays(path, names=None) -> dict[str, np.ndarray]:
+def read_arrays(path, names=None, most: int = LARGEST) -> dict[str, np.ndarray]:
     """Read an .npz file, whole; a StoreError names a file that is damaged or lacks a name."""
+    return arrays_from(read_bytes(path, most), path, names)
+
+
+def arrays_from(content: bytes, path, names=None) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file; a StoreError names the file that it was read from."""
     try:
-        with zipfile.ZipFile(path) as file:
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            claimed = sum(member.file_size for member in file.infolist())
+            if claimed > len(content) + COMPRESSED:
+                raise ValueError(f"{len(content)} bytes claim to hold {claimed}")
             # Each member is read to its end, where its checksum is compared, before it is parsed:
             # a damaged header could ask for fewer bytes than there are.
             members = {name.removesuffix(".npy"): file.read(name) for name in file.namelist()}
-        arrays = {k: np.lib.format.read_array(io.BytesIO(v)) for k, v in members.items()}
-    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
-        raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+        arrays = {name: _array(member) for name, member in members.items()}
+    except Exception as error:  # whatever the bytes of another program do to the parsers
         raise StoreError(f"{path}: damaged, or not an .npz file ({error})") from None
     missing = [name for name in names or () if name not in arrays]
     if missing:
         raise StoreError(f"{path}: lacks {', '.join(missing)}")
     return arrays
+
+
+def _array(member: bytes) -> np.ndarray:
+    """The array of an .npy file. Its header is believed only as far as there are bytes for it."""
+    file = io.BytesIO(member)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("not the format of a plain array")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    held = len(member) - file.tell()
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != held or min(shape, default=0) < 0:
+        raise ValueError(f"{held} bytes claim to be an array of shape {shape}, dtype {dtype}")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
+
+
+# --- random generators ---------------------------------------------------------------------------
 
 
 def generator_state(rng: np.random.Generator) -> dict:

@@ -122,8 +122,8 @@ def iterate(config: RunConfig, saved: RunState | None = None) -> Iterator[RunSta
     ----------
     config : RunConfig
     saved : a state that an earlier call handed over last, a deep copy of an earlier one, or one
-        of `store.load_checkpoint`; the run goes on from there, bit for bit as if it had not been
-        interrupted
+        of `checkpoints.load_state`; the run goes on from there, bit for bit as if it had not been
+        interrupted. The last state of the same run with fewer steps is one as well
 
     Raises
     ------
@@ -145,12 +145,15 @@ def iterate(config: RunConfig, saved: RunState | None = None) -> Iterator[RunSta
         yield state._replace(seconds=time.perf_counter() - began)
     if state.training.step >= config.steps:
         return
+    if history[-1]["step"] % config.eval_every:  # the last evaluation of a run that was shorter
+        history.pop()
     for training in training_steps(state.training, task, config):
         losses.append(training.loss)
         state = RunState(training, initial, history, losses, time.perf_counter() - began)
         if training.step % config.eval_every == 0 or training.step == config.steps:
             history.append(_evaluation(config, state, test, task))
-            losses.clear()
+            if training.step % config.eval_every == 0:  # a longer run would go on with them
+                losses.clear()
         yield state._replace(seconds=time.perf_counter() - began)
         if training.step >= config.steps:
             return

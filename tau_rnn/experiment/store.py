@@ -1,4 +1,4 @@
-"""The store of results: one folder a run, each file whole, metrics.json last.
+"""The store of results: one folder a run, which appears whole or not at all.
 
     <store>/<task>-<dist>-seed<k>/            or, for other settings, ...-<key>/
         config.json     all settings, the key, and the versions that computed it
@@ -6,19 +6,20 @@
         initial.npz     Params before training, by field name
         final.npz       Params after it
         units.npz       per-unit arrays
-        metrics.json    the numbers; it is written last, so a run that has it is complete
-        checkpoint.npz  only while the run is not complete: enough to go on from
-        error.json      only where the run failed in a sweep: why
+        state.npz       of a single run: enough to train it for more steps
+        metrics.json    the numbers, and under "files" the size and digest of each file above
         figure.png      where figures were asked for, with measures.png
-        last_good.npz   only where the loss was not finite: the last Params that gave a finite one
+    <store>/.unfinished/<key>/                while a run is computed, see `unfinished`
 
-A run is found by its key, the hash of its configuration, and never by its name alone.
+A run is found by its key, the hash of its configuration, and never by its name alone. What is read
+is what was written: `load_run` compares every digest, and opens no file but those of the run.
 """
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import glob
 import io
 import json
 import os
@@ -30,29 +31,43 @@ from typing import Any
 import numpy as np
 
 import tau_rnn
+from tau_rnn.checks import check_array, check_number
 from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
 from tau_rnn.experiment.files import (
+    LARGEST_TEXT,
     StoreError,
-    generator_from,
-    generator_state,
-    read_arrays,
-    read_json,
-    write_arrays,
-    write_json,
-    write_text,
+    array_bytes,
+    arrays_from,
+    json_bytes,
+    json_from,
+    read_bytes,
+    sha256,
+    write_bytes,
 )
 from tau_rnn.experiment.outcome import RunResult
-from tau_rnn.experiment.run import RunState
 from tau_rnn.model import Params
-from tau_rnn.training import TrainingState
 
-FORMAT, FORMAT_VERSION = "tau_rnn run", 1
-CHECKPOINT = "tau_rnn checkpoint"
-#: What a run may leave beside config.json and metrics.json.
-FILES = (
-    "checkpoint.npz", "history.csv", "initial.npz", "final.npz", "units.npz", "error.json",
-    "figure.png", "measures.png", "last_good.npz",
-)  # fmt: skip
+__all__ = [
+    "check_network",
+    "config_of",
+    "find",
+    "load_run",
+    "places",
+    "run_name",
+    "shorter_run",
+    "stored_config",
+    "stored_key",
+    "write_run",
+]
+
+FORMAT, FORMAT_VERSION = "tau_rnn run", 2
+#: The files that metrics.json vouches for.
+DATA = ("config.json", "history.csv", "initial.npz", "final.npz", "units.npz")
+STATE = "state.npz"
+AGAIN = "compute the run again"
+
+
+# --- names ---------------------------------------------------------------------------------------
 
 
 def run_name(config: RunConfig) -> str:
@@ -68,77 +83,69 @@ def places(store, config: RunConfig) -> tuple[Path, Path]:
     return Path(store) / name, Path(store) / f"{name}-{config.key}"
 
 
-def find(store, config: RunConfig) -> Path:
-    """The folder of a run in a store: the one that holds it, or else the one to write it to.
+def find(store, config: RunConfig) -> Path | None:
+    """The folder that holds a run, by its plain name or its name and key; None if there is none."""
+    return next((f for f in places(store, config) if stored_key(f) == config.key), None)
 
-    A run may lie under its plain name or under its name and key. A new run takes the plain name
-    if all but its task, distribution and seed are the defaults, and its name and key otherwise.
+
+def shorter_run(store, config: RunConfig) -> tuple[Path, int] | None:
+    """The longest finished run that differs in having fewer steps, and its steps; or None."""
+    plain, _ = places(store, config)
+    found = []
+    for folder in (plain, *plain.parent.glob(f"{glob.escape(plain.name)}-*")):
+        with contextlib.suppress(StoreError):
+            other = stored_config(folder)
+            if other.steps < config.steps and other.replace(steps=config.steps) == config:
+                found.append((other.steps, folder))
+    return max(found)[::-1] if found else None
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def write_run(folder, result: RunResult, state: bytes | None = None) -> None:
+    """Write the files of a finished run into a folder that no one else reads yet.
+
+    Parameters
+    ----------
+    folder : an empty folder, or one that holds figures
+    result : RunResult
+    state : content of state.npz, or None
+
+    Raises
+    ------
+    ValueError
+        If the result is not one of its configuration, as `load_run` would find.
     """
-    plain, keyed = places(store, config)
-    for folder in (plain, keyed):
-        if stored_key(folder) == config.key:
-            return folder
-    default = RunConfig(task=config.task, dist=config.dist, seed=config.seed)
-    return plain if config == default and not (plain / "config.json").exists() else keyed
-
-
-def stored_key(folder) -> str | None:
-    """The key of the run in a folder, or None if there is none that can be read."""
-    with contextlib.suppress(OSError, StoreError):
-        stored = read_json(Path(folder) / "config.json")
-        if isinstance(stored, dict) and stored.get("format") == FORMAT:
-            return stored.get("key")
-    return None
-
-
-def stored_config(folder) -> RunConfig:
-    """The configuration of the run in a folder; a StoreError says why there is none."""
-    path = Path(folder) / "config.json"
-    try:
-        stored = read_json(path)
-    except FileNotFoundError:
-        raise StoreError(f"{folder}: no run is stored here (config.json is missing)") from None
-    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
-        raise StoreError(f"{path}: not the configuration of a run of tau_rnn")
-    if stored.get("format_version") != FORMAT_VERSION:
-        raise StoreError(
-            f"{path}: format version {stored.get('format_version')}, this tau_rnn reads "
-            f"{FORMAT_VERSION}"
-        )
-    try:
-        return RunConfig.from_json(stored["settings"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{path}: {error}") from None
-
-
-def is_complete(folder) -> bool:
-    """Whether a run in this folder was finished."""
-    return (Path(folder) / "metrics.json").exists()
-
-
-def begin(folder, config: RunConfig) -> None:
-    """Make the folder of a run and write its configuration; what else was there is not its own.
-
-    So a run that is overwritten and killed leaves no old numbers under the new configuration. The
-    other files of a run of the same configuration are kept: its checkpoint above all.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    stale = () if stored_key(folder) == config.key else FILES
-    for name in ("metrics.json", *stale):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(folder / name)
-    write_json(
-        folder / "config.json",
-        {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "experiment_version": EXPERIMENT_VERSION,
-            "key": config.key,
-            "settings": config.to_json(),
-            "versions": versions(),
-        },
-    )
+    folder, config = Path(folder), result.config
+    _check(result)
+    contents = {
+        "config.json": json_bytes(
+            {
+                "format": FORMAT,
+                "format_version": FORMAT_VERSION,
+                "experiment_version": EXPERIMENT_VERSION,
+                "key": config.key,
+                "settings": config.to_json(),
+                "versions": versions(),
+            }
+        ),
+        "history.csv": _history_text(result.history).encode(),
+        "initial.npz": array_bytes(result.initial._asdict()),
+        "final.npz": array_bytes(result.final._asdict()),
+        "units.npz": array_bytes(result.units),
+    }
+    if state is not None:
+        contents[STATE] = state
+    for name, content in contents.items():
+        write_bytes(folder / name, content)
+    metrics = json.loads(json_bytes(result.metrics))
+    files = {
+        name: {"bytes": len(content), "sha256": sha256(content)}
+        for name, content in contents.items()
+    }
+    files["metrics.json"] = {"sha256": _own_digest(metrics, files)}
+    write_bytes(folder / "metrics.json", json_bytes({**metrics, "files": files}))
 
 
 def versions() -> dict[str, str]:
@@ -153,160 +160,10 @@ def versions() -> dict[str, str]:
     }
 
 
-def save_run(folder, result: RunResult) -> None:
-    """Write a complete run. A reader never takes the old numbers for the new ones."""
-    folder = Path(folder)
-    begin(folder, result.config)
-    write_arrays(folder / "initial.npz", result.initial._asdict())
-    write_arrays(folder / "final.npz", result.final._asdict())
-    write_arrays(folder / "units.npz", result.units)
-    write_text(folder / "history.csv", _history_text(result.history))
-    write_json(folder / "metrics.json", result.metrics)
-    for name in ("checkpoint.npz", "error.json"):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(folder / name)
-    for part in folder.glob(".*.part"):  # of writes that were killed
-        part.unlink(missing_ok=True)
-
-
-def save_failure(folder, config: RunConfig, error: str) -> None:
-    """Record why a run failed; it is not complete, and a sweep tries it again."""
-    begin(folder, config)
-    write_json(Path(folder) / "error.json", {"key": config.key, "error": error})
-
-
-def damage(folder, config: RunConfig) -> str | None:
-    """What is wrong with the entry of a run, or None: it is whole, unfinished, or another run's.
-
-    An unfinished run (config.json, and no metrics.json) is not damaged, and neither is a folder
-    without config.json: its writer was killed before the first file, or it is not a run's.
-    """
-    folder = Path(folder)
-    try:
-        stored = read_json(folder / "config.json")
-        if not isinstance(stored, dict):
-            return f"{folder / 'config.json'}: not the configuration of a run of tau_rnn"
-        if stored.get("key") != config.key or not is_complete(folder):
-            return None
-        result = load_run(folder)
-    except FileNotFoundError:
-        return None
-    except NotADirectoryError:
-        return f"{folder}: is a file, not the folder of a run"
-    except StoreError as error:
-        return str(error)
-    if result.config != config:
-        return f"{folder / 'config.json'}: the settings are not those of its key"
-    return None
-
-
-def set_aside(folder) -> Path:
-    """Rename an entry to the first free ``<name>.damaged-<k>``; returns the new path."""
-    folder = Path(folder)
-    k = 1
-    while (aside := folder.with_name(f"{folder.name}.damaged-{k}")).exists():
-        k += 1
-    return folder.rename(aside)
-
-
-def load_run(path) -> RunResult:
-    """Read a run back.
-
-    Parameters
-    ----------
-    path : folder of the run, ``<out>/<task>-<dist>-seed<k>``
-
-    Raises
-    ------
-    StoreError (a ValueError)
-        If there is no complete run, or a file of it is damaged: the message names the file.
-    """
-    folder = Path(path)
-    config = stored_config(folder)
-    if not is_complete(folder):
-        raise StoreError(f"{folder}: the run is not complete (metrics.json is missing)")
-    try:
-        metrics = read_json(folder / "metrics.json")
-        if not (isinstance(metrics, dict) and "accuracy" in metrics and _are_numbers(metrics)):
-            raise StoreError(f"{folder / 'metrics.json'}: not the metrics of a run")
-        history = _read_history(folder / "history.csv")
-        initial, final = (
-            Params(**{k: v for k, v in read_arrays(folder / name, Params._fields).items()})
-            for name in ("initial.npz", "final.npz")
-        )
-        units = read_arrays(folder / "units.npz")
-    except FileNotFoundError as error:
-        raise StoreError(f"{error.filename}: missing from a stored run") from None
-    except TypeError as error:
-        raise StoreError(f"{folder}: initial.npz or final.npz is foreign ({error})") from None
-    last = history[-1]["step"] if history else 0
-    if last != config.steps:
-        raise StoreError(
-            f"{folder / 'history.csv'}: ends at step {last}, the run has {config.steps} steps"
-        )
-    for name, params in (("initial.npz", initial), ("final.npz", final)):
-        if params.W.shape != (config.units, config.units):
-            raise StoreError(
-                f"{folder / name}: W has the shape {params.W.shape}, the run {config.units} units"
-            )
-    return RunResult(config, metrics, history, initial, final, units)
-
-
-def save_checkpoint(folder, config: RunConfig, state: RunState) -> None:
-    """Write all that the run needs to go on, every random state included, in one atomic file."""
-    training = state.training
-    meta = {
-        "format": CHECKPOINT,
-        "format_version": FORMAT_VERSION,
-        "key": config.key,
-        "step": training.step,
-        "trials_rng": generator_state(training.trials_rng),
-        "noise_rng": generator_state(training.noise_rng),
-        "history": state.history,
-        "losses": state.losses,
-        "seconds": state.seconds,
-        "loss": training.loss,
-        "grad_norm": training.grad_norm,
-    }
-    arrays = {"meta": np.array(json.dumps(meta)), "theta": training.theta}
-    arrays["moments"] = training.moments
-    arrays |= {f"params_{k}": v for k, v in training.params._asdict().items()}
-    arrays |= {f"initial_{k}": v for k, v in state.initial._asdict().items()}
-    write_arrays(Path(folder) / "checkpoint.npz", arrays)
-
-
-def load_checkpoint(folder, config: RunConfig) -> RunState:
-    """Read a checkpoint back, or say in a StoreError what is wrong with it."""
-    path = Path(folder) / "checkpoint.npz"
-    names = [f"{part}_{f}" for part in ("params", "initial") for f in Params._fields]
-    try:
-        arrays = read_arrays(path, ["meta", "theta", "moments", *names])
-        meta = json.loads(str(arrays["meta"]))
-        if meta.get("format") != CHECKPOINT or meta.get("format_version") != FORMAT_VERSION:
-            raise StoreError(f"{path}: not a checkpoint of this version of tau_rnn")
-        if meta["key"] != config.key:
-            raise StoreError(f"{path}: the checkpoint of another run (other settings)")
-        params, initial = (
-            Params(**{f: arrays[f"{part}_{f}"] for f in Params._fields})
-            for part in ("params", "initial")
-        )
-        training = TrainingState(
-            meta["step"], params, arrays["theta"], arrays["moments"],
-            generator_from(meta["trials_rng"]), generator_from(meta["noise_rng"]),
-            meta["loss"], meta["grad_norm"],
-        )  # fmt: skip
-        return RunState(training, initial, meta["history"], meta["losses"], meta["seconds"])
-    except FileNotFoundError:
-        raise StoreError(f"{path}: there is no checkpoint to resume from") from None
-    except StoreError as error:
-        about = "" if str(path) in str(error) else f"{path}: "
-        raise StoreError(f"{about}{error}") from None
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise StoreError(f"{path}: not a checkpoint of tau_rnn ({error!r})") from None
-
-
-def _are_numbers(metrics: dict[str, Any]) -> bool:
-    return all(value is None or isinstance(value, (int, float)) for value in metrics.values())
+def _own_digest(metrics: dict[str, Any], files: dict[str, Any]) -> str:
+    """The digest of what metrics.json says, however it is laid out."""
+    others = {name: files[name] for name in files if name != "metrics.json"}
+    return sha256(json.dumps([metrics, others], sort_keys=True).encode())
 
 
 def _history_text(history: list[dict[str, Any]]) -> str:
@@ -317,12 +174,184 @@ def _history_text(history: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _read_history(path) -> list[dict[str, float]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        try:
-            return [
-                {k: int(v) if k == "step" else float(v) for k, v in row.items()}
-                for row in csv.DictReader(file)
-            ]
-        except (TypeError, ValueError) as error:
-            raise StoreError(f"{path}: not the history of a run ({error})") from None
+# --- reading -------------------------------------------------------------------------------------
+
+
+def stored_key(folder) -> str | None:
+    """The key of the run in a folder, or None if there is none that can be read."""
+    with contextlib.suppress(FileNotFoundError, StoreError):
+        key = config_of(read_bytes(Path(folder) / "config.json", LARGEST_TEXT), folder)["key"]
+        return key if isinstance(key, str) else None
+    return None
+
+
+def stored_config(folder) -> RunConfig:
+    """The configuration of the run in a folder; a StoreError says why there is none."""
+    return _settings_of(_read(folder, "config.json", LARGEST_TEXT), folder)
+
+
+def _read(folder, name: str, most: int) -> bytes:
+    try:
+        return read_bytes(Path(folder) / name, most)
+    except FileNotFoundError:
+        what = "no run is stored here" if name == "config.json" else "the stored run is not whole"
+        raise StoreError(f"{folder}: {what} ({name} is missing)") from None
+
+
+def config_of(content: bytes, folder) -> dict[str, Any]:
+    """What a config.json says; a StoreError if it is not that of a run."""
+    path = Path(folder) / "config.json"
+    stored = json_from(content, path)
+    if not isinstance(stored, dict) or stored.get("format") != FORMAT or "key" not in stored:
+        raise StoreError(f"{path}: not the configuration of a run of tau_rnn")
+    return stored
+
+
+def _settings_of(content: bytes, folder) -> RunConfig:
+    """The configuration, if this version computes the same from it, under the same key."""
+    path = Path(folder) / "config.json"
+    stored = config_of(content, folder)
+    for name, what, current in (
+        ("format_version", "format version", FORMAT_VERSION),
+        ("experiment_version", "version of the experiment", EXPERIMENT_VERSION),
+    ):
+        if stored.get(name) != current:
+            raise StoreError(
+                f"{path}: {what} {stored.get(name)}, this tau_rnn has {current}; {AGAIN}"
+            )
+    try:
+        with np.errstate(all="ignore"):
+            config = RunConfig.from_json(stored["settings"])
+    except Exception as error:  # whatever a foreign text does to the parts of a configuration
+        raise StoreError(f"{path}: {error}") from None
+    if config.key != stored["key"] or config.to_json() != stored["settings"]:
+        raise StoreError(f"{path}: the settings are not those of its key")
+    return config
+
+
+def load_run(path) -> RunResult:
+    """Read a run back, after its digests are compared. It opens no file but those of the run.
+
+    Parameters
+    ----------
+    path : folder of the run, ``<out>/<task>-<dist>-seed<k>``
+
+    Raises
+    ------
+    StoreError (a ValueError)
+        If there is no run, or a file of it is not what was written: the message names the file.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise StoreError(f"path: must be the folder of a run, got {path!r}")
+    folder = Path(path)
+    content = _read(folder, "config.json", LARGEST_TEXT)
+    config = _settings_of(content, folder)
+    metrics, files = _vouched(folder)
+    contents = {name: _verified(folder, name, files[name]) for name in files}
+    if contents["config.json"] != content:
+        raise StoreError(f"{folder / 'config.json'}: changed while it was read")
+    history = _history_from(contents["history.csv"], folder / "history.csv")
+    initial, final = (
+        _params_from(contents[name], folder / name) for name in ("initial.npz", "final.npz")
+    )
+    units = arrays_from(contents["units.npz"], folder / "units.npz")
+    result = RunResult(config, metrics, history, initial, final, units)
+    try:
+        _check(result)
+    except ValueError as error:
+        raise StoreError(f"{folder}: {error}") from None
+    return result
+
+
+def _vouched(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The metrics, and what metrics.json says of the other files."""
+    path = folder / "metrics.json"
+    metrics = json_from(_read(folder, "metrics.json", LARGEST_TEXT), path)
+    try:
+        files = metrics.pop("files")
+        own = files.pop("metrics.json")["sha256"]
+        if own != _own_digest(metrics, files):
+            raise StoreError(f"{path}: not as it was written (its digest differs)")
+        if not {*DATA} <= {*files} <= {*DATA, STATE}:
+            raise StoreError(f"{path}: does not vouch for the files of a run")
+        files = {name: (int(of["bytes"]), str(of["sha256"])) for name, of in files.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"{path}: not the metrics of a run of tau_rnn") from None
+    return metrics, files
+
+
+def _verified(folder: Path, name: str, expected: tuple[int, str]) -> bytes:
+    size, digest = expected
+    content = _read(folder, name, size)
+    if len(content) != size or sha256(content) != digest:
+        raise StoreError(
+            f"{folder / name}: not as it was written (metrics.json has the digest of another file)"
+        )
+    return content
+
+
+def _params_from(content: bytes, path: Path) -> Params:
+    arrays = arrays_from(content, path, Params._fields)
+    if len(arrays) != len(Params._fields):
+        raise StoreError(f"{path}: holds more than the fields of Params")
+    return Params(**arrays)
+
+
+def _history_from(content: bytes, path: Path) -> list[dict[str, float]]:
+    try:
+        rows = csv.DictReader(io.StringIO(content.decode(), newline=""))
+        return [{k: int(v) if k == "step" else float(v) for k, v in row.items()} for row in rows]
+    except (TypeError, ValueError, csv.Error) as error:
+        raise StoreError(f"{path}: not the history of a run ({error})") from None
+
+
+# --- checking ------------------------------------------------------------------------------------
+
+
+def _check(result: RunResult) -> None:
+    """Raise a ValueError that names what does not belong to a run of this configuration."""
+    config, metrics, history, initial, final, units, _ = result
+    _check_history(config, history)
+    for name, value in {"loss": None, "steps": None, "seconds": None, **metrics}.items():
+        if value is not None or name in ("loss", "steps", "seconds"):
+            check_number(f"metrics.json: {name}", None if isinstance(value, str) else value)
+    if metrics["steps"] != config.steps or metrics["loss"] != history[-1]["loss"]:
+        raise ValueError("metrics.json: the steps and the loss are not those of the history")
+    for name, params in (("initial.npz", initial), ("final.npz", final)):
+        check_network(config, name, params)
+    if any(a.shape != b.shape for a, b in zip(initial, final)):
+        raise ValueError("final.npz: not the shapes of initial.npz")
+    for name, values in units.items():
+        if values.dtype.kind not in "fU" or values.shape != (config.units,):
+            raise ValueError(
+                f"units.npz: {name}: must be {config.units} numbers or texts, got "
+                f"{values.dtype} of shape {values.shape}"
+            )
+
+
+def _check_history(config: RunConfig, history: list[dict[str, float]]) -> None:
+    expected = [*range(0, config.steps, config.eval_every), config.steps]
+    if [row.get("step") for row in history] != expected:
+        raise ValueError(f"history.csv: not the evaluations of a run of {config.steps} steps")
+    for row in history:
+        missing = {"train_loss", "loss", "grad_norm", "weight_change"} - row.keys()
+        if missing or row.keys() != history[0].keys():
+            raise ValueError(f"history.csv: lacks {', '.join(sorted(missing)) or 'columns'}")
+        check_number("history.csv: loss", row["loss"])
+
+
+def check_network(config: RunConfig, file: str, params: Params) -> None:
+    """Raise a ValueError that names the file and field that does not suit the configuration."""
+    N = config.units
+    shapes: tuple[tuple[int | str, ...], ...] = (
+        (N, N), (N, "n_in"), (N,), ("n_out", N), ("n_out",), (N,), (N,)
+    )  # fmt: skip
+    for field, values, shape in zip(Params._fields, params, shapes):
+        check_array(f"{file}: {field}", values, shape)
+        if values.dtype != config.dtype:
+            raise ValueError(f"{file}: {field}: must be {config.dtype}, got {values.dtype}")
+    if len(params.b_out) != len(params.W_out):
+        raise ValueError(f"{file}: W_out and b_out do not have the same number of outputs")
+    check_number(f"{file}: smallest tau", params.tau.min(), above=0)

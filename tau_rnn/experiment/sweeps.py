@@ -2,7 +2,8 @@
 
 The executor computes; the parent alone writes to the store, each result as soon as it is there. So
 a sweep that is killed has lost at most the runs that were being computed, and the same sweep
-started again computes these and no other.
+started again computes these and no other. It holds the lock of each run that it has handed out: two
+sweeps over the same runs share them.
 """
 
 from __future__ import annotations
@@ -20,12 +21,21 @@ import numpy as np
 from tau_rnn.experiment import store as stores
 from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
 from tau_rnn.experiment.executors import Engine, make_engine
-from tau_rnn.experiment.files import StoreError, replacing
+from tau_rnn.experiment.files import StoreError, made_folder
+from tau_rnn.experiment.locks import Held
 from tau_rnn.experiment.outcome import RunResult, run_one
+from tau_rnn.experiment.unfinished import Entry, Work, damage, entry, set_aside, tidy
 from tau_rnn.training import NonFiniteLoss
+
+__all__ = ["Event", "Sweep", "SweepStopped", "sweep", "work"]
 
 LOST_TWICE = 2  # a run that its executor lost this often is not tried again
 BARREN = 3  # executors in a row that broke without a single result
+LOOK_SECONDS = 0.5  # from one look at the runs that another process computes to the next
+
+
+class SweepStopped(StoreError):
+    """A sweep could not go on after it had begun. What it had computed is stored."""
 
 
 class Event(NamedTuple):
@@ -67,7 +77,7 @@ class Sweep(NamedTuple):
     reused: int
     set_aside: tuple[Path, ...]
 
-    def results(self) -> list[RunResult]:
+    def load(self) -> list[RunResult]:
         """The complete runs, read from the store, in the order of the configurations."""
         return [stores.load_run(self.folders[c]) for c in self.configs if c in self.folders]
 
@@ -95,19 +105,46 @@ def sweep(
     Returns
     -------
     Sweep
-        A run that raised an error is in its ``failures`` and has an error.json in its folder; the
-        others go on. It counts as missing when the sweep is started again.
+        A run that raised an error is in its ``failures``, and ``.unfinished/<key>/error.json`` in
+        the store says why; the others go on. It counts as missing when the sweep is started again.
+        A run that another process computes is taken from the store when it is there.
 
     Raises
     ------
-    StoreError (a ValueError)
-        If the store cannot be written to. What was stored before stays.
     ValueError
-        If the executor cannot be opened, such as an unreachable scheduler.
+        If an argument is wrong, or the executor cannot be opened, such as an unreachable scheduler.
+    SweepStopped (a StoreError)
+        If the store cannot be written to any more. What was stored before stays.
     """
-    job = _Job(configs, store, progress, force)
-    engine, barren = make_engine(executor), 0
-    while job.queue:
+    engine = make_engine(executor)
+    configs = _checked(configs)
+    with made_folder(store) as folder:
+        job = _Job(configs, folder, progress, force)
+        try:
+            _run(job, engine)
+        finally:
+            job.close()
+    return Sweep(
+        job.configs, job.folders, job.failures, job.computed, job.reused, tuple(job.set_aside)
+    )
+
+
+def _checked(configs) -> tuple[RunConfig, ...]:
+    if not isinstance(configs, Iterable):
+        raise ValueError(f"configs: must be RunConfigs, got {configs!r}, which is no sequence")
+    configs = tuple(configs)
+    for config in configs:
+        if not isinstance(config, RunConfig):
+            raise ValueError(f"configs: must be RunConfigs, got {config!r}")
+    return tuple(dict.fromkeys(configs))
+
+
+def _run(job: _Job, engine: Engine) -> None:
+    barren = 0
+    while job.queue or job.elsewhere:
+        if not job.queue:
+            job.look_elsewhere()
+            continue
         settled = len(job.folders) + len(job.failures)
         _drain(job, engine)
         barren = 0 if len(job.folders) + len(job.failures) > settled else barren + 1
@@ -116,9 +153,6 @@ def sweep(
                 job.fail(job.queue.popleft(), f"{engine.name}: broke {BARREN} times in a row")
         elif job.queue:
             job.note(f"a worker of {engine.name} died; starting again with what is missing")
-    return Sweep(
-        job.configs, job.folders, job.failures, job.computed, job.reused, tuple(job.set_aside)
-    )
 
 
 def work(version: int, settings: dict) -> RunResult | str:
@@ -176,7 +210,7 @@ def _fill(job: _Job, engine: Engine, executor, flying) -> bool:
     """Hand the executor as many runs as it takes; returns whether it is broken."""
     while job.queue and len(flying) < engine.slots:
         config = job.queue.popleft()
-        if job.take_stored(config):  # by another sweep in the meantime
+        if not job.begin(config):
             continue
         try:
             future = executor.submit(work, EXPERIMENT_VERSION, config.to_json())
@@ -190,43 +224,80 @@ def _fill(job: _Job, engine: Engine, executor, flying) -> bool:
 class _Job:
     """The state of a sweep, and what it does to the store."""
 
-    def __init__(self, configs, store, progress, force):
-        if not isinstance(configs, Iterable):
-            raise ValueError(f"configs: must be RunConfigs, got {configs!r}, which is no sequence")
-        configs = tuple(configs)
-        for config in configs:
-            if not isinstance(config, RunConfig):
-                raise ValueError(f"configs: must be RunConfigs, got {config!r}")
-        self.configs = tuple(dict.fromkeys(configs))
-        self.store, self.progress, self.force = check_store(store), progress, force
+    def __init__(self, configs, store: Path, progress, force: bool):
+        self.configs, self.store, self.progress, self.force = configs, store, progress, force
         self.folders: dict[RunConfig, Path] = {}
         self.failures: dict[RunConfig, str] = {}
         self.computed = self.reused = 0
         self.set_aside: list[Path] = []
         self.strikes: Counter[RunConfig] = Counter()
+        self.works: dict[RunConfig, Work] = {}
         self.queue: deque[RunConfig] = deque()
-        for config in self.configs:
-            if not self.take_stored(config):
+        self.elsewhere: list[RunConfig] = []  # computed by other processes
+        self.told: set[RunConfig] = set()
+        for config in configs:
+            if force or not self.take_stored(config):
                 self.queue.append(config)
         self.began = time.monotonic()
 
+    def close(self) -> None:
+        """Give back what was not finished."""
+        for held in self.works.values():
+            held.close()
+
     def take_stored(self, config: RunConfig) -> bool:
-        """Whether the run is in the store; a damaged entry is set aside."""
-        if self.force:
-            return False
-        for folder in stores.places(self.store, config):
-            problem = stores.damage(folder, config)
-            if problem:
-                with contextlib.suppress(FileNotFoundError):  # another sweep was faster
-                    self.set_aside.append(stores.set_aside(folder))
-                    self.note(f"damaged: {problem}; set aside as {self.set_aside[-1].name}", config)
+        """Whether the run is in the store, whole."""
         folder = stores.find(self.store, config)
-        if stores.stored_key(folder) != config.key or not stores.is_complete(folder):
+        if folder is None or damage(folder, config):
             return False
+        if config in self.works:
+            self.works[config].discard()
+        else:
+            tidy(self.store, config)
         self.folders[config] = folder
         self.reused += 1
         self.tell("stored", config)
         return True
+
+    def begin(self, config: RunConfig) -> bool:
+        """Whether the run is to be computed here and now, under its lock."""
+        if config in self.works:  # a second attempt
+            return True
+        try:
+            held = Work(self.store, config)
+        except Held as holder:
+            self.elsewhere.append(config)
+            if config not in self.told:
+                self.told.add(config)
+                self.note(f"is being computed by {holder}; its result is awaited", config)
+            return False
+        except OSError as error:
+            raise self.stopped(error) from None
+        self.works[config] = held
+        if not self.force:
+            self.clear_places(config)
+            if self.take_stored(config):  # another process was faster
+                self.works.pop(config).close()
+                return False
+        return True
+
+    def clear_places(self, config: RunConfig) -> None:
+        """Set aside what is damaged in the places of a run."""
+        for folder in stores.places(self.store, config):
+            old = entry(folder)
+            problem = damage(folder, config)
+            aside = set_aside(old) if problem else None
+            if aside:
+                self.set_aside.append(aside)
+                self.note(f"damaged: {problem}; set aside as {aside.name}", config)
+
+    def look_elsewhere(self) -> None:
+        """Take the runs that other processes have finished; queue those that they gave up."""
+        time.sleep(LOOK_SECONDS)
+        waiting, self.elsewhere = self.elsewhere, []
+        for config in waiting:
+            if not self.take_stored(config) and self.begin(config):
+                self.queue.append(config)
 
     def lose(self, config: RunConfig, why: str) -> None:
         """Queue a run again that the executor lost, but not a second time."""
@@ -237,37 +308,51 @@ class _Job:
             self.fail(config, f"{why}, twice")
 
     def settle(self, config: RunConfig, outcome: RunResult | str) -> None:
-        """Write a result, unless another sweep has just stored the same, or record an error."""
+        """Publish a result, or record an error."""
         if isinstance(outcome, str):
             self.fail(config, outcome)
             return
+        held = self.works[config]
         try:
-            try:
-                folder = self.save(config, outcome)
-            except FileNotFoundError:  # another sweep has set the folder aside just now
-                folder = self.save(config, outcome)
+            made = held.new_run()
+            stores.write_run(made, outcome)
+            self.folders[config] = held.publish(made, *self.wanted(config))
         except OSError as error:
-            raise StoreError(
-                f"{self.store}: cannot be written to ({error.strerror or error}); "
-                f"{len(self.folders)} of {len(self.configs)} runs are stored and stay, and the "
-                "same command goes on from there"
-            ) from None
-        self.folders[config] = folder
+            raise self.stopped(error) from None
+        except ValueError as error:  # something else is in its place
+            self.fail(config, str(error))
+            return
+        self.works.pop(config).close()
         self.computed += 1
         self.tell("done", config)
 
-    def save(self, config: RunConfig, result: RunResult) -> Path:
-        folder = stores.find(self.store, config)
-        there = stores.stored_key(folder) == config.key and stores.is_complete(folder)
-        if self.force or not there:
-            stores.save_run(folder, result)
-        return folder
+    def wanted(self, config: RunConfig) -> tuple[list[Path], Entry | None]:
+        """The places of a new run, the best first, and what it may replace.
+
+        It takes the plain name if all but its task, distribution and seed are the defaults.
+        """
+        plain, keyed = stores.places(self.store, config)
+        there = stores.find(self.store, config) if self.force else None
+        if there:
+            return [there, keyed], entry(there)
+        default = RunConfig(task=config.task, dist=config.dist, seed=config.seed)
+        return ([plain, keyed] if config == default else [keyed]), None
+
+    def stopped(self, error: OSError) -> StoreError:
+        why = error.strerror or error
+        if not self.computed:
+            return StoreError(f"{self.store}: cannot hold results ({why})")
+        return SweepStopped(
+            f"{self.store}: cannot be written to ({why}); {len(self.folders)} of "
+            f"{len(self.configs)} runs are stored and stay, and the same command goes on from there"
+        )
 
     def fail(self, config: RunConfig, error: str) -> None:
         """Record a failed run."""
         self.failures[config] = error
-        with contextlib.suppress(OSError):  # the summary names the failure in any case
-            stores.save_failure(stores.find(self.store, config), config, error)
+        if config in self.works:
+            with self.works.pop(config) as held, contextlib.suppress(OSError):
+                held.fail(error)  # the summary names the failure in any case
         self.tell("failed", config, error)
 
     def note(self, text: str, config: RunConfig | None = None) -> None:
@@ -281,18 +366,3 @@ class _Job:
         if self.computed:
             left = (time.monotonic() - self.began) / (done - self.reused) * (total - done)
         self.progress(Event(kind, done, total, config, text, left))
-
-
-def check_store(store) -> Path:
-    """The folder of a store, made if it is not there; a StoreError if it can't be one."""
-    store = Path(store)
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-        with replacing(store / ".writable"):
-            pass
-        (store / ".writable").unlink(missing_ok=True)
-    except FileExistsError:
-        raise StoreError(f"{store}: is a file, not a folder of results") from None
-    except OSError as error:
-        raise StoreError(f"{store}: cannot hold results ({error.strerror or error})") from None
-    return store

@@ -188,7 +188,7 @@ def numerical_gradient(f, params: Params, h: float = 1e-20) -> Params:
     """
     z = Params(*(np.array(p, complex) for p in params))
     g = Params(*(np.empty(np.shape(p)) for p in params))
-    value = None
+    value = 0j
     for entries, out in zip(z, g):
         for k in np.ndindex(entries.shape):
             entries[k] += 1j * h

@@ -1,0 +1,91 @@
+"""What the tests of stored runs share: a tiny run, equality to the last bit, child processes."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tau_rnn.experiment import RunConfig, RunResult
+
+TINY = RunConfig(units=8, steps=10, dt=0.1, batch=4, test_trials=40, eval_every=4, lr=0.02)
+
+
+def bits(arrays):
+    return [np.asarray(a).tobytes() for a in arrays]
+
+
+def same(a: RunResult, b: RunResult) -> bool:
+    """Equal to the last bit, but for the time it took."""
+    timeless = ({k: v for k, v in r.metrics.items() if k != "seconds"} for r in (a, b))
+    return (
+        a.config == b.config
+        and len(set(map(repr, timeless))) == 1
+        and repr(a.history) == repr(b.history)
+        and all(bits(x) == bits(y) for x, y in ((a.initial, b.initial), (a.final, b.final)))
+        and list(a.units) == list(b.units)
+        and bits(a.units.values()) == bits(b.units.values())
+    )
+
+
+def contents(folder) -> dict[str, bytes]:
+    """The bytes of every file below a folder."""
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()
+    }
+
+
+def runs_in(store) -> list[Path]:
+    """The folders of a store that hold what looks like a finished run."""
+    return sorted(p.parent for p in Path(store).glob("*/config.json"))
+
+
+def fork(function, *arguments) -> int:
+    """Call a function in a child of this process, which has all modules loaded; returns its pid.
+
+    The child says nothing, and ends with the status that the function returns, or 70 if it raises.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 70
+    try:
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        sys.stdout = sys.stderr = open(os.devnull, "w")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        status = function(*arguments) or 0
+    finally:
+        os._exit(status)
+
+
+def status_of(pid: int) -> int:
+    """The exit status of a child when it has ended; -9 if it was killed."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def killed_at(call: int, function, *arguments) -> int:
+    """Call a function in a child that is killed before its n-th change of the file system."""
+    changes = ("rename", "replace", "unlink", "rmdir", "mkdir", "fsync", "write")
+
+    def child():
+        left = [call]
+
+        def deadly(change):
+            def wrapper(*args, **kwargs):
+                left[0] -= 1
+                if not left[0]:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return change(*args, **kwargs)
+
+            return wrapper
+
+        for name in changes:
+            setattr(os, name, deadly(getattr(os, name)))
+        return function(*arguments)
+
+    return status_of(fork(child))
