@@ -46,7 +46,8 @@ __getattr__, __dir__ = lazy_names(
         "config": ["EXPERIMENT_VERSION", "RunConfig"],
         "outcome": ["RunResult", "run_one", "summarise_run"],
         "run": ["RunState", "evaluate", "iterate"],
-        "store": ["load_run", "save_run"],
+        "store": ["load_run"],
         "sweeps": ["Sweep", "sweep"],
+        "unfinished": ["save_run"],
     },
 )
