@@ -57,8 +57,8 @@ class IntegrateAndRemember(DelayedReport):
 
     Notes
     -----
-    The epochs and what they ask for are the poster's (Higgs, Siddiqui and Langdon); the numbers
-    are this project's choice.
+    The poster (Higgs, Siddiqui and Langdon) has one sentence about this task; its epochs, inputs
+    and numbers are this project's choice.
     """
 
     delay_max: float = 3.0

@@ -72,8 +72,8 @@ class MultiTimescaleMemory(DelayedReport):
 
     Notes
     -----
-    The epochs and what they ask for are the poster's (Higgs, Siddiqui and Langdon); the numbers
-    are this project's choice.
+    The poster (Higgs, Siddiqui and Langdon) has one sentence about this task; its epochs, inputs
+    and numbers are this project's choice.
     """
 
     slot: float = 0.2
