@@ -369,11 +369,11 @@ def test_a_claim_in_brief_has_one_word_and_every_number():
     assert [(c.number, task, word) for c, task, word, _ in said] == [
         (1, a, "shown"), (1, b, "open"), (3, a, "mixed"),
     ]  # fmt: skip
-    assert said[0][3] == "Mean loss over training: uniform -9.5 % (-18.1 to -4.9); shown."
+    assert said[0][3] == "Mean loss over training (%): uniform -9.5 (-18.1 to -4.9); shown."
     assert said[2][3] == (
-        "Change of W after the last step: uniform -9.5 % (-18.1 to -4.9); change of W at the same "
-        "loss: uniform -9.5 % (-18.1 to -4.9); not shown (uniform, last step); shown (uniform, "
-        "same loss)."
+        "Change of W after the last step (%): uniform -9.5 (-18.1 to -4.9); change of W at the "
+        "same loss (%): uniform -9.5 (-18.1 to -4.9); not shown (uniform, last step); shown "
+        "(uniform, same loss)."
     )
     assert word_for(tests[:1]) == "shown" and word_for(tests[:2]) == "mixed"
 

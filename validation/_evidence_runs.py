@@ -128,6 +128,12 @@ def processes(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
 
 
+def whole_seeds(configs: Sequence[RunConfig], store) -> list[RunConfig]:
+    """The runs of those seeds of which the store holds every run."""
+    lacking = {c.seed for c in configs if not is_complete(place(store, c))}
+    return [c for c in configs if c.seed not in lacking]
+
+
 def compute(settings: dict, store: str) -> str:
     """Make a run and store it, in a worker; returns its error, or an empty text."""
     config = RunConfig.from_json(settings)

@@ -31,8 +31,8 @@ HERE = Path(__file__).resolve().parent
 
 
 def write_rows(plan: runs.Plan, part: str, store, folder: Path, workers: int) -> None:
-    """Refresh a part's rows in all tables from the stored runs."""
-    configs = runs.PARTS[part](plan)
+    """Refresh a part's rows in all tables from the stored runs, of seeds that are complete."""
+    configs = runs.whole_seeds(runs.PARTS[part](plan), store)
     done = runs.load(configs, store, plan.looks)
     tables = {"runs": [runs.run_row(part, d) for d in done], "conditions": made.levels(part, done)}
     if part == "confirmation":

@@ -25,16 +25,20 @@ def size(metric: str, effect: Effect) -> str:
     >>> size("weight_change", Effect(-0.1, -0.2, 0.0, 0.04, 20))
     '-9.5 % (-18.1 to +0.0)'
     """
-    values = effect.estimate, effect.low, effect.high
-    if metric == "tau_eff_spread":
-        unit, texts = "in sd of ln tau_eff", [f"{v:+.3f}" for v in values]
-    elif metric.startswith("accuracy"):
-        unit, texts = "percentage points", [f"{100 * v:+.1f}" for v in values]
-    else:
-        unit, texts = "%", [f"{100 * math.expm1(v):+.1f}" for v in values]
+    unit, texts = unit_and_numbers(metric, effect)
     if math.isnan(effect.low):  # one pair has no interval
         return f"{texts[0]} {unit}"
     return f"{texts[0]} {unit} ({texts[1]} to {texts[2]})"
+
+
+def unit_and_numbers(metric: str, effect: Effect) -> tuple[str, list[str]]:
+    """The unit of an effect in words, and its estimate and ends as texts."""
+    values = effect.estimate, effect.low, effect.high
+    if metric == "tau_eff_spread":
+        return "in sd of ln tau_eff", [f"{v:+.3f}" for v in values]
+    if metric.startswith("accuracy"):
+        return "percentage points", [f"{100 * v:+.1f}" for v in values]
+    return "%", [f"{100 * math.expm1(v):+.1f}" for v in values]
 
 
 def sentence(test: Finding) -> str:
@@ -78,9 +82,12 @@ def brief(tests: list[Finding]) -> str:
     parts = []
     for metric in dict.fromkeys(t.metric for t in tests):
         some = [t for t in tests if t.metric == metric]
-        parts.append(
-            f"{NAMES[metric]}: " + ", ".join(f"{t.dist} {size(metric, t.effect)}" for t in some)
+        unit = unit_and_numbers(metric, some[0].effect)[0].removeprefix("in ")
+        sizes = (
+            f"{t.dist} {{}} ({{}} to {{}})".format(*unit_and_numbers(metric, t.effect)[1])
+            for t in some
         )
+        parts.append(f"{NAMES[metric]} ({unit}): " + ", ".join(sizes))
     several = len(parts) > 1
     outcomes: dict[str, list[str]] = {}
     for t in tests:
