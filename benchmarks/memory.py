@@ -75,17 +75,17 @@ def measure(name, size, dtype="float32", checkpoint_every=0):
 
 
 def gradient_again(params, u, target, mask, checkpoint_every):
-    """A call that computes a gradient, in the buffers of the call before."""
+    """A call that computes a gradient, in the trajectory of the call before."""
     from tau_rnn.bptt import backward
     from tau_rnn.losses import mse
     from tau_rnn.model import forward
 
-    traj = grads = None
+    traj = None
 
     def call():
-        nonlocal traj, grads
+        nonlocal traj
         traj = forward(params, u, common.DT, checkpoint_every=checkpoint_every, out=traj)
-        grads = backward(params, traj, mse(traj.y, target, mask)[1], out=grads)
+        backward(params, traj, mse(traj.y, target, mask)[1])
 
     return call
 

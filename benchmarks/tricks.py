@@ -29,10 +29,10 @@ UNDO = {
          'aW_T, a_rows = params.W.T.copy(), np.tile(a, (B, 1))'),
         ("model.py", "x_next += np.dot(rs[t], aW_T, out=current)",
          "x_next += np.multiply(a_rows, np.dot(rs[t], aW_T, out=current), out=current)"),
-        ("bptt.py", "aW, leak = a[:, np.newaxis] * W, np.tile(1 - a, (B, 1))",
-         "aW, leak = W, np.tile(1 - a, (B, 1))\n    a_rows = np.tile(a, (B, 1))"),
-        ("bptt.py", "np.dot(dxs[k + 1], aW, out=current)", "np.dot(dxs[k + 1] * a_rows, aW)"),
-        ("bptt.py", "dx_0 = dxs[0] @ aW", "dx_0 = (a * dxs[0]) @ aW"),
+        ("bptt.py", "aW, leak = a[:, np.newaxis] * params.W,", "aW, leak = params.W,"),
+        ("bptt.py", "    for dx_t, slope_t in", "    a_rows = 1 - leak\n    for dx_t, slope_t in"),
+        ("bptt.py", "np.dot(dx_t, aW, out=through_W)",
+         "np.dot(dx_t * a_rows, aW, out=through_W)"),
     ],
     "all inputs projected by one product": [
         ("model.py",
@@ -48,29 +48,30 @@ UNDO = {
         ("bptt.py", "CHUNK_ROWS = 1024", "CHUNK_ROWS = 2**40"),
     ],
     "dtau from the sums of dW, dW_in and db": [
-        ("bptt.py", 'raw_x -= np.einsum("ti,ti->i", dx_next, _rows(x))',
-         "c = _rows(r[:-1]) @ W.T + _rows(inputs[start:stop]) @ np.column_stack([W_in, b]).T\n"
-         '        raw_x += np.einsum("ti,ti->i", dx_next, c - _rows(x))'),
-        ("bptt.py", "(raw * W).sum(axis=1) + (raw_in * W_in).sum(axis=1) + raw_b * b + raw_x",
-         "raw_x"),
+        ("bptt.py", "        _add_sums(", "        _add_sums.params = params\n        _add_sums("),
+        ("bptt.py", 'raw_x += np.einsum("ti,ti->i", dx_next, _rows(x))',
+         "W, W_in, b = _add_sums.params[:3]\n"
+         "    c = _rows(r[:-1]) @ W.T + _rows(inputs) @ np.column_stack([W_in, b]).T\n"
+         '    raw_x += np.einsum("ti,ti->i", dx_next, _rows(x) - c)'),
+        ("bptt.py", "(raw * W).sum(axis=1) + (raw_in * W_in).sum(axis=1) + raw_b * b + raw_noise",
+         "raw_noise"),
     ],
     "sum of dx x by einsum, not three passes": [
-        ("bptt.py", 'raw_x -= np.einsum("ti,ti->i", dx_next, _rows(x))',
-         "raw_x -= (dx_next * _rows(x)).sum(axis=0)"),
+        ("bptt.py", 'raw_x += np.einsum("ti,ti->i", dx_next, _rows(x))',
+         "raw_x += (dx_next * _rows(x)).sum(axis=0)"),
     ],
     "np.dot, not np.matmul": [
         ("model.py", "np.dot(", "np.matmul("), ("bptt.py", "np.dot(", "np.matmul("),
     ],
     "one block of memory for dx and slope": [
-        ("bptt.py", "dx, slope = np.empty((2, C + 1, B, N), dtype)",
-         "dx, slope = np.empty((C + 1, B, N), dtype), np.empty((C + 1, B, N), dtype)"),
+        ("bptt.py", "dx, slope = np.empty((2, C, B, N), dtype)",
+         "dx, slope = np.empty((C, B, N), dtype), np.empty((C, B, N), dtype)"),
     ],
-    "trajectory and gradient buffers used again": [
-        ("training.py", "out=(buffers, grads)", "out=None"),
+    "trajectory buffers used again": [
+        ("training.py", "noise, dt, settings, out=traj", "noise, dt, settings, out=None"),
     ],
     "views of the time slices made once": [
         ("model.py", "xs, rs = list(x), list(r)", "xs, rs = x, r"),
-        ("bptt.py", "dxs, slopes = list(dx), list(slope)", "dxs, slopes = dx, slope"),
     ],
     "leak as (B, N)": [
         ("model.py", "leak, gain = np.tile(1 - a, (B, 1)), np.tile(a, (B, 1))",

@@ -162,6 +162,10 @@ def check_dtype(dtype, *, may_be_complex: bool = False) -> np.dtype:
     return given
 
 
+class Checkpoints(np.ndarray):
+    """States or rates at every k-th time step: `check_array` refuses to take them for all steps."""
+
+
 def check_array(
     name: str,
     values,
@@ -183,7 +187,8 @@ def check_array(
     Raises
     ------
     ValueError
-        If the values are ragged, not numbers, masked, complex, not finite, or the shape is wrong.
+        If the values are ragged, not numbers, masked, checkpoints, complex, not finite, or the
+        shape is wrong.
 
     Examples
     --------
@@ -196,6 +201,11 @@ def check_array(
         raise ValueError(
             f"{name}: must not be a masked array, whose mask would be lost; fill it first "
             "(values.filled(...))"
+        )
+    if isinstance(values, Checkpoints):
+        raise ValueError(
+            f"{name}: must hold every time step, got those of checkpoints alone; call forward "
+            "without checkpoint_every"
         )
     try:
         array = np.asarray(values)

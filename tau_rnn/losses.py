@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.checks import check_finite, check_number
+from tau_rnn.checks import check_array, check_finite, check_number
 
 
 def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
@@ -19,29 +19,35 @@ def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
     y : (T, B, n_out) outputs
     target : (T, B, n_out) targets y*
     mask : (T, B) or (T, B, n_out) weights >= 0, or None for equal weights. What has weight 0 does
-        not enter the loss, whatever the target is there.
+        not enter the loss, whatever the target is there. Where y or target is masked (numpy.ma),
+        the weight is 0.
 
     Returns
     -------
     loss : float
-    dy : (T, B, n_out) dLoss/dy, in the dtype of y (float64 for whole numbers, float32
-        for float16). A mask of zeros
-        gives loss 0 and dy 0.
+    dy : (T, B, n_out) dLoss/dy, in the dtype of y (float64 for whole numbers, float32 for float16).
+        A mask of zeros gives loss 0 and dy 0. Complex y, as of complex params in a complex step,
+        give a complex loss.
 
     Raises
     ------
     ValueError
-        If a shape does not fit, a weight is negative or not finite, or a target that has a weight
-        is not finite.
+        If a shape does not fit, a weight is negative or not finite, a target that has a weight is
+        not finite, or target or mask are complex.
     """
-    y, target = np.asarray(y), np.asarray(target)
+    masks = [np.ma.getmask(values) for values in (y, target) if np.ma.isMaskedArray(values)]
+    y, target = (v.data if np.ma.isMaskedArray(v) else v for v in (y, target))
+    y = check_array("y", y, may_be_complex=True, finite=False)
+    target = check_array("target", target, finite=False)
     kind = np.float64 if y.dtype.kind in "biu" else np.result_type(y, np.float32)
     y = y.astype(kind, copy=False)
     if y.ndim != 3:
         raise ValueError(f"y: must be (T, B, n_out), got shape {y.shape}")
     if target.shape != y.shape:
         raise ValueError(f"target: must have the shape of y, {y.shape}, got {target.shape}")
-    mask = np.ones(y.shape[:2], y.real.dtype) if mask is None else np.asarray(mask)
+    if mask is None:
+        mask = np.ones(y.shape[:2], y.real.dtype)
+    mask = check_array("mask", mask, finite=False)
     if mask.shape == y.shape[:2]:
         mask = mask[..., np.newaxis]
     elif mask.shape != y.shape:
@@ -49,6 +55,8 @@ def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
             f"mask: must be (T, B) = {y.shape[:2]} or (T, B, n_out) = {y.shape}, got {mask.shape}"
         )
     weights = np.broadcast_to(mask, y.shape)
+    for hidden in masks:
+        weights = np.where(hidden, 0, weights)
     total = weights.sum(dtype=np.float64)
     if not np.isfinite(total) or (mask < 0).any():
         raise ValueError("mask: every weight must be finite and >= 0")
@@ -84,9 +92,10 @@ def rate_penalty(r, weight: float = 1.0) -> tuple[float, np.ndarray]:
     Raises
     ------
     ValueError
-        If r is not (T+1, B, N) with T >= 1, or weight is negative or not finite.
+        If r is not (T+1, B, N) with T >= 1, r is that of a trajectory that keeps only checkpoints,
+        or weight is negative or not finite.
     """
-    r = np.asarray(r)
+    r = check_array("r", r, may_be_complex=True, finite=False)
     if r.ndim != 3 or len(r) < 2:
         raise ValueError(f"r: must be (T+1, B, N) with T >= 1, got shape {r.shape}")
     weight = check_number("weight", weight, least=0)

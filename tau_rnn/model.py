@@ -15,11 +15,20 @@ recurrent and external input constant during a step and solves the leak exactly)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_dtype, check_finite, check_generator, check_integer, check_number
+from tau_rnn.checks import (
+    Checkpoints,
+    check_array,
+    check_dtype,
+    check_generator,
+    check_integer,
+    check_number,
+    shown,
+)
 from tau_rnn.discretisation import DEFAULT_METHOD, METHODS, alpha
 from tau_rnn.noise import private_noise
 from tau_rnn.nonlinearities import NONLINEARITIES, Nonlinearity, nonlinearity
@@ -77,6 +86,7 @@ class Trajectory(NamedTuple):
     u, dt, phi, method, noise : as `forward` was given them
     checkpoint_every : None, or k where only the states at the times 0, k, 2k, ... < T are kept:
         then x and r are (ceil(T/k), B, N) and `backward` recomputes what lies between
+    x0 : (B, N) states that `forward` was given to start from, or None for params.x0
     """
 
     x: Array
@@ -88,15 +98,44 @@ class Trajectory(NamedTuple):
     method: str
     noise: Array | None = None
     checkpoint_every: int | None = None
+    x0: Array | None = None
 
 
-def check_params(params: Params) -> Params:
-    """Return params as arrays, or raise a ValueError that names the field of a wrong shape."""
+def fields_of(params, argument: str = "params") -> Params:
+    """A Params of what has its seven fields: a Params, seven arrays in order, or a mapping."""
+    fields = Params._fields
+    if isinstance(params, Mapping):
+        if not all(f in params for f in fields):
+            keys = ", ".join(map(str, params)) or "none"
+            raise ValueError(
+                f"{argument}: must have the fields {', '.join(fields)}, got a mapping with the "
+                f"keys {keys}"
+            )
+        return Params(*(params[f] for f in fields))
     try:
-        W, W_in, b, W_out, b_out, x0, tau = arrays = Params(*(np.asarray(p) for p in params))
+        return Params(*params)
     except TypeError:
-        fields, given = ", ".join(Params._fields), type(params).__name__
-        raise ValueError(f"params: must be a Params with {fields}, got {given}") from None
+        given = type(params).__name__
+        if hasattr(params, "__len__"):
+            given += f" of length {len(params)}"
+        raise ValueError(
+            f"{argument}: must be a Params with {', '.join(fields)}, got {given}"
+        ) from None
+
+
+def check_params(params) -> Params:
+    """The seven fields as arrays, or a ValueError that names the one that is not right.
+
+    params may be a Params, seven arrays in its order, or a mapping with its fields, such as
+    ``np.load("final.npz")``.
+    """
+    arrays = Params(
+        *(
+            check_array(name, value, may_be_complex=True)
+            for name, value in zip(Params._fields, fields_of(params))
+        )
+    )
+    W, W_in, b, W_out, b_out, x0, tau = arrays
     if W.ndim != 2 or W.shape[0] != W.shape[1] or W.shape[0] == 0:
         raise ValueError(f"W: must be square (N, N) with N >= 1, got shape {W.shape}")
     N = W.shape[0]
@@ -109,7 +148,6 @@ def check_params(params: Params) -> Params:
     for name, value, shape in zip(Params._fields, arrays, shapes):
         if value.shape != shape:
             raise ValueError(f"{name}: must have shape {shape} for N = {N}, got {value.shape}")
-        check_finite(name, value)
     return arrays
 
 
@@ -137,18 +175,19 @@ def velocity(params: Params, x, u, *, phi: str | Nonlinearity = "tanh", noise=No
         If a shape does not fit, a value is not finite, or tau is not positive.
     """
     W, W_in, b, _, _, _, tau = check_params(params)
-    x, u = np.asarray(x), np.asarray(u)
+    noise = np.zeros_like(b) if noise is None else noise
+    x, u, noise = (
+        check_array(name, value, may_be_complex=True)
+        for name, value in (("x", x), ("u", u), ("noise", noise))
+    )
     if x.ndim == 0 or x.shape[-1] != len(b):
         raise ValueError(f"x: must be (..., N) with N = {len(b)}, got shape {x.shape}")
     if u.ndim == 0 or u.shape[-1] != W_in.shape[1]:
         raise ValueError(f"u: must be (..., n_in) with n_in = {W_in.shape[1]}, got {u.shape}")
     if not (tau.real > 0).all():
         raise ValueError(f"tau: every time constant must be positive (seconds), got {tau}")
-    noise = np.zeros_like(b) if noise is None else np.asarray(noise)
     if noise.ndim == 0 or noise.shape[-1] != len(b):
         raise ValueError(f"noise: must be (..., N) with N = {len(b)}, got shape {noise.shape}")
-    for name, value in (("x", x), ("u", u), ("noise", noise)):
-        check_finite(name, value)
     try:
         np.broadcast_shapes(x.shape[:-1], u.shape[:-1], noise.shape[:-1])
     except ValueError:
@@ -156,7 +195,8 @@ def velocity(params: Params, x, u, *, phi: str | Nonlinearity = "tanh", noise=No
             f"x, u, noise: all axes but the last must fit, got shapes {x.shape}, {u.shape} and "
             f"{noise.shape}"
         ) from None
-    return (nonlinearity(phi).function(x) @ W.T + u @ W_in.T + b - x + noise) / tau
+    phi_of = nonlinearity(phi, len(b), np.result_type(x, np.float32)).function
+    return (phi_of(x) @ W.T + u @ W_in.T + b - x + noise) / tau
 
 
 def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -> Params:
@@ -193,8 +233,7 @@ def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -
     gain = check_number("gain", gain, least=0)
     check_generator(rng)
     check_dtype(dtype, may_be_complex=True)
-    tau = np.asarray(tau)
-    check_finite("tau", tau)
+    tau = check_array("tau", tau)
     if tau.shape not in ((), (n_units,)):
         raise ValueError(f"tau: must be a number or have shape ({n_units},), got {tau.shape}")
     if not (tau > 0).all():
@@ -208,8 +247,9 @@ def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -
 
 
 def forward(
-    params, u, dt, *, phi="tanh", method=DEFAULT_METHOD, noise=None, checkpoint_every=None, out=None
-) -> Trajectory:
+    params, u, dt, *, phi="tanh", method=DEFAULT_METHOD, noise=None, x0=None,
+    checkpoint_every=None, out=None,
+) -> Trajectory:  # fmt: skip
     r"""Simulate the network (Eq. 3.1).
 
     .. math::
@@ -225,13 +265,15 @@ def forward(
     phi : name of the nonlinearity (tanh, relu, softplus, sigmoid, linear), or a `Nonlinearity`
     method : "euler" or "exponential", see `alpha`
     noise : (T, B, N) noise current eta (see `private_noise`), or None
+    x0 : (B, N) state from which each trial starts, such as ``x[-1]`` of an earlier segment, or
+        None for params.x0
     checkpoint_every : None, or k to keep only every k-th state, for sequences whose trajectory
         would not fit into memory; `backward` then simulates each stretch of k steps once more
     out : a Trajectory of an earlier call whose arrays x, r and y are to be filled again
 
     Returns
     -------
-    Trajectory, in the promoted dtype of params, u and noise (float32, float64 or complex128)
+    Trajectory, in the promoted dtype of params, u, noise and x0 (float32, float64 or complex128)
 
     Raises
     ------
@@ -239,22 +281,25 @@ def forward(
         If a shape does not fit, a value is not finite, tau or dt is not positive, an Euler step
         is unstable, or phi or method is unknown.
     """
-    _, _, b, W_out, b_out, x0, tau = params = check_params(params)
+    _, _, b, W_out, b_out, _, tau = params = check_params(params)
     N, n_out = len(b), len(b_out)
-    phi_of = nonlinearity(phi).function
     u, noise = _check_drive(params, u, noise)
     T, B = u.shape[:2]
+    if x0 is not None:
+        x0 = check_array("x0", x0, (B, N), may_be_complex=True)
     a = alpha(tau, dt, method)
     whole = checkpoint_every is None
     k = T if whole else min(check_integer("checkpoint_every", checkpoint_every, 1), T)
-    dtype = np.result_type(*params, u, np.float32, *([] if noise is None else [noise]))
-    stored = T + 1 if whole else -(-T // k)
-    shapes = (stored, B, N), (stored, B, N), (T, B, n_out)
-    x, r, y = _buffers("out", None if out is None else out[:3], "xry", shapes, dtype)
+    dtype = np.result_type(
+        *params, u, np.float32, *(value for value in (noise, x0) if value is not None)
+    )
+    phi_of = nonlinearity(phi, N, dtype).function
+    states = (T + 1 if whole else -(-T // k), B, N)
+    x, r, y = _buffers(out, {"x": states, "r": states, "y": (T, B, n_out)}, dtype)
 
     # A run that keeps everything is one stretch of T steps, written straight into x and r.
     xs, rs = (x, r) if whole else np.empty((2, k + 1, B, N), dtype)
-    xs[0] = x0
+    xs[0] = params.x0 if x0 is None else x0
     phi_of(xs[0], out=rs[0])
     for start in range(0, T, k):
         n = min(k, T - start)
@@ -266,8 +311,11 @@ def forward(
         np.dot(rs[1 : n + 1].reshape(n * B, N), W_out.T, out=rows)
         rows += b_out
         if not whole:
-            xs[0], rs[0] = xs[n], rs[n]
-    return Trajectory(x, r, y, u, dt, phi, method, noise, None if whole else k)
+            xs[0] = xs[n]
+            phi_of(xs[0], out=rs[0])
+    if not whole:
+        x, r = x.view(Checkpoints), r.view(Checkpoints)
+    return Trajectory(x, r, y, u, dt, phi, method, noise, None if whole else k, x0)
 
 
 def integrate(params, a, phi_of, u, noise, x, r) -> None:
@@ -302,31 +350,32 @@ def with_ones(u: Array, dtype) -> Array:
 
 
 def _check_drive(params: Params, u, noise) -> tuple[Array, Array | None]:
-    u = np.asarray(u)
+    u = check_array("u", u, may_be_complex=True)
     N, n_in = params.W_in.shape
     if u.ndim != 3 or u.shape[2] != n_in or 0 in u.shape[:2]:
         raise ValueError(
             f"u: must be (T, B, n_in) with T >= 1, B >= 1 and n_in = {n_in}, got shape {u.shape}"
         )
-    check_finite("u", u)
     if noise is not None:
-        noise = np.asarray(noise)
+        noise = check_array("noise", noise, may_be_complex=True)
         if noise.shape != (*u.shape[:2], N):
             raise ValueError(
                 f"noise: must be (T, B, N) = {(*u.shape[:2], N)} or None, got shape {noise.shape}"
             )
-        check_finite("noise", noise)
     return u, noise
 
 
-def _buffers(argument: str, out, names, shapes, dtype) -> list[Array]:
+def _buffers(out, shapes, dtype) -> list[Array]:
     """The arrays of out after a check of their shapes and dtype, or new ones."""
     if out is None:
-        return [np.empty(shape, dtype) for shape in shapes]
-    for name, given, shape in zip(names, out, shapes):
+        return [np.empty(shape, dtype) for shape in shapes.values()]
+    for name, shape in shapes.items():
+        given = getattr(out, name, None)
+        if not isinstance(given, np.ndarray):
+            raise ValueError(f"out: must be a Trajectory of the same options, got {shown(out)}")
         if given.shape != shape or given.dtype != dtype or not given.flags.c_contiguous:
             raise ValueError(
-                f"{argument}: {name} must be a contiguous {np.dtype(dtype)} array of shape "
+                f"out: {name} must be a contiguous {np.dtype(dtype)} array of shape "
                 f"{shape}, got {given.dtype} of shape {given.shape}"
             )
-    return list(out)
+    return [getattr(out, name) for name in shapes]

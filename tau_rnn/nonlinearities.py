@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import nearest
+from tau_rnn.checks import nearest, shown
 
 Array = np.ndarray
 
@@ -15,14 +15,27 @@ Array = np.ndarray
 class Nonlinearity(NamedTuple):
     """A rate function ``r = phi(x)`` and its derivative *as a function of r*.
 
-    Both write their result into an ``out`` array where one is given, and both accept complex
-    arguments, which is what the complex step needs. Writing phi' in terms of r is what lets
-    `backward` do without x.
+    Both take an array and, by keyword, an array ``out`` to write the result into, and keep the
+    dtype (float32 or float64; complex as well where the complex step is to be used). Writing phi'
+    in terms of r is what lets `backward` do without x. ``derivative=None`` can be simulated, and
+    has no gradient.
+
+    The contract is checked when a nonlinearity of your own is first used, see `nonlinearity`.
+
+    Examples
+    --------
+    >>> arctan = Nonlinearity(
+    ...     "arctan",
+    ...     lambda x, out=None: np.arctan(x, out=out),
+    ...     lambda r, out=None: np.square(np.cos(r, out=out), out=out),  # 1 / (1 + x^2) = cos^2 r
+    ... )
+    >>> nonlinearity(arctan) is arctan
+    True
     """
 
     name: str
     function: Callable[..., Array]
-    derivative: Callable[..., Array]
+    derivative: Callable[..., Array] | None
 
 
 def _tanh(x, out=None):
@@ -74,9 +87,12 @@ def _softplus_slope(r, out=None):
 
 
 def _sigmoid(x, out=None):
-    # 1 / (1 + e^-x) = (1 + tanh(x / 2)) / 2, which cannot overflow.
-    out = np.tanh(np.multiply(x, 0.5, out=out), out=out)
-    return np.multiply(np.add(out, 1, out=out), 0.5, out=out)
+    # 1 / (1 + e^-x) for x >= 0 and e^x / (1 + e^x) below: neither overflows, and small rates keep
+    # their relative accuracy, which (1 + tanh(x / 2)) / 2 would lose.
+    x = np.asarray(x)
+    negative = x.real < 0
+    e = np.exp(np.where(negative, x, -x))
+    return np.divide(np.where(negative, e, 1), 1 + e, out=out)
 
 
 def _sigmoid_slope(r, out=None):
@@ -102,40 +118,102 @@ NONLINEARITIES: dict[str, Nonlinearity] = {
 }
 
 
-def nonlinearity(phi: str | Nonlinearity) -> Nonlinearity:
+def nonlinearity(phi: str | Nonlinearity, n_units=None, dtype=np.float64) -> Nonlinearity:
     """Look up a nonlinearity by name; a `Nonlinearity` is returned as it is.
+
+    One of your own is checked when a network first uses it: whether both functions fill ``out``,
+    keep shape and dtype and leave their argument alone, and whether the derivative is that of the
+    function, by a central difference.
+
+    Parameters
+    ----------
+    phi : a name, or a Nonlinearity
+    n_units : the number of units that use it, since a function may have parameters of each, or
+        None to look it up without a check
+    dtype : the dtype that they use it in
 
     Raises
     ------
     ValueError
-        If the name is unknown; the message gives the nearest valid one. If a function of a
-        `Nonlinearity` does not fill the ``out`` that it is given.
+        If the name is unknown (the message gives the nearest valid one), phi is something else, or
+        a `Nonlinearity` breaks its contract.
     """
     if isinstance(phi, Nonlinearity):
-        if phi != NONLINEARITIES.get(phi.name):
-            _check_fills_out(phi)
+        if n_units is not None and phi != NONLINEARITIES.get(phi.name):
+            _check_contract(phi, n_units, np.dtype(dtype))
         return phi
     if isinstance(phi, str) and phi in NONLINEARITIES:
         return NONLINEARITIES[phi]
-    raise ValueError(f"phi: unknown nonlinearity {phi!r}; {nearest(phi, NONLINEARITIES)}")
+    near = nearest(getattr(phi, "__name__", phi), NONLINEARITIES)
+    raise ValueError(
+        f"phi: unknown nonlinearity {shown(phi)}; {near}, or a "
+        "Nonlinearity(name, function, derivative) of your own"
+    )
 
 
-def _check_fills_out(phi: Nonlinearity) -> None:
-    # A function that ignored out would leave what happens to be in memory, without an error.
-    value = np.full(1, 0.5)
-    for what, function in (("function", phi.function), ("derivative", phi.derivative)):
-        if function is None:  # a phi without a derivative can be simulated
-            continue
-        out = np.full(1, np.nan)
-        try:
-            function(value, out=out)
-        except TypeError as error:
-            raise ValueError(f"phi: the {what} of {phi.name!r} must take out=: {error}") from None
-        except (ValueError, IndexError):  # it has parameters of each unit, and needs them all
-            continue
-        if np.isnan(out).any():
+# States at which a contract is checked; round numbers, where kinks lie, are left out.
+_STATES = np.array([-2.73, -1.61, -0.97, -0.57, -0.23, 0.19, 0.47, 0.83, 1.37, 2.11, 2.93])
+# What has been checked, by the identity of the functions, which are kept so that it stays theirs.
+_CHECKED: dict[tuple, Nonlinearity] = {}
+
+
+def _check_contract(phi: Nonlinearity, n_units: int, dtype) -> None:
+    key = id(phi.function), id(phi.derivative), n_units, dtype
+    if key in _CHECKED:
+        return
+    x = np.repeat(_STATES[:, np.newaxis], n_units, axis=1)
+    try:
+        r = _fill(phi.name, "function", phi.function, x.astype(dtype))
+        if phi.derivative is not None:  # complex states of a complex step are only simulated
+            _fill(phi.name, "derivative", phi.derivative, r.real.copy())
+            _check_derivative(phi, x)
+    except (TypeError, IndexError) as error:
+        raise ValueError(f"phi: {phi.name!r} cannot be computed: {error}") from error
+    _CHECKED[key] = phi
+
+
+def _fill(name: str, what: str, function, values: Array) -> Array:
+    """function(values, out=...), after a check that it is what the contract says."""
+    subject = f"phi: the {what} of {name!r} must"
+    if not callable(function):
+        raise ValueError(f"{subject} be a function, got {shown(function)}")
+    kept, out = values.copy(), np.full_like(values, np.nan)
+    with np.errstate(all="ignore"):
+        plain = np.asarray(function(values))
+        if plain.shape != values.shape or plain.dtype != values.dtype:
             raise ValueError(
-                f"phi: the {what} of {phi.name!r} must write its result into out, as in "
-                "lambda x, out=None: np.sin(x, out=out)"
+                f"{subject} keep shape and dtype, {values.shape} and {values.dtype}, got "
+                f"{plain.shape} and {plain.dtype}"
             )
-        value = out
+        try:
+            function(values, out=out)
+        except TypeError as error:
+            raise ValueError(f"{subject} take out=: {error}") from None
+    if not np.array_equal(values, kept):
+        raise ValueError(f"{subject} leave its argument as it is")
+    if not np.array_equal(plain, out, equal_nan=True):
+        raise ValueError(
+            f"{subject} write its result into out, as in lambda x, out=None: np.sin(x, out=out)"
+        )
+    return out
+
+
+def _check_derivative(phi: Nonlinearity, x: Array) -> None:
+    h, derivative = 1e-5, phi.derivative
+    with np.errstate(all="ignore"):
+        r = phi.function(x)
+        exact = (phi.function(x + h) - phi.function(x - h)) / (2 * h)
+        of_r, of_x = derivative(r), derivative(x)  # the second is the classical mistake
+    # The difference is right to rounding, 1e-16 / h, and to h^2: 1e-10 for functions of order 1.
+    wrong, x_is_wrong = (
+        np.isfinite(exact) & ~(np.abs(slope - exact) <= 1e-5 * (1 + np.abs(exact)))
+        for slope in (of_r, of_x)
+    )
+    if wrong.any():
+        k = tuple(np.argwhere(wrong)[0])
+        hint = "" if x_is_wrong.any() else "; yours is right as one of x"
+        raise ValueError(
+            f"phi: the derivative of {phi.name!r} must be that of its function, as a function of "
+            f"the rate (1 - r**2 for tanh){hint}: at x = {x[k]:g}, r = {r[k]:.4g} it must be "
+            f"{exact[k]:.4g}, got {of_r[k]:.4g}"
+        )

@@ -209,7 +209,7 @@ def loss_and_gradient(params, trials: Trials, noise, dt, settings: TrainConfig, 
         gradient includes the change of its size with tau
     dt : time step in seconds
     settings : of which phi, method, rate_penalty and train are used
-    out : (Trajectory, Params) of an earlier call of the same shapes, to be filled again
+    out : Trajectory of an earlier call of the same shapes, whose arrays are to be filled again
 
     Returns
     -------
@@ -218,8 +218,7 @@ def loss_and_gradient(params, trials: Trials, noise, dt, settings: TrainConfig, 
     traj : Trajectory
     """
     how = {"phi": settings.phi, "method": settings.method}
-    traj_out, grad_out = (None, None) if out is None else out
-    traj = forward(params, trials.u, dt, **how, noise=noise, out=traj_out)
+    traj = forward(params, trials.u, dt, **how, noise=noise, out=out)
     loss, dy = mse(traj.y, trials.target, trials.mask)
     dr = None
     if settings.rate_penalty:
@@ -228,7 +227,7 @@ def loss_and_gradient(params, trials: Trials, noise, dt, settings: TrainConfig, 
     if not np.isfinite(loss):  # from which no way leads back
         return loss, Params(*(np.full_like(p, np.nan) for p in params)), traj
     follows = "tau" in settings.train  # private noise is scaled to tau
-    return loss, backward(params, traj, dy, dr=dr, noise_follows_tau=follows, out=grad_out), traj
+    return loss, backward(params, traj, dy, dr=dr, noise_follows_tau=follows), traj
 
 
 def train(
@@ -312,31 +311,29 @@ def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterato
     fields, dt, dtype = settings.train, task.dt, theta.dtype
     sigma = getattr(task, "noise", 0.0)
     _check_theta(state, settings, dt)
-    order = fields + tuple(f for f in Params._fields if f not in fields)
-    gradients = np.zeros(sum(p.size for p in params), dtype)
-    grads = unflatten(gradients, params, order)
-    gradient = gradients[: theta.size]  # backward writes all seven fields; these are trained
-    good, kept, buffers = params, step, None
+    good, kept, traj = params, step, None
     rates = learning_rates(params, settings)
     while True:
         if "tau" in fields:  # changes the rates that are scaled by it
             rates = learning_rates(params, settings)
         trials = task.trials(settings.batch, trials_rng, dtype=dtype)
         T, B = trials.u.shape[:2]
-        if buffers is not None and buffers.u.shape[:2] != (T, B):
-            buffers = None  # a task may draw batches of different lengths
+        if traj is not None and traj.u.shape[:2] != (T, B):
+            traj = None  # a task may draw batches of different lengths
         noise = None
         if sigma:
             noise = private_noise(
                 params, dt, sigma, T, B, noise_rng, method=settings.method,
-                out=None if buffers is None else buffers.noise,
+                out=None if traj is None else traj.noise,
             )  # fmt: skip
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is checked
-            loss, grads, buffers = loss_and_gradient(
-                params, trials, noise, dt, settings, out=(buffers, grads)
+            loss, grads, traj = loss_and_gradient(
+                params, trials, noise, dt, settings, out=traj
             )
             if "tau" in fields:
-                grads.tau[...] *= tau_of(unflatten(theta, params, fields).tau, dt)[1]
+                slope = tau_of(unflatten(theta, params, fields).tau, dt)[1]
+                grads = grads._replace(tau=grads.tau * slope)
+            gradient = flatten(grads, fields)
             norm = norm_of(gradient)
         for what, value in (("loss", loss), ("gradient", norm)):
             if not np.isfinite(value):

@@ -1,52 +1,24 @@
-"""A catalogue of mistakes: a right backward in plain NumPy, and the one-line slips that spoil it.
+"""A catalogue of mistakes: `tau_rnn.bptt.plain_backward`, and the one-line slips that spoil it.
 
-Each mistake is an edit of the source below, so that it can be read as a diff, run, and written to
-a file for the command line. The code is what a reader might write from the derivation, apart from
-both the package's and that of `tau_rnn.gradcheck.known_errors`.
+Each mistake is an edit of its source, so that it can be read as a diff, run, and written to a file
+for the command line. It shares no line with `tau_rnn.gradcheck.known_errors`.
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import NamedTuple
 
+from tau_rnn.bptt import plain_backward
 from tau_rnn.model import NONLINEARITIES
 
-RIGHT = """\
-import numpy as np
-
-from tau_rnn.model import Params, nonlinearity
-
-
-def backward(params, traj, dy):
-    W, W_in, b, W_out, b_out, x0, tau = params
-    x, r, u, dt = traj.x, traj.r, traj.u, traj.dt
-    slope = nonlinearity(traj.phi).derivative(r)
-    if traj.method == "euler":
-        alpha = dt / tau
-        dalpha_dtau = -alpha / tau
-    else:
-        alpha = 1 - np.exp(-dt / tau)
-        dalpha_dtau = -(1 - alpha) * dt / tau**2
-    dW, dW_in, db = np.zeros_like(W), np.zeros_like(W_in), np.zeros_like(b)
-    dW_out, db_out, dtau = np.zeros_like(W_out), np.zeros_like(b_out), np.zeros_like(tau)
-    T, B, N = x.shape[0] - 1, x.shape[1], x.shape[2]
-    dx_next = np.zeros((B, N))
-    for t in reversed(range(T)):
-        dW_out += dy[t].T @ r[t + 1]
-        db_out += dy[t].sum(axis=0)
-        dx = dx_next + slope[t + 1] * (dy[t] @ W_out)
-        dc = alpha * dx
-        dW += dc.T @ r[t]
-        dW_in += dc.T @ u[t]
-        db += dc.sum(axis=0)
-        current = r[t] @ W.T + u[t] @ W_in.T + b
-        if traj.noise is not None:
-            current = current + traj.noise[t]
-        dtau += (dx * (current - x[t])).sum(axis=0) * dalpha_dtau
-        dx_next = (1 - alpha) * dx + slope[t] * (dc @ W)
-    dx0 = dx_next.sum(axis=0)
-    return Params(dW, dW_in, db, dW_out, db_out, dx0, dtau)
-"""
+_LINES = inspect.getsource(plain_backward).splitlines(keepends=True)
+_BODY = next(k for k, line in enumerate(_LINES) if k > 1 and line.strip() == '"""') + 1
+#: `plain_backward` without its docstring, as a reader would hand it in.
+RIGHT = (
+    "import numpy as np\n\nfrom tau_rnn.model import Params, nonlinearity\n\n\n"
+    "def backward(params, traj, dy):\n" + "".join(_LINES[_BODY:])
+)
 
 CURVED = ("tanh", "softplus", "sigmoid")  # phi' is a number of its own at every state
 KINKED = (*CURVED, "relu")  # phi' is not the same everywhere

@@ -9,7 +9,7 @@ import reference
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tau_rnn.bptt import backward, tangent
+from tau_rnn.bptt import backward, plain_backward, tangent
 from tau_rnn.gradcheck import (
     central_difference,
     complex_step,
@@ -21,7 +21,7 @@ from tau_rnn.gradcheck import (
 from tau_rnn.gradcheck.known_errors import RECIPE, scene
 from tau_rnn.gradcheck.strategies import cases, make_case
 from tau_rnn.losses import mse, rate_penalty
-from tau_rnn.model import NONLINEARITIES, Params, alpha, forward
+from tau_rnn.model import NONLINEARITIES, Nonlinearity, Params, alpha, forward
 from tau_rnn.noise import noise_scale
 
 # The whole space includes coarse Euler steps, of which `alpha` warns.
@@ -404,20 +404,81 @@ def test_gradient_does_not_change_its_arguments():
     assert all(map(np.array_equal, before, after))
 
 
-def test_out_is_filled_and_returned():
-    case, other = make_case(6), make_case(7)
-    expected = gradient(case)
-    out = gradient(other)
+# Segments of a sequence
+
+
+@given(cases(max_steps=12), st.integers(1, 11), st.integers(1, 5), st.booleans())
+def test_segments_chained_through_their_states_give_the_gradient_of_the_whole(
+    case, cut, every, few
+):
+    T = len(case.u)
+    assume(cut < T)
+    how = {"phi": case.phi, "method": case.method}
+    keep = {"checkpoint_every": every if few else None}
+    whole = case.run()
+    dy = case.dy(whole)
+    dr = case.rng(4).standard_normal(whole.r.shape)
+    expected, dx0 = backward(case.params, whole, dy, dr=dr, return_dx0=True)
+    first, second = slice(None, cut), slice(cut, None)
+    noise = [None if case.noise is None else case.noise[part] for part in (first, second)]
+    # Where a segment ends, from a run that keeps every state.
+    ends = forward(case.params, case.u[first], case.dt, **how, noise=noise[0]).x[-1]
+    segments = [
+        forward(case.params, case.u[first], case.dt, **how, noise=noise[0], **keep),
+        forward(case.params, case.u[second], case.dt, **how, noise=noise[1], x0=ends, **keep),
+    ]
+    np.testing.assert_array_equal(segments[1].y.shape, whole.y[second].shape)
+    assert np.abs(segments[1].y - whole.y[second]).max() <= 1e-12 * np.abs(whole.y).max()
+    # The rates at the cut belong to both; their dr is counted once.
+    dr_first, dr_second = dr[: cut + 1].copy(), dr[cut:]
+    dr_first[-1] = 0
+    later, dx_end = backward(
+        case.params, segments[1], dy[second], dr=dr_second, return_dx0=True
+    )
+    assert not later.x0.any()
+    sooner, dx_start = backward(
+        case.params, segments[0], dy[first], dr=dr_first, dx_end=dx_end, return_dx0=True
+    )
+    chained = Params(*(a + b for a, b in zip(sooner, later)))
+    assert distance(chained, expected) < 1e-12
+    assert np.abs(dx_start - dx0).max() <= 1e-12 * max(np.abs(dx0).max(), size(expected))
+    np.testing.assert_allclose(dx0.sum(axis=0), expected.x0, rtol=1e-12, atol=1e-300)
+
+
+@given(cases())
+def test_the_gradient_of_states_of_each_trial_by_complex_step(case):
+    x0 = case.rng(5).standard_normal((case.u.shape[1], len(case.params.b)))
+    v = case.rng(6).standard_normal(x0.shape)
+
+    def loss(states):
+        traj = forward(case.params, case.u, case.dt, **case.options, x0=states)
+        return mse(traj.y, case.target, case.mask)[0]
+
+    traj = forward(case.params, case.u, case.dt, **case.options, x0=x0)
+    np.testing.assert_array_equal(traj.x[0], x0)
+    g, dx0 = backward(case.params, traj, case.dy(traj), return_dx0=True)
+    exact = loss(x0 + 1e-20j * v).imag / 1e-20
+    assert abs(np.sum(dx0 * v) - exact) <= 1e-10 * np.sum(np.abs(dx0 * v))
+    assert not g.x0.any()  # the trials did not start from params.x0
+    direction = random_direction(case.params, case.rng())
+    dy = case.rng(2).standard_normal(traj.y.shape)
+    reverse, scale = inner(backward(case.params, traj, dy), direction)
+    assert abs(reverse - np.sum(dy * tangent(case.params, traj, direction))) < 1e-12 * scale
+
+
+@given(cases(max_units=8))
+def test_the_plain_backward_is_the_fast_one(case):
     traj = case.run()
-    again = backward(case.params, traj, case.dy(traj), out=out)
-    assert all(a is b for a, b in zip(again, out))
-    assert all(map(np.array_equal, again, expected))
+    dy = case.rng(2).standard_normal(traj.y.shape)
+    g, h = backward(case.params, traj, dy), plain_backward(case.params, traj, dy)
+    assert distance(g, h) < 1e-12
 
 
 # Wrong input
 
 
 CASE = make_case(8)
+CUBIC = Nonlinearity("cubic", lambda x, out=None: np.power(x, 3, out=out), None)
 TRAJ = CASE.run()
 DY = CASE.dy(TRAJ)
 
@@ -471,10 +532,40 @@ DY = CASE.dy(TRAJ)
             ),
         ),
         (
-            "out: W must be a contiguous float64 array",
-            lambda: backward(
-                CASE.params, TRAJ, DY, out=Params(*(np.zeros(1) for _ in CASE.params))
-            ),
+            r"dx_end: must have shape \(3, 4\), got \(4,\)",
+            lambda: backward(CASE.params, TRAJ, DY, dx_end=np.zeros(4)),
+        ),
+        *[
+            (
+                f"traj: must be the Trajectory that forward returned, got {name}",
+                lambda call=call, traj=traj: call(CASE.params, traj),
+            )
+            for name, traj in [("ndarray", TRAJ.x), ("tuple", tuple(TRAJ)), ("NoneType", None)]
+            for call in (lambda p, t: backward(p, t, DY), lambda p, t: tangent(p, t, p))
+        ],
+        *[
+            (
+                "traj.checkpoint_every: must be an integer >= 1, got",
+                lambda call=call, k=k: call(CASE.params, TRAJ._replace(checkpoint_every=k)),
+            )
+            for k in (0, -1, "two")
+            for call in (lambda p, t: backward(p, t, DY), lambda p, t: tangent(p, t, p))
+        ],
+        (
+            r"traj: noise must have shape \(6, 3, 4\)",
+            lambda: backward(CASE.params, TRAJ._replace(noise=np.zeros(4)), DY),
+        ),
+        (
+            "phi: 'cubic' has no derivative, which a gradient needs; give one",
+            lambda: backward(CASE.params, TRAJ._replace(phi=CUBIC), DY),
+        ),
+        (
+            "phi: 'cubic' has no derivative",
+            lambda: tangent(CASE.params, TRAJ._replace(phi=CUBIC), CASE.params),
+        ),
+        (
+            "dy: must not be a masked array",
+            lambda: backward(CASE.params, TRAJ, np.ma.masked_array(DY)),
         ),
     ],
 )

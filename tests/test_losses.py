@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tau_rnn.losses import mse, rate_penalty
+from tau_rnn.model import forward, init_params
 
 
 @st.composite
@@ -105,6 +106,40 @@ def test_rate_penalty(seed, weight):
     assert abs((dr * v).sum() - exact) <= 1e-13 * np.abs(dr * v).sum()
 
 
+@pytest.mark.parametrize("which", ["y", "target", "both"])
+def test_what_is_masked_has_weight_zero(which):
+    rng = np.random.default_rng(1)
+    y, target = rng.standard_normal((2, 5, 3, 2))
+    mask = rng.uniform(0.1, 1, (5, 3))
+    hidden = rng.uniform(size=(2, *y.shape)) < 0.3
+    hidden[0 if which == "target" else 1] &= which == "both"
+    weights = np.where(hidden.any(axis=0), 0, mask[..., np.newaxis])
+    loss, dy = mse(y, target, weights)
+    y, target = y.copy(), target.copy()
+    y[hidden[0]] = target[hidden[1]] = np.nan  # what a mask hides may be anything
+    masked = [np.ma.masked_array(y, hidden[0]), np.ma.masked_array(target, hidden[1])]
+    loss_of_masked, dy_of_masked = mse(*masked, mask)
+    assert loss_of_masked == pytest.approx(loss, rel=1e-14)
+    np.testing.assert_allclose(dy_of_masked, dy, rtol=1e-14)
+    assert type(dy_of_masked) is np.ndarray
+    assert mse(np.ma.masked_all((4, 3, 2)), np.full((4, 3, 2), 99.0))[0] == 0
+
+
+def test_a_complex_y_has_a_complex_loss():
+    rng = np.random.default_rng(2)
+    y, v, target = rng.standard_normal((3, 5, 3, 2))
+    loss, dy = mse(y, target)
+    complex_loss, complex_dy = mse(y + 1e-20j * v, target)
+    assert complex_loss.imag / 1e-20 == pytest.approx((dy * v).sum(), rel=1e-13)
+    assert complex_loss.real == pytest.approx(loss, rel=1e-14)
+    np.testing.assert_allclose(complex_dy.real, dy, rtol=1e-14)
+
+
+def checkpointed():
+    params = init_params(4, 2, 1, 1.0, np.random.default_rng(0))
+    return forward(params, np.ones((6, 3, 2)), 0.1, checkpoint_every=2)
+
+
 Y = np.zeros((4, 3, 2))
 
 
@@ -126,6 +161,17 @@ Y = np.zeros((4, 3, 2))
         (r"r: must be \(T\+1, B, N\) with T >= 1, got shape \(4, 3\)",
          lambda: rate_penalty(np.ones((4, 3)))),
         (r"r: must be .* got shape \(1, 3, 2\)", lambda: rate_penalty(np.ones((1, 3, 2)))),
+        ("target: must hold real numbers, got an array of dtype complex128",
+         lambda: mse(Y, 1j * np.ones(Y.shape))),
+        ("mask: must hold real numbers", lambda: mse(Y, Y, 1j * np.ones((4, 3)))),
+        ("mask: must not be a masked array", lambda: mse(Y, Y, np.ma.ones((4, 3)))),
+        ("y: must be an array of numbers, got a ragged list", lambda: mse([[1], [2, 3]], Y)),
+        ("target: must be an array of numbers, got a ragged list", lambda: mse(Y, [[1], [2, 3]])),
+        ("target: must hold numbers, got an array of dtype object",
+         lambda: mse(Y[:1, :1, :1], [[[10**400]]])),
+        ("r: must not be a masked array", lambda: rate_penalty(np.ma.ones((4, 3, 2)))),
+        ("r: must hold every time step, got those of checkpoints alone",
+         lambda: rate_penalty(checkpointed().r)),
         ("weight: must be a finite number >= 0, got -1", lambda: rate_penalty(Y, -1)),
         ("weight: must be a finite number", lambda: rate_penalty(Y, np.nan)),
         ("weight: must be a finite number .*got 'much'", lambda: rate_penalty(Y, "much")),

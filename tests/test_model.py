@@ -156,6 +156,184 @@ def test_a_nonlinearity_that_ignores_out_is_refused(phi, message):
         forward(case.params, case.u, case.dt, phi=phi)
 
 
+def own(function=np.tanh, derivative=lambda r, out=None: np.subtract(1, r * r, out=out)):
+    return Nonlinearity("mine", function, derivative)
+
+
+def keeps_float64(x, out=None):
+    result = np.tanh(np.asarray(x, np.float64))
+    return result if out is None else np.copyto(out, result)
+
+
+def changes_its_argument(x, out=None):
+    x[...] = np.tanh(x)
+    return np.positive(x, out=out)
+
+
+@pytest.mark.parametrize(
+    ("phi", "message"),
+    [
+        # At the first state, -2.73, 1 - tanh(x)^2 is 0.01687.
+        (own(derivative=lambda x, out=None: np.subtract(1, np.tanh(x) ** 2, out=out)),
+         r"the derivative of 'mine' must be that of its function, as a function of the rate .*"
+         r"; yours is right as one of x: at x = -2.73, r = -0.9915 it must be 0.01687, got 0.4254"),
+        (own(derivative=lambda r, out=None: np.add(1, r * r, out=out)),
+         r"as a function of the rate \(1 - r\*\*2 for tanh\): at x = -2.73, .* got 1.983"),
+        (own(np.sin, lambda r, out=None: np.sqrt(1 - r * r, out=out)),  # right up to pi / 2
+         r"at x = -2.73, r = -0.4001 it must be -0.9165, got 0.9165"),
+        (own(keeps_float64), "the function of 'mine' must keep shape and dtype, .* got .* float64"),
+        (own(lambda x, out=None: np.sum(x, axis=-1)),
+         r"the function of 'mine' must keep shape and dtype, \(11, 4\) and float32, got \(11,\)"),
+        (own(derivative=lambda r, out=None: r > 0), "derivative of 'mine' must keep .* bool"),
+        (own(changes_its_argument), "the function of 'mine' must leave its argument as it is"),
+        (own(lambda x, out=None: np.tanh(x) if out is None else np.sin(x, out=out)),
+         "the function of 'mine' must write its result into out"),
+        (own("tanh"), "the function of 'mine' must be a function, got 'tanh'"),
+        (own(derivative="1 - r^2"), "the derivative of 'mine' must be a function, got '1 - r"),
+        (own(np.hypot), "'mine' cannot be computed: hypot"),
+    ],
+)  # fmt: skip
+def test_the_contract_of_a_nonlinearity_is_checked_when_it_is_first_used(phi, message):
+    case = make_case(2)
+    params = Params(*(p.astype(np.float32) for p in case.params))
+    for _ in range(2):  # what is wrong stays wrong
+        with pytest.raises(ValueError, match="phi: .*" + message):
+            forward(params, case.u.astype(np.float32), case.dt, phi=phi)
+
+
+def test_a_nonlinearity_that_loses_the_imaginary_part_is_refused_in_a_complex_step():
+    case = make_case(2)
+    phi = Nonlinearity("size", lambda x, out=None: np.abs(x, out=out), None)
+    forward(case.params, case.u, case.dt, phi=phi)
+    with pytest.raises(ValueError, match=r"phi: the function of 'size' must keep .* complex128"):
+        forward(case.params._replace(W=case.params.W + 0j), case.u, case.dt, phi=phi)
+
+
+def test_a_right_nonlinearity_is_checked_once_for_each_number_of_units_and_dtype():
+    calls = []
+
+    def function(x, out=None):
+        calls.append(x.shape)
+        return np.tanh(x, out=out)
+
+    phi, case = own(function), make_case(2)
+    for _ in range(3):
+        before = len(calls)
+        forward(case.params, case.u, case.dt, phi=phi)
+    assert len(calls) - before == len(case.u) + 1  # a call for each state
+    traj = forward(case.params, case.u, case.dt, phi=phi)
+    plain = forward(case.params, case.u, case.dt, phi="tanh")
+    np.testing.assert_allclose(traj.y, plain.y, rtol=1e-12)
+    dy = np.ones_like(traj.y)
+    for a, b in zip(backward(case.params, traj, dy), backward(case.params, plain, dy)):
+        np.testing.assert_allclose(a, b, rtol=1e-10)
+
+
+def test_a_function_given_for_a_nonlinearity_is_told_how_to_make_one():
+    case = make_case(2)
+    with pytest.raises(ValueError, match=r"did you mean 'tanh'.*or a Nonlinearity\(name, fun"):
+        forward(case.params, case.u, case.dt, phi=np.tanh)
+
+
+def test_small_rates_of_sigmoid_keep_their_accuracy():
+    sigmoid = NONLINEARITIES["sigmoid"]
+    x = np.array([-80.0, -50.0, -20.0, -5.0, -1e-3])
+    exact = np.exp(x) / (1 + np.exp(x))
+    np.testing.assert_allclose(sigmoid.function(x), exact, rtol=1e-14)
+    np.testing.assert_allclose(
+        sigmoid.function(x.astype(np.float32)), exact, rtol=3e-6  # exp(-80 (1 + 6e-8))
+    )
+    np.testing.assert_allclose(sigmoid.derivative(sigmoid.function(x)), exact * (1 - exact),
+                               rtol=1e-13)  # fmt: skip
+    z = sigmoid.function(x + 1e-20j)
+    np.testing.assert_allclose(z.imag / 1e-20, exact * (1 - exact), rtol=1e-13)
+    with np.errstate(over="raise", invalid="raise"):
+        ends = sigmoid.function(np.array([-1e4, 1e4]))
+    np.testing.assert_array_equal(ends, [0, 1])
+
+
+# The seven fields
+
+
+def test_params_may_be_a_mapping_or_a_sequence(tmp_path):
+    case = make_case(3)
+    expected = case.run()
+    file = tmp_path / "final.npz"
+    np.savez(file, **case.params._asdict(), steps=400)  # others are left alone
+    with np.load(file) as stored:
+        mappings = [stored, dict(stored)]
+        for params in (*mappings, list(case.params), tuple(case.params)):
+            traj = forward(params, case.u, case.dt, **case.options)
+            np.testing.assert_array_equal(traj.y, expected.y)
+            g = backward(params, traj, np.ones_like(traj.y))
+            assert isinstance(g, Params)
+            velocity(params, traj.x[0], case.u[0])
+
+
+FIELDS = "W, W_in, b, W_out, b_out, x0, tau"
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("message", "change"),
+    [
+        ("params: must have the fields W, .* got a mapping with the keys weights, tau",
+         lambda p: {"weights": p.W, "tau": p.tau}),
+        ("params: must have the fields .* with the keys none", lambda p: {}),
+        (f"params: must be a Params with {FIELDS}, got list of length 6", lambda p: list(p)[:6]),
+        (f"params: must be a Params with {FIELDS}, got int", lambda p: 3),
+        (f"params: must be a Params with {FIELDS}, got NoneType", lambda p: None),
+        ("W: must be an array of numbers, got a ragged list",
+         lambda p: p._replace(W=[[1.0], [1.0, 2.0]])),
+        ("b: must hold numbers, got an array of dtype object",
+         lambda p: p._replace(b=[HUGE] * 4)),
+        ("tau: must not be a masked array, whose mask would be lost",
+         lambda p: p._replace(tau=np.ma.masked_array(p.tau, [True, False, False, False]))),
+        ("W_in: must hold numbers, got an array of dtype <U4",
+         lambda p: p._replace(W_in=np.full(p.W_in.shape, "loud"))),
+    ],
+)  # fmt: skip
+def test_what_is_no_params_is_refused_by_name(message, change):
+    case = make_case(3)
+    traj = case.run()
+    params = change(case.params)
+    for call in (
+        lambda: forward(params, case.u, case.dt),
+        lambda: backward(params, traj, np.ones_like(traj.y)),
+        lambda: velocity(params, traj.x[0], case.u[0]),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("name", ["u", "noise", "x0"])
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (np.ma.masked_array, "must not be a masked array"),
+        (lambda a: [[1.0], [1.0, 2.0]], "must be an array of numbers, got a ragged list"),
+        (lambda a: np.full(a.shape, HUGE, object), "must hold numbers, got .* dtype object"),
+        (lambda a: np.full_like(a, np.nan), "every value must be finite, got nan at index"),
+        (lambda a: a[..., :1], "must "),
+    ],
+)
+def test_what_drives_a_network_is_refused_by_name(name, spoil, message):
+    case = make_case(3)
+    given = {"u": case.u, "noise": case.noise, "x0": np.ones((case.u.shape[1], 4))}
+    given[name] = spoil(given[name])
+    with pytest.raises(ValueError, match=f"^{name}: {message}"):
+        forward(case.params, dt=case.dt, **given)
+
+
+def test_checkpoints_are_not_taken_for_the_states_of_every_step():
+    case = make_case(3)
+    few = forward(case.params, case.u, case.dt, checkpoint_every=2)
+    with pytest.raises(ValueError, match="x0: must hold every time step, got those of checkpoints"):
+        forward(case.params, case.u, case.dt, x0=few.x[-1])
+    again = forward(case.params, case.u, case.dt, x0=np.asarray(few.x[0]))
+    np.testing.assert_array_equal(again.y, case._replace(noise=None, method="exponential").run().y)
+
+
 # Dtype
 
 

@@ -47,10 +47,7 @@ def test_buffers_used_again_give_the_same_bits(case):
     assert again.x is x and again.r is r and again.y is y
     for a, b in zip(again[:3], traj[:3]):
         np.testing.assert_array_equal(a, b)
-    out = Params(*poisoned(grads))
-    grads_again = gradient(case, again, out=out)
-    for a, b, c in zip(grads_again, grads, out):
-        assert a is c
+    for a, b in zip(gradient(case, again), grads):
         np.testing.assert_array_equal(a, b)
 
 
@@ -92,16 +89,6 @@ def test_a_trajectory_that_does_not_fit_is_refused_before_it_is_written(field, s
         forward(case.params, case.u, case.dt, **case.options, out=out)
     for a, b in zip(out[:3], before):
         np.testing.assert_array_equal(a, b)
-
-
-@pytest.mark.parametrize("field", Params._fields)
-def test_a_gradient_buffer_that_does_not_fit_is_refused(field):
-    case = make_case(0)
-    traj = case.run()
-    out = gradient(case, traj)
-    out = out._replace(**{field: getattr(out, field).astype(np.float32)})
-    with pytest.raises(ValueError, match=f"out: {field} must be"):
-        gradient(case, traj, out=out)
 
 
 # --- chunks and checkpoints ---------------------------------------------------------------------
