@@ -66,7 +66,7 @@ from tau_rnn.model import (
     integrate,
     with_ones,
 )
-from tau_rnn.nonlinearities import Nonlinearity, nonlinearity
+from tau_rnn.nonlinearities import Nonlinearity, differentiable, nonlinearity
 
 __all__ = ["backward", "plain_backward", "tangent"]
 
@@ -123,8 +123,9 @@ def backward(
         dW &= \sum_t (\alpha\, dx[t+1])\, r[t]^\top
 
     and so on for the other parameters: see the derivation at the head of this module, and
-    `plain_backward`, which does the same in 25 lines. The noise current is held fixed, as if it
-    did not depend on tau, unless ``noise_follows_tau`` is set.
+    `plain_backward`, which does the same in 25 lines. `tangent` is the same derivative in the
+    forward direction. The noise current is held fixed, as if it did not depend on tau, unless
+    ``noise_follows_tau`` is set.
 
     Parameters
     ----------
@@ -149,10 +150,6 @@ def backward(
     ValueError
         If traj is not a Trajectory, dy, dr, dx_end or params do not fit it, or phi has no
         derivative.
-
-    See Also
-    --------
-    tangent : the same derivative in the forward direction.
 
     Notes
     -----
@@ -392,13 +389,7 @@ def _check_tape(params: Params, traj: Trajectory) -> Nonlinearity:
                 f"traj: {name} must have shape {shape} for params with N = {N} and n_in = {n_in}, "
                 f"got {np.shape(getattr(traj, name))}; give the params that forward was called with"
             )
-    phi = nonlinearity(traj.phi, N, np.asarray(traj.x).dtype)
-    if phi.derivative is None:
-        raise ValueError(
-            f"phi: {phi.name!r} has no derivative, which a gradient needs; give one, "
-            "Nonlinearity(name, function, derivative)"
-        )
-    return phi
+    return differentiable(traj.phi, N, traj.x.dtype)
 
 
 def _optional(name: str, given, shape) -> Array | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Nonlinearity(NamedTuple):
 
     name: str
     function: Callable[..., Array]
-    derivative: Callable[..., Array] | None
+    derivative: Any  # as function, or None
 
 
 def _tanh(x, out=None):
@@ -149,6 +149,17 @@ def nonlinearity(phi: str | Nonlinearity, n_units=None, dtype=np.float64) -> Non
         f"phi: unknown nonlinearity {shown(phi)}; {near}, or a "
         "Nonlinearity(name, function, derivative) of your own"
     )
+
+
+def differentiable(phi: str | Nonlinearity, n_units=None, dtype=np.float64) -> Nonlinearity:
+    """`nonlinearity` for what needs phi': a ValueError if there is none."""
+    found = nonlinearity(phi, n_units, dtype)
+    if found.derivative is None:
+        raise ValueError(
+            f"phi: {found.name!r} has no derivative, which a gradient needs; give one, "
+            "Nonlinearity(name, function, derivative)"
+        )
+    return found
 
 
 # States at which a contract is checked; round numbers, where kinks lie, are left out.

@@ -38,7 +38,7 @@ from tau_rnn.checks import check_array
 from tau_rnn.discretisation import DEFAULT_METHOD, alpha
 from tau_rnn.measures._shared import Array, double_params, params_pair
 from tau_rnn.model import forward
-from tau_rnn.nonlinearities import nonlinearity
+from tau_rnn.nonlinearities import differentiable
 
 __all__ = ["kernel_alignment", "output_gradients", "representation_alignment"]
 
@@ -183,7 +183,7 @@ def output_gradients(params, traj, outputs) -> Array:
         raise ValueError(f"outputs: (trial, t, k) must be >= 0 and below {limits}")
     trial, time, k = outputs.T
     a = alpha(tau, traj.dt, traj.method)
-    slope = nonlinearity(traj.phi).derivative(traj.r)
+    slope = differentiable(traj.phi).derivative(traj.r)
     last = time.max(initial=-1) + 1
     p = np.empty((last, len(outputs), N))  # p[s] = alpha dx[s+1]
     dx = np.zeros((len(outputs), N))

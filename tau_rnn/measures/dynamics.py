@@ -28,7 +28,7 @@ import numpy as np
 from tau_rnn.checks import check_array, check_number
 from tau_rnn.measures._shared import Array, double_params
 from tau_rnn.model import velocity
-from tau_rnn.nonlinearities import nonlinearity
+from tau_rnn.nonlinearities import differentiable
 
 __all__ = ["FixedPoints", "fixed_points", "jacobian"]
 
@@ -91,7 +91,7 @@ def jacobian(params, x, *, phi="tanh") -> Array:
     x = _states("x", x, len(b))
     if not (tau > 0).all():
         raise ValueError(f"tau: every time constant must be positive (seconds), got {tau}")
-    rule = nonlinearity(phi)
+    rule = differentiable(phi, len(b))
     slope = rule.derivative(rule.function(x))
     return (W * slope[..., np.newaxis, :] - np.eye(len(b))) / tau[:, np.newaxis]
 
@@ -188,7 +188,7 @@ def _descend(params, u, start, phi) -> Array:
 
     # The anchor makes the solution unique on a line of fixed points, along which rounding errors
     # would otherwise carry the search. Elsewhere it is far below rounding, as it counts squared.
-    anchor, rule = ANCHOR * np.eye(len(start)), nonlinearity(phi)
+    anchor, rule = ANCHOR * np.eye(len(start)), differentiable(phi, len(start))
     drive, leak = params.W_in @ u + params.b, np.eye(len(start))
 
     def F(x):
