@@ -442,7 +442,7 @@ class TwoCues(MultiTimescaleMemory):
 
 def test_whole_numbers_of_a_task_of_ones_own_stay_whole():
     assert type(TwoCues().n_cues) is int and type(TwoCues(n_cues=3).n_cues) is int
-    with pytest.raises(ValueError, match=r"n_cues must be an integer > 0, got 2\.5"):
+    with pytest.raises(ValueError, match=r"n_cues: must be an integer >= 1, got 2\.5"):
         TwoCues(n_cues=2.5)
 
 
@@ -487,27 +487,27 @@ def test_any_dt_that_divides_is_taken():
         (["multi_timescale"], {}, "unknown task .*did you mean 'multi_timescale'"),
         ("xyz", {}, "Allowed: multi_timescale, integrate_and_remember"),
         ("multi_timescale", {"pulses": 3}, "no parameter 'pulses'; did you mean 'pulse'"),
-        ("multi_timescale", {"dt": 0}, "dt must be a finite number > 0, got 0"),
-        ("multi_timescale", {"dt": -0.1}, "dt must be a finite number > 0, got -0.1"),
-        ("multi_timescale", {"dt": math.nan}, "dt must be a finite number > 0, got nan"),
-        ("multi_timescale", {"dt": "fast"}, "dt must be a finite number > 0, got 'fast'"),
-        ("multi_timescale", {"stimulus": 0}, "stimulus must be a finite number > 0"),
-        ("multi_timescale", {"noise": -1}, "noise must be a finite number >= 0, got -1"),
+        ("multi_timescale", {"dt": 0}, "dt: must be a finite number > 0, got 0"),
+        ("multi_timescale", {"dt": -0.1}, "dt: must be a finite number > 0, got -0.1"),
+        ("multi_timescale", {"dt": math.nan}, "dt: must be a finite number > 0, got nan"),
+        ("multi_timescale", {"dt": "fast"}, "dt: must be a finite number > 0, got 'fast'"),
+        ("multi_timescale", {"stimulus": 0}, "stimulus: must be a finite number > 0"),
+        ("multi_timescale", {"noise": -1}, "noise: must be a finite number >= 0, got -1"),
         ("multi_timescale", {"delay_min": 3.0}, "delay_min must not exceed delay_max, got 3 > 2"),
         ("multi_timescale", {"grace": 1.0}, "grace must be below response = 1, got 1"),
         ("multi_timescale", {"decision_window": 1.1}, "decision_window must not exceed response"),
         ("multi_timescale", {"n_pulses": 4}, "n_pulses must be odd"),
         ("multi_timescale", {"n_pulses": 11}, "at most the number of slots, 10; got 11"),
-        ("multi_timescale", {"n_pulses": 2.5}, "n_pulses must be an integer > 0, got 2.5"),
-        ("multi_timescale", {"n_pulses": 0}, "n_pulses must be an integer > 0, got 0"),
+        ("multi_timescale", {"n_pulses": 2.5}, "n_pulses: must be an integer >= 1, got 2.5"),
+        ("multi_timescale", {"n_pulses": 0}, "n_pulses: must be an integer >= 1, got 0"),
         ("multi_timescale", {"pulse": 0.3}, "pulse must not exceed slot = 0.2, got 0.3"),
         ("multi_timescale", {"cue": 1.2}, "cue must not exceed response = 1, got 1.2"),
         ("multi_timescale", {"slot": 0.15}, "slot must divide stimulus = 2, got 0.15"),
-        ("multi_timescale", {"coherences": ()}, "coherences must be finite numbers > 0"),
-        ("multi_timescale", {"coherences": (0.0, 1.0)}, "coherences must be finite numbers > 0"),
-        ("multi_timescale", {"coherences": "high"}, "coherences must be finite numbers > 0"),
+        ("multi_timescale", {"coherences": ()}, r"coherences: must have shape \(n,\)"),
+        ("multi_timescale", {"coherences": (0.0, 1.0)}, "coherences: must be a finite number > 0"),
+        ("multi_timescale", {"coherences": "high"}, "coherences: must hold numbers"),
         ("integrate_and_remember", {"sample": 2.5}, "sample must not exceed stimulus = 2, got 2.5"),
-        ("integrate_and_remember", {"tolerance": 0}, "tolerance must be a finite number > 0"),
+        ("integrate_and_remember", {"tolerance": 0}, "tolerance: must be a finite number > 0"),
     ],
 )
 def test_bad_tasks(name, options, message):

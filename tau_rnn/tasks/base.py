@@ -12,14 +12,13 @@ an epoch is a half-open range of steps, [start, end).
 from __future__ import annotations
 
 import math
-import operator
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_dtype, check_generator
+from tau_rnn.checks import check_dtype, check_generator, check_integer, check_number
 
 
 class Epochs(NamedTuple):
@@ -41,25 +40,26 @@ class Epochs(NamedTuple):
 class Trials(NamedTuple):
     """A batch of B trials of T steps.
 
-    ``mask`` weights the squared error at each step: ``pre_weight`` (0.2) before the response, 0 in
-    the grace at its start, 1 in the rest of it, 0 after it, all divided by their sum over the
-    trial. So each trial's weights sum to 1, and :func:`tau_rnn.losses.mse`, which divides by the
-    sum of all weights, is a mean over trials in which short and long delays count the same.
+    ``mask`` weights the squared error at each step. In the tasks of this package it is
+    ``pre_weight`` (0.2) before the response, 0 in the grace at its start, 1 in the rest of it, 0
+    after it, all divided by their sum over the trial. So each trial's weights sum to 1, and
+    :func:`tau_rnn.losses.mse`, which divides by the sum of all weights, is a mean over trials in
+    which short and long delays count the same.
 
     Attributes
     ----------
     u : (T, B, n_in) inputs
     target : (T, B, n_out) what the outputs should be
-    mask : (T, B) weights >= 0, summing to 1 over T
-    labels : one array (B,) per label, MemoryLabels or IntegrateLabels
-    epochs : Epochs, the steps at which each part of a trial starts and ends
+    mask : (T, B) weights >= 0
+    labels : one array (B,) per label, MemoryLabels or IntegrateLabels; None in a task without any
+    epochs : Epochs, the steps at which each part of a trial starts and ends; None if it has none
     """
 
     u: np.ndarray
     target: np.ndarray
     mask: np.ndarray
-    labels: Any
-    epochs: Epochs
+    labels: Any = None
+    epochs: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +104,7 @@ class DelayedReport(ABC):
     name: ClassVar[str]
     inputs: ClassVar[tuple[str, ...]]  # names of the input channels
     outputs: ClassVar[tuple[str, ...]]  # names of the outputs
+    remembered: ClassVar[tuple[str, ...]] = ()  # labels of the quantities that are to be remembered
     criterion: ClassVar[float] = 0.9  # accuracy at which the task counts as learned
     _durations: ClassVar[tuple[str, ...]] = (
         "fixation", "stimulus", "delay_min", "delay_max", "response", "grace", "decision_window",
@@ -114,7 +115,8 @@ class DelayedReport(ABC):
 
     def __post_init__(self):
         for field in fields(self):
-            self._check_number(field.name, field.type)
+            name, value = f"{self.name}: {field.name}", getattr(self, field.name)
+            object.__setattr__(self, field.name, self._checked(field, name, value))
         undivided = [
             f"{name} = {getattr(self, name):g}"
             for name in self._durations
@@ -141,20 +143,12 @@ class DelayedReport(ABC):
                 f"got {self.decision_window:g}"
             )
 
-    def _check_number(self, name, kind):
-        value = getattr(self, name)
-        whole, zero = kind in (int, "int"), name in self._may_be_zero
-        try:
-            value = operator.index(value) if whole else float(value)
-            good = math.isfinite(value) and (value > 0 or (zero and value == 0))
-        except (TypeError, ValueError):
-            good = False
-        if not good:
-            what = "an integer" if whole else "a finite number"
-            raise ValueError(
-                f"{self.name}: {name} must be {what} {'>=' if zero else '>'} 0, got {value!r}"
-            )
-        object.__setattr__(self, name, value)
+    def _checked(self, field, name: str, value):
+        """The value of a field in its type; a ValueError that begins with the name."""
+        may_be_zero = field.name in self._may_be_zero
+        if field.type in (int, "int"):
+            return check_integer(name, value, 0 if may_be_zero else 1)
+        return check_number(name, value, **({"least": 0} if may_be_zero else {"above": 0}))
 
     @property
     def n_in(self) -> int:
@@ -232,12 +226,7 @@ class DelayedReport(ABC):
         """Draw the delays; epochs, and (T, B) the step of each trial counted from its go."""
         check_generator(rng)
         check_dtype(dtype)
-        try:
-            B = operator.index(batch_size)
-        except TypeError:
-            B = 0
-        if B < 1:
-            raise ValueError(f"batch_size: must be an integer >= 1, got {batch_size!r}")
+        B = check_integer("batch_size", batch_size, 1)
         delay = rng.integers(self._steps(self.delay_min), self._steps(self.delay_max) + 1, size=B)
         start = np.full(B, self._steps(self.fixation))
         end = start + self._steps(self.stimulus)

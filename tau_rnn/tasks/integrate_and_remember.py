@@ -57,8 +57,8 @@ class IntegrateAndRemember(DelayedReport):
 
     Notes
     -----
-    The poster (Higgs, Siddiqui and Langdon) has one sentence about this task; its epochs, inputs
-    and numbers are this project's choice.
+    The poster (Higgs, Siddiqui and Langdon) describes the task in one sentence; the epochs, cues
+    and numbers are this project's reading and choice.
     """
 
     delay_max: float = 3.0
@@ -70,6 +70,7 @@ class IntegrateAndRemember(DelayedReport):
     name: ClassVar[str] = "integrate_and_remember"
     inputs: ClassVar[tuple[str, ...]] = ("evidence", "sample", "go")
     outputs: ClassVar[tuple[str, ...]] = ("mean of evidence", "remembered value")
+    remembered: ClassVar[tuple[str, ...]] = ("evidence", "value")
     _durations: ClassVar[tuple[str, ...]] = (*DelayedReport._durations, "sample")
 
     def __post_init__(self):

@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from tau_rnn.checks import check_array, check_number
 from tau_rnn.tasks.base import DelayedReport, Trials, fraction
 
 
@@ -72,8 +73,8 @@ class MultiTimescaleMemory(DelayedReport):
 
     Notes
     -----
-    The poster (Higgs, Siddiqui and Langdon) has one sentence about this task; its epochs, inputs
-    and numbers are this project's choice.
+    The poster (Higgs, Siddiqui and Langdon) describes the task in one sentence; the epochs, cues
+    and numbers are this project's reading and choice.
     """
 
     slot: float = 0.2
@@ -86,6 +87,7 @@ class MultiTimescaleMemory(DelayedReport):
     name: ClassVar[str] = "multi_timescale"
     inputs: ClassVar[tuple[str, ...]] = ("pattern", "evidence", "cue: pattern", "cue: evidence")
     outputs: ClassVar[tuple[str, ...]] = ("answer",)
+    remembered: ClassVar[tuple[str, ...]] = ("pulse_sum", "integral")
     _durations: ClassVar[tuple[str, ...]] = (*DelayedReport._durations, "slot", "pulse", "cue")
 
     def __post_init__(self):
@@ -108,19 +110,11 @@ class MultiTimescaleMemory(DelayedReport):
                 f"the number of slots, {self.n_slots}; got {self.n_pulses}"
             )
 
-    def _check_number(self, name, kind):
-        if name != "coherences":
-            super()._check_number(name, kind)
-            return
-        try:
-            values = np.asarray(self.coherences, dtype=float)
-        except (TypeError, ValueError):
-            values = np.empty(0)
-        if values.ndim != 1 or values.size == 0 or not (np.isfinite(values) & (values > 0)).all():
-            raise ValueError(
-                f"{self.name}: coherences must be finite numbers > 0, got {self.coherences!r}"
-            )
-        object.__setattr__(self, "coherences", tuple(values.tolist()))
+    def _checked(self, field, name, value):
+        if field.name != "coherences":
+            return super()._checked(field, name, value)
+        values = check_array(name, value if np.ndim(value) else [value], ("n",))
+        return tuple(check_number(name, c, above=0) for c in values.tolist())
 
     @property
     def n_slots(self) -> int:
