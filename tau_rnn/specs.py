@@ -9,7 +9,7 @@ import numpy as np
 
 from tau_rnn.checks import check_number, nearest
 
-__all__ = ["number_text", "parameters_of", "read_scipy", "scipy_text", "spec_text"]
+__all__ = ["parameters_of", "read_scipy", "scipy_text", "spec_text", "value_text"]
 
 
 def parameters_of(text: str, known: Iterable[str], spec: str) -> dict[str, str]:
@@ -55,18 +55,20 @@ def spec_text(name: str, parameters: Mapping[str, object]) -> str:
     >>> spec_text("normal", {"sd": 0.3, "low": 0.2}), spec_text("uniform", {})
     ('normal:sd=0.3,low=0.2', 'uniform')
     """
-    given = ",".join(f"{key}={number_text(value)}" for key, value in parameters.items())
+    given = ",".join(f"{key}={value_text(value)}" for key, value in parameters.items())
     return f"{name}:{given}" if given else name
 
 
-def number_text(value) -> str:
-    """The shortest text that reads back as exactly this number, or these numbers.
+def value_text(value) -> str:
+    """The shortest text that reads back as exactly this number, these numbers, or this word.
 
-    >>> number_text(1.0), number_text(0.1 + 0.2), number_text((0.5, 2.0))
+    >>> value_text(1.0), value_text(0.1 + 0.2), value_text((0.5, 2.0))
     ('1', '0.30000000000000004', '0.5,2')
     """
     if isinstance(value, (tuple, list)):
-        return ",".join(map(number_text, value))
+        return ",".join(map(value_text, value))
+    if isinstance(value, (str, bool, int)) or value is None:
+        return str(value)
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))
 

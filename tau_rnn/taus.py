@@ -29,7 +29,7 @@ import numpy as np
 
 from tau_rnn import checks
 from tau_rnn.checks import check_integer, check_number, nearest, shown
-from tau_rnn.specs import number_text, parameters_of, read_scipy, scipy_text, spec_text
+from tau_rnn.specs import parameters_of, read_scipy, scipy_text, spec_text, value_text
 
 __all__ = [
     "DISTRIBUTIONS", "Family", "Fixed", "TauDistribution", "describe", "describe_all", "parse_tau",
@@ -138,7 +138,7 @@ class Fixed(TauDistribution):
         values = checks.check_array(self.name, values, ("n_units",), finite=False)
         each = enumerate(values.astype(float).tolist())
         self.values = tuple(check_number(f"{self.name} of unit {i}", v, **RANGE) for i, v in each)
-        self.per_unit, self.text = text is None, text or f"values:{number_text(self.values)}"
+        self.per_unit, self.text = text is None, text or f"values:{value_text(self.values)}"
         self.support = min(self.values), max(self.values)
         self.mean = float(np.mean(self.values))
         self.cv = float(np.std(self.values)) / self.mean if len(set(self.values)) > 1 else 0.0

@@ -1,7 +1,8 @@
 """The tasks: what the network sees, what it should answer, and how well it did.
 
-A task is a frozen dataclass of durations (s), dt (s) and noise levels. ``task.trials(batch_size,
-rng)`` draws trials, a pure function of the rng; ``task.accuracy(y, trials)`` scores outputs.
+A task of this package is a frozen dataclass of durations (s), dt (s) and noise levels.
+``task.trials(batch_size, rng)`` draws trials, a pure function of the rng; ``task.accuracy(y,
+trials)`` scores outputs. What one of your own needs stands in `tau_rnn.tasks.own`.
 
 ======================  ====================================================================
 multi_timescale         remember a fast pattern and slow evidence, report the one that a brief
@@ -13,12 +14,11 @@ integrate_and_remember  integrate noisy evidence and remember a sample, report b
 
 from __future__ import annotations
 
-from dataclasses import fields
-
-from tau_rnn.checks import nearest
 from tau_rnn.tasks.base import DelayedReport, Epochs, Trials
 from tau_rnn.tasks.integrate_and_remember import IntegrateAndRemember, IntegrateLabels
 from tau_rnn.tasks.multi_timescale import MemoryLabels, MultiTimescaleMemory
+from tau_rnn.tasks.own import OwnTask, check_task, check_trials
+from tau_rnn.tasks.spec import TASKS, TaskSpec, is_resolved, make_task, parse_task
 
 __all__ = [
     "TASKS",
@@ -28,33 +28,12 @@ __all__ = [
     "IntegrateLabels",
     "MemoryLabels",
     "MultiTimescaleMemory",
+    "OwnTask",
+    "TaskSpec",
     "Trials",
+    "check_task",
+    "check_trials",
+    "is_resolved",
     "make_task",
+    "parse_task",
 ]
-
-#: The tasks by name.
-TASKS: dict[str, type[DelayedReport]] = {
-    task.name: task for task in (MultiTimescaleMemory, IntegrateAndRemember)
-}
-
-
-def make_task(name: str, **options) -> DelayedReport:
-    """The task of that name, with the given fields in place of their defaults.
-
-    Raises
-    ------
-    ValueError
-        For an unknown task or field (with the nearest valid name) or a bad value.
-
-    Examples
-    --------
-    >>> make_task("multi_timescale", dt=0.1).n_steps
-    52
-    """
-    if not isinstance(name, str) or name not in TASKS:
-        raise ValueError(f"task: unknown task {name!r}; {nearest(name, TASKS)}")
-    known = [field.name for field in fields(TASKS[name])]
-    for option in options:
-        if option not in known:
-            raise ValueError(f"{name}: no parameter {option!r}; {nearest(option, known)}")
-    return TASKS[name](**options)

@@ -113,7 +113,7 @@ class MultiTimescaleMemory(DelayedReport):
     def _checked(self, field, name, value):
         if field.name != "coherences":
             return super()._checked(field, name, value)
-        values = check_array(name, value if np.ndim(value) else [value], ("n",))
+        values = check_array(name, value if hasattr(value, "__len__") else [value], ("n",))
         return tuple(check_number(name, c, above=0) for c in values.tolist())
 
     @property

@@ -1,0 +1,375 @@
+"""Tasks of one's own: how they are named and found again, what they must give, what is left out."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from tau_rnn.tasks import (
+    TASKS,
+    MultiTimescaleMemory,
+    OwnTask,
+    Trials,
+    check_task,
+    is_resolved,
+    make_task,
+    parse_task,
+)
+
+#: The least that a task needs: the output is the input of five steps ago.
+MINIMAL = '''
+import numpy as np
+from tau_rnn.tasks import Trials
+
+class Echo:
+    def __init__(self, dt=0.1, delay=5):
+        self.dt, self.delay = dt, delay
+
+    def trials(self, batch_size, rng, dtype=np.float64):
+        u = rng.standard_normal((30, batch_size, 1)).cumsum(axis=0) / 5
+        return Trials(u, np.roll(u, self.delay, axis=0), np.ones((30, batch_size)))
+
+class Other(Echo):
+    pass
+
+number = 3
+'''
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """A file with a minimal task in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "my_task.py"
+    path.write_text(MINIMAL)
+    return path
+
+
+class Echo:
+    """The same, importable."""
+
+    def __init__(self, dt=0.1, delay=5):
+        self.dt, self.delay = dt, delay
+
+    def trials(self, batch_size, rng, dtype=np.float64):
+        u = rng.standard_normal((30, batch_size, 1)).cumsum(axis=0) / 5
+        return Trials(u, np.roll(u, self.delay, axis=0), np.ones((30, batch_size)))
+
+
+# --- texts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spec, text",
+    [
+        ("multi_timescale", "multi_timescale"),
+        ("multi_timescale:delay_max=3", "multi_timescale:delay_max=3"),
+        (" multi_timescale:delay_max=3.0,delay_min=1 ", "multi_timescale:delay_max=3"),
+        ("multi_timescale:delay_max=2", "multi_timescale"),
+        ("multi_timescale:noise=0.1,coherences=0.2,0.4,n_pulses=3",
+         "multi_timescale:noise=0.1,n_pulses=3,coherences=0.2,0.4"),
+        ("multi_timescale:coherences=0.5", "multi_timescale:coherences=0.5"),
+        (MultiTimescaleMemory, "multi_timescale"),
+        (MultiTimescaleMemory(delay_max=4, dt=0.1), "multi_timescale:delay_max=4"),
+    ],
+)  # fmt: skip
+def test_tasks_of_the_package(spec, text):
+    found = parse_task(spec)
+    assert found.text == found.label == text and is_resolved(text)
+    again = parse_task(found.text)
+    assert again == found
+    assert again.build(0.1) == found.build(0.1) and found.build(0.1).dt == 0.1
+    if text == "multi_timescale:delay_max=3":
+        assert found.build(0.05) == make_task("multi_timescale", delay_max=3)
+
+
+def test_a_task_in_a_file(file):
+    found = parse_task("my_task.py:Echo")
+    assert found.text.startswith("my_task.py:Echo#") and is_resolved(found.text)
+    assert not is_resolved("my_task.py:Echo") and not is_resolved("package.module:Echo")
+    assert found.label == "Echo" and parse_task("./my_task.py:Echo") == found
+    task = found.build(0.05)
+    assert isinstance(task, OwnTask) and (task.name, task.dt, task.delay) == ("Echo", 0.05, 5)
+    assert parse_task(f"{file}:Echo").build(0.1).task.__class__.__name__ == "Echo"
+    longer = parse_task("my_task.py:Echo:delay=7")
+    assert longer.label == "Echo:delay=7" and longer.build(0.1).delay == 7
+    assert parse_task(longer.text) == longer
+    assert parse_task(longer.text).build(0.1).delay == 7
+
+
+def test_a_text_with_its_hash_is_read_without_the_file(file):
+    text = parse_task("my_task.py:Echo:delay=7").text
+    file.unlink()
+    found = parse_task(text)
+    assert found.text == text and found.label == "Echo:delay=7" and found.parameters == {"delay": 7}
+    with pytest.raises(ValueError, match=r"there is no file 'my_task.py'"):
+        found.build(0.1)
+
+
+def test_a_file_that_has_changed_is_another_task(file):
+    before = parse_task("my_task.py:Echo")
+    file.write_text(MINIMAL.replace("delay=5", "delay=6"))
+    after = parse_task("my_task.py:Echo")
+    assert before.text != after.text
+    assert after.build(0.1).delay == 6  # the file is read anew
+    with pytest.raises(ValueError, match=r"my_task\.py:Echo has changed: its file has"):
+        before.build(0.1)
+
+
+def test_a_class_and_an_instance(file):
+    module = Path(__file__).stem
+    found = parse_task(Echo)
+    place, digest = found.text.split("#")
+    assert place.endswith(f"{module}:Echo") or place.endswith(f"{module}.py:Echo")
+    assert len(digest) == 12 and found.build(0.05).dt == 0.05
+    assert isinstance(found.build(0.05).task, Echo)
+    instance = parse_task(Echo(dt=0.1, delay=3), dt=0.1)
+    assert instance.label == "Echo:delay=3" and instance.build(0.1).delay == 3
+    assert parse_task(instance.text) == instance
+    with pytest.raises(ValueError, match=r"task: Echo has dt = 0.1 s, and the run has dt = 0.05 s"):
+        parse_task(Echo(), dt=0.05)
+
+
+def test_a_script_that_runs_finds_its_own_task(file):
+    """Its class is taken as it is: the script is not run once more."""
+    script = file.with_name("script.py")
+    script.write_text(
+        MINIMAL + "print('runs')\n"
+        "from tau_rnn.tasks import parse_task\n"
+        "found = parse_task(Echo)\n"
+        "print(found.text.split('#')[0], type(found.build(0.1).task) is Echo)\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "script.py"], capture_output=True, text=True, check=True
+    ).stdout
+    assert shown.split() == ["runs", "script.py:Echo", "True"]
+
+
+def test_a_file_may_import_what_lies_beside_it(file):
+    file.with_name("beside_it.py").write_text("DELAY = 4\n")
+    file.write_text("from beside_it import DELAY\n" + MINIMAL.replace("delay=5", "delay=DELAY"))
+    before = list(sys.path)
+    assert parse_task("my_task.py:Echo").build(0.1).delay == 4
+    assert sys.path == before
+
+
+class Hidden(Echo):
+    def __init__(self, delay=5):
+        self.dt, self.steps = 0.1, delay
+
+    def trials(self, batch_size, rng, dtype=np.float64):
+        u = rng.standard_normal((30, batch_size, 1))
+        return Trials(u, np.roll(u, self.steps, axis=0), np.ones((30, batch_size)))
+
+
+class Changed(Echo):
+    pass
+
+
+class Wide(Echo):
+    def __init__(self, weights=None):
+        super().__init__()
+        self.weights = weights
+
+
+def local():
+    class Local(Echo):
+        pass
+
+    return Local
+
+
+changed = Changed()
+changed.trials = lambda n, rng, dtype=float: Trials(
+    rng.random((9, n, 1)), np.zeros((9, n, 1)), np.ones((9, n))
+)
+
+
+@pytest.mark.parametrize(
+    "spec, message",
+    [
+        ("multi_timscale", "unknown task 'multi_timscale'; did you mean 'multi_timescale'"),
+        ("multi_timescale:delay=3", "no parameter 'delay'; did you mean 'delay_m"),
+        ("multi_timescale:dt=0.1", "no parameter 'dt'"),
+        ("multi_timescale:delay_max", "expected parameter=value"),
+        ("multi_timescale:delay_max=x", "delay_max: must be a finite number >= 0, got 'x'"),
+        ("multi_timescale:n_pulses=4", "n_pulses must be odd"),
+        ("", "unknown task ''"),
+        ("nowhere.py:Echo", "there is no file 'nowhere.py'"),
+        ("no_such_module:Echo", "cannot import 'no_such_module'"),
+        ("my_task.py", "unknown task 'my_task.py'.* my_task.py:MyTask"),
+        ("my_task.py:Eco", "there is no 'Eco' in my_task.py; did you mean 'Echo'"),
+        ("my_task.py:number", "number of my_task.py is not a class, but 3"),
+        ("my_task.py:Echo:dely=3", "no parameter 'dely'; did you mean 'delay'"),
+        ("my_task.py:Echo:dt=3", "no parameter 'dt'"),
+        (Hidden(3), "delay of Hidden cannot be told"),
+        (Wide(np.ones(3)), "weights of Wide cannot be told"),
+        (changed, "makes its task anew, as Changed, and that gives other trials"),
+        (local(), "Local is not at the head of a module or file"),
+        (local()(), "Local is not at the head of a module or file"),
+        (3, "int has no method trials"),
+        (None, "NoneType has no method trials"),
+    ],
+)
+def test_what_is_no_task_is_refused_in_words(file, spec, message):
+    with pytest.raises(ValueError, match=message):
+        parse_task(spec)
+
+
+def test_what_a_class_must_be_given(file):
+    file.write_text(MINIMAL.replace("dt=0.1, delay=5", "delay, dt=0.1"))
+    with pytest.raises(ValueError, match=r"missing a required argument: 'delay'; .*NAME=VALUE"):
+        parse_task("my_task.py:Echo").build(0.1)
+    assert parse_task("my_task.py:Echo:delay=2").build(0.1).delay == 2
+
+
+def test_a_new_task_is_one_class(monkeypatch):
+    """A class among the tasks is all: its name, its fields and its scores are found there."""
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Easier(MultiTimescaleMemory):
+        extra: float = 1.0
+        name = "easier"
+
+    monkeypatch.setitem(TASKS, "easier", Easier)
+    found = parse_task("easier:extra=2,delay_max=1")
+    assert found.text == "easier:delay_max=1,extra=2"
+    assert found.build(0.1) == Easier(dt=0.1, delay_max=1, extra=2) == make_task(
+        "easier", dt=0.1, delay_max=1, extra=2
+    )
+
+
+# --- what a task gives ---------------------------------------------------------------------------
+
+
+def task_of(trials, **attributes):
+    """An instance of a class Mine with this method of trials."""
+    return type("Mine", (), {"dt": 0.1, "trials": trials, **attributes})()
+
+
+def good(self, batch_size, rng, dtype=np.float64):
+    u = rng.standard_normal((20, batch_size, 2))
+    return Trials(u, u[:, :, :1], np.ones((20, batch_size)))
+
+
+def test_what_is_optional_is_filled_in():
+    task = check_task(task_of(good))
+    assert (task.name, task.dt, task.noise, task.criterion) == ("Mine", 0.1, 0, None)
+    assert (task.n_in, task.n_out) == (2, 1)
+    assert (task.inputs, task.outputs) == (("input 0", "input 1"), ("output",))
+    assert task.remembered == () and not hasattr(task, "accuracy")
+    trials = task.trials(4, np.random.default_rng(0))
+    assert isinstance(trials, Trials) and trials.labels is None and trials.epochs is None
+    assert task.scores(trials.target, trials) == {}
+    named = check_task(task_of(good, inputs=("a", "b"), outputs="out", noise=0.2, name="mine"), 0.1)
+    assert (named.inputs, named.outputs) == (("a", "b"), ("out",))
+    assert (named.name, named.noise) == ("mine", 0.2)
+    assert check_task(named) is named
+
+
+def test_tasks_of_the_package_are_taken_as_they_are():
+    task = make_task("multi_timescale", dt=0.1)
+    assert check_task(task) is task and check_task(task, 0.1) is task
+    with pytest.raises(ValueError, match=r"has dt = 0.1 s, and the run has dt = 0.2 s"):
+        check_task(task, 0.2)
+
+
+def test_trials_are_cast_to_the_dtype_that_is_trained():
+    task = check_task(task_of(good))
+    for dtype in (np.float32, np.float64):
+        trials = task.trials(4, np.random.default_rng(0), dtype=dtype)
+        assert {a.dtype for a in trials[:3]} == {np.dtype(dtype)}
+
+
+class Given(NamedTuple):
+    """Trials of one's own kind, with more in them."""
+
+    u: np.ndarray
+    target: np.ndarray
+    mask: np.ndarray
+    choice: np.ndarray
+
+
+def test_scores_are_given_the_trials_that_the_task_gave():
+    def trials(self, batch_size, rng, dtype=np.float64):
+        choice = rng.integers(2, size=batch_size)
+        u = np.ones((5, batch_size, 1)) * choice[:, np.newaxis]
+        return Given(u, u, np.ones((5, batch_size)), choice)
+
+    def accuracy(self, y, trials):
+        return np.mean((y[-1, :, 0] > 0.5) == trials.choice)
+
+    task = check_task(task_of(trials, accuracy=accuracy, criterion=0.8))
+    drawn = task.trials(50, np.random.default_rng(0), dtype=np.float32)
+    assert task.accuracy(drawn.target, drawn) == 1.0 and task.criterion == 0.8
+    assert task.scores(drawn.target, drawn) == {"accuracy": 1.0}
+    assert task.accuracy(np.zeros_like(drawn.target), drawn) == np.mean(drawn.given.choice == 0)
+    detailed = check_task(
+        task_of(trials, scores=lambda self, y, t: {"accuracy": np.float32(0.5), "rmse": 2})
+    )
+    assert detailed.accuracy(drawn.target, drawn) == 0.5
+    assert detailed.scores(drawn.target, drawn) == {"accuracy": 0.5, "rmse": 2.0}
+    without = check_task(task_of(trials, scores=lambda self, y, t: {"rmse": 2}))
+    assert not hasattr(without, "accuracy") and without.scores(drawn.target, drawn) == {"rmse": 2}
+
+
+def giving(change):
+    def trials(self, batch_size, rng, dtype=np.float64):
+        return change(*good(self, batch_size, rng)[:3])
+
+    return task_of(trials)
+
+
+def nan_at_the_end(u):
+    return np.concatenate([u[:-1], np.full_like(u[-1:], np.nan)])
+
+
+@pytest.mark.parametrize(
+    "task, message",
+    [
+        (Echo, r"task: Echo is a class; give an instance of it, Echo\(\)"),
+        (type("Mine", (), {"trials": good})(), "task: Mine has no dt, its time step in s"),
+        (type("Mine", (), {"dt": 0.1})(), r"has no method trials\(batch_size, rng, dtype=...\)"),
+        (task_of(good, dt=0), "task: dt of Mine: must be a finite number > 0, got 0"),
+        (task_of(good, noise=-1), "task: noise of Mine: must be a finite number >= 0"),
+        (task_of(good, criterion="high"), "criterion of Mine: must be a finite number"),
+        (task_of(lambda self, n, rng: None), "Mine.trials must take the keyword dtype: def trials"),
+        (task_of(good, n_in=3), "Mine has n_in = 3, and its trials have 2 inputs"),
+        (task_of(good, outputs=("a", "b")), r"Mine has len\(outputs\) = 2, and its trials have 1"),
+        (task_of(good, accuracy=lambda self, y, t: "good"), "accuracy of Mine: must be a number"),
+        (giving(lambda u, t, m: (u, t, m)), r"must return tau_rnn.tasks.Trials\(u, target, "
+         r"mask\), .* got a tuple of 3"),
+        (giving(lambda u, t, m: None), "with these three, got None"),
+        (giving(lambda u, t, m: type("X", (), {"u": u, "target": t})()), "without mask"),
+        (giving(lambda u, t, m: Trials(u[:, :, 0], t, m)), r"u: must have shape \(T, B, n_in\)"),
+        (giving(lambda u, t, m: Trials(u.swapaxes(0, 1), t, m)), r"u: must be \(time, trials, "
+         r"inputs\) = \(T, 3, n_in\), got \(3, 20, 2\); swap the first two axes"),
+        (giving(lambda u, t, m: Trials(u[:, :2], t, m)), r"inputs\) = .*, got \(20, 2, 2\)$"),
+        (giving(lambda u, t, m: Trials(u, t[:5], m)), r"target: must be \(T, B, n_out\) = \(20"),
+        (giving(lambda u, t, m: Trials(u, t[:, :, 0], m)), "target: must have shape"),
+        (giving(lambda u, t, m: Trials(u, t, m[:, 0])), r"mask: must be \(T, B\) = \(20, 3\)"),
+        (giving(lambda u, t, m: Trials(u, t, 0 * m)), "mask: must be >= 0, and not 0 everywhere"),
+        (giving(lambda u, t, m: Trials(u, t, -m)), "mask: must be >= 0"),
+        (giving(lambda u, t, m: Trials(nan_at_the_end(u), t, m)), "u: every value must be finite"),
+        (giving(lambda u, t, m: Trials(u, nan_at_the_end(t), m)), "target: every value must be"),
+        (giving(lambda u, t, m: Trials(u.astype(str), t, m)), "u: must hold"),
+        (task_of(lambda self, n, rng, dtype: Trials(
+            np.random.random((5, n, 1)), np.ones((5, n, 1)), np.ones((5, n)))),  # noqa: NPY002
+         "Mine.trials must draw from its rng alone"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_task_is_said_in_words(task, message):
+    with pytest.raises(ValueError, match=message):
+        check_task(task)
+
+
+def test_targets_without_weight_may_be_anything():
+    def change(u, t, m):
+        t = nan_at_the_end(t)
+        return Trials(u, t, np.where(np.isfinite(t[:, :, 0]), m, 0))
+
+    assert check_task(giving(change)).n_out == 1
