@@ -50,7 +50,7 @@ from tau_rnn.parametrization import (
     tau_of,
     unflatten,
 )
-from tau_rnn.tasks import Trials
+from tau_rnn.tasks import Trials, check_task
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -239,7 +239,7 @@ def train(
     ----------
     params : Params before training, which are left as they are
     task : with ``dt`` (s) and ``trials(n, rng, dtype=...)``, which gives u, target and mask; see
-        `tau_rnn.tasks`. Its ``noise``, where it has one, is the private noise of training
+        `tau_rnn.tasks.own`. Its ``noise``, where it has one, is the private noise of training
     steps : updates to make
     rng : gives two seeds, one for the generator of all trials and one for that of all noise, so
         that tasks which draw more or less leave the noise as it is
@@ -271,6 +271,7 @@ def train(
     check_names(TrainConfig, settings)
     config, steps = TrainConfig(**settings), check_integer("steps", steps, 0)
     seeds = check_generator(rng).integers(2**63, size=2)
+    task = check_task(task, look=False)
     state = start(params, config, task.dt, *map(np.random.default_rng, seeds))
     states, history = training_steps(state, task, config), []
     for _ in range(steps):
@@ -286,7 +287,7 @@ def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterato
     ----------
     state : from `start`, or as an earlier call handed it over: training goes on from there, bit
         for bit as if it had not been interrupted
-    task : of which trials(), dt and noise are used
+    task : as `train` takes it
     settings : the TrainConfig that `start` was given
 
     Yields
@@ -308,8 +309,8 @@ def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterato
     >>> losses = [s.loss for s in islice(states, 100)]                   # doctest: +SKIP
     """
     step, params, theta, moments, trials_rng, noise_rng = state[:6]
+    task = check_task(task, look=False)
     fields, dt, dtype = settings.train, task.dt, theta.dtype
-    sigma = getattr(task, "noise", 0.0)
     _check_theta(state, settings, dt)
     good, kept, traj = params, step, None
     rates = learning_rates(params, settings)
@@ -321,9 +322,9 @@ def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterato
         if traj is not None and traj.u.shape[:2] != (T, B):
             traj = None  # a task may draw batches of different lengths
         noise = None
-        if sigma:
+        if task.noise:
             noise = private_noise(
-                params, dt, sigma, T, B, noise_rng, method=settings.method,
+                params, dt, task.noise, T, B, noise_rng, method=settings.method,
                 out=None if traj is None else traj.noise,
             )  # fmt: skip
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is checked

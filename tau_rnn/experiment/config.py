@@ -24,7 +24,7 @@ from tau_rnn.checks import (
     shown,
 )
 from tau_rnn.nonlinearities import NONLINEARITIES, nonlinearity
-from tau_rnn.tasks import TASKS, make_task
+from tau_rnn.tasks import TASKS, is_resolved, parse_task
 from tau_rnn.taus import parse_tau
 from tau_rnn.training import TrainConfig
 
@@ -61,7 +61,11 @@ class RunConfig(TrainConfig):
     """Everything that a run depends on; the defaults are the project's choice, not the poster's."""
 
     task: str = setting(
-        "multi_timescale", "what is to be learnt", lambda name, value: value, allowed=TASKS
+        "multi_timescale",
+        "what is to be learnt, with parameters (multi_timescale:delay_max=3), or a task of your own "
+        "(my_task.py:MyTask)",
+        lambda name, value: parse_task(value).text,
+        allowed=TASKS,
     )
     dist: str = setting(
         "normal", "distribution of the time constants tau", _dist_text, several=True
@@ -94,6 +98,7 @@ class RunConfig(TrainConfig):
     )
 
     def __post_init__(self):
+        task = self.task
         check_settings(self)
         phi = nonlinearity(self.phi)
         if NONLINEARITIES.get(phi.name) != phi:
@@ -102,11 +107,12 @@ class RunConfig(TrainConfig):
                 f"of {', '.join(NONLINEARITIES)}; tau_rnn.train takes any"
             )
         object.__setattr__(self, "phi", phi.name)
-        self.make_task()
+        if not (parse_task(self.task).digest and self.task == task):
+            parse_task(task, self.dt).build(self.dt)  # one that was stored is not imported here
 
     def make_task(self):
         """The task with this dt."""
-        return make_task(self.task, dt=self.dt)
+        return parse_task(self.task).build(self.dt)
 
     def to_json(self) -> dict[str, Any]:
         """A dict of plain values; `from_json` gives the same configuration back."""
@@ -116,11 +122,13 @@ class RunConfig(TrainConfig):
     def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
         """The configuration of a dict of `to_json`; a ValueError names an unknown field.
 
-        It opens no file: a text that names one is resolved when a configuration is made, and what
-        is stored are its values.
+        Nothing that it names is opened or imported: no file of tau, no task of your own. A text that
+        names one is resolved when a configuration is made, and what is stored are its values.
         """
         check_names(cls, values)
-        dist = values.get("dist", "")
+        task, dist = values.get("task", cls.task), values.get("dist", cls.dist)
+        if not (isinstance(task, str) and is_resolved(task)):
+            raise ValueError(f"task: must be the text of a stored run, got {shown(task)}")
         if not isinstance(dist, str) or dist.partition(":")[0].strip().lower() == "file":
             raise ValueError(f"dist: must hold its values where it is stored, got {shown(dist)}")
         return cls(**values)
@@ -131,6 +139,11 @@ class RunConfig(TrainConfig):
         if self.dist.startswith("values:"):
             return f"{self.dist.count(',') + 1} given values"
         return self.dist
+
+    @property
+    def task_label(self) -> str:
+        """The task as titles and names of folders have it: its name and its parameters."""
+        return parse_task(self.task).label
 
     @property
     def key(self) -> str:

@@ -25,6 +25,7 @@ A task needs its time step and trials; all else is optional, and what needs it i
 from __future__ import annotations
 
 import inspect
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,13 +39,14 @@ __all__ = ["OwnTask", "check_task", "check_trials"]
 LOOK = 3
 
 
-def check_task(task, dt: float | None = None):
+def check_task(task, dt: float | None = None, *, look: bool = True):
     """The task in the form that everything in this package uses.
 
     Parameters
     ----------
     task : a task of this package, or one of your own
     dt : the time step that it must have, if any
+    look : whether to draw a few trials at once, and not to wait for the first that are used
 
     Returns
     -------
@@ -66,6 +68,8 @@ def check_task(task, dt: float | None = None):
     """
     of_package = isinstance(task, DelayedReport) and type(task).__module__.startswith("tau_rnn.")
     task = task if of_package or isinstance(task, OwnTask) else OwnTask(task)
+    if look and isinstance(task, OwnTask):
+        task.channels  # noqa: B018 (it is computed once)
     if dt is not None and not np.isclose(task.dt, dt, rtol=1e-9, atol=0):
         raise ValueError(f"task: {task.name} has dt = {task.dt:g} s, and the run has dt = {dt:g} s")
     return task
@@ -77,7 +81,7 @@ class OwnTask:
     Attributes
     ----------
     task : the task as it was given; what is not named here is read from it
-    name, dt, noise, n_in, n_out, inputs, outputs, remembered : as those of `DelayedReport`
+    name, dt, noise, remembered : as those of `DelayedReport`
     criterion : accuracy at which the task counts as learned, or None
     """
 
@@ -101,41 +105,71 @@ class OwnTask:
                 f"task: {kind}.trials must take the keyword dtype: "
                 "def trials(self, batch_size, rng, dtype=np.float64)"
             )
-        self._look(kind)
+        self._kind, self._seen = kind, False
 
-    def _look(self, kind: str) -> None:
-        """Draw a few trials, and see that they are what they should be."""
-        first, second = (
-            check_trials(
-                self.task.trials(LOOK, np.random.default_rng(0), dtype=np.float32), LOOK, kind
-            )
-            for _ in range(2)
-        )
+    @cached_property
+    def channels(self) -> dict[str, tuple[str, ...]]:
+        """The names of the "inputs" and "outputs", found by a look at a few trials."""
+        rngs = np.random.default_rng(0), np.random.default_rng(0)
+        batches = [self.task.trials(LOOK, rng, dtype=np.float32) for rng in rngs]
+        first, second = (check_trials(batch, LOOK, self._kind) for batch in batches)
         if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first[:3], second[:3])):
             raise ValueError(
-                f"task: {kind}.trials must draw from its rng alone: two generators in the same "
-                "state gave different trials"
+                f"task: {self._kind}.trials must draw from its rng alone: two generators in the "
+                "same state gave different trials"
             )
-        self.n_in, self.inputs = self._channels(kind, "n_in", "inputs", first.u.shape[2])
-        self.n_out, self.outputs = self._channels(kind, "n_out", "outputs", first.target.shape[2])
-        scores = self.scores(np.zeros_like(first.target), first)
-        if "accuracy" in scores:
-            self.accuracy = lambda y, trials: self.scores(y, trials)["accuracy"]
+        self._scored = "accuracy" in self.scores(np.zeros_like(first.target), first)
+        return {
+            "inputs": self._names("n_in", "inputs", first.u.shape[2]),
+            "outputs": self._names("n_out", "outputs", first.target.shape[2]),
+        }
 
-    def _channels(self, kind: str, number: str, names: str, n: int) -> tuple[int, tuple[str, ...]]:
-        """The number of inputs or outputs, which is that of the trials, and their names."""
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the input channels."""
+        return self.channels["inputs"]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs."""
+        return self.channels["outputs"]
+
+    @property
+    def n_in(self) -> int:
+        """Number of input channels."""
+        return len(self.inputs)
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs."""
+        return len(self.outputs)
+
+    @property
+    def accuracy(self):
+        """The function of outputs y and trials; an AttributeError if the task has no such score."""
+        if self.channels and self._scored:
+            return lambda y, trials: self.scores(y, trials)["accuracy"]
+        raise AttributeError("accuracy")
+
+    def _names(self, number: str, names: str, n: int) -> tuple[str, ...]:
+        """The names of the n inputs or outputs that the trials have."""
         name = names[:-1]
         usual = (name,) if n == 1 else tuple(f"{name} {k}" for k in range(n))
         given = getattr(self.task, names, usual)
         given = (given,) if isinstance(given, str) else tuple(given)
         for what, m in ((number, getattr(self.task, number, n)), (f"len({names})", len(given))):
             if m != n:
-                raise ValueError(f"task: {kind} has {what} = {m}, and its trials have {n} {names}")
-        return n, given
+                raise ValueError(
+                    f"task: {self._kind} has {what} = {m}, and its trials have {n} {names}"
+                )
+        return given
 
     def trials(self, batch_size, rng, *, dtype=np.float64) -> Trials:
         """Draw trials, in the dtype asked for whatever the task itself gives."""
         given = self.task.trials(batch_size, rng, dtype=dtype)
+        if not self._seen:
+            check_trials(given, batch_size, self._kind)
+            self._seen = True
         return _as_trials(given, np.dtype(dtype))
 
     def scores(self, y, trials) -> dict[str, float]:
@@ -197,10 +231,9 @@ def check_trials(given, batch_size: int, name: str = "task") -> Trials:
     target = check_array(f"{what} target", given.target, ("T", "B", "n_out"), finite=False)
     mask = check_array(f"{what} mask", given.mask)
     T, B = u.shape[:2]
-    if batch_size != B:
-        hint = "; swap the first two axes" if batch_size == T else ""
+    if T == batch_size != B:  # another number of trials than asked for is the task's own affair
         expected = f"(time, trials, inputs) = (T, {batch_size}, n_in)"
-        raise ValueError(f"{what} u: must be {expected}, got {u.shape}{hint}")
+        raise ValueError(f"{what} u: must be {expected}, got {u.shape}; swap the first two axes")
     if target.shape[:2] != (T, B):
         raise ValueError(
             f"{what} target: must be (T, B, n_out) = ({T}, {B}, n_out), got {target.shape}"

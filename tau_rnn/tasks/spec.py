@@ -18,6 +18,7 @@ import os
 import re
 import sys
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,15 +99,21 @@ class TaskSpec(NamedTuple):
                 f"task: {self.place} has changed: its file has the hash {_digest(cls)}, and the "
                 f"run was made with {self.digest}"
             )
-        signature = inspect.signature(cls)
-        arguments = {**self.parameters, **({"dt": dt} if "dt" in signature.parameters else {})}
-        try:
-            signature.bind(**arguments)
-        except TypeError as error:
-            raise ValueError(
-                f"task: {cls.__name__}: {error}; parameters follow a colon, {self.place}:NAME=VALUE"
-            ) from None
-        return check_task(cls(**arguments), dt)
+        return _made(cls, self.text, dt)
+
+
+@lru_cache(maxsize=16)  # a run asks for its task often
+def _made(cls: type, text: str, dt: float):
+    signature, parameters = inspect.signature(cls), _from_text(text).parameters
+    arguments = {**parameters, **({"dt": dt} if "dt" in signature.parameters else {})}
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise ValueError(
+            f"task: {cls.__name__}: {error}; its parameters follow a colon, as in "
+            f"{text.partition('#')[0]}:NAME=VALUE"
+        ) from None
+    return check_task(cls(**arguments), dt)
 
 
 def parse_task(spec, dt: float | None = None) -> TaskSpec:
