@@ -315,14 +315,63 @@ def test_the_figure_draws_what_was_measured(run):
     assert 0 < len(some.axes) < len(figure.axes)
 
 
-def test_a_task_of_ones_own_needs_names_of_what_it_remembers(monkeypatch):
-    task, initial, final = trained("multi_timescale", n_units=4, steps=1)
-    own = type("Own", (type(task),), {"name": "own"})(dt=0.1)
-    monkeypatch.setattr(training_measures, "accuracy_by_rank", None)  # refused before it computes
-    with pytest.raises(ValueError, match=r"REMEMBERED, or leave \"decoding\" out of parts"):
-        measure_run(initial, final, own, rng=0, **SMALL)
-    m = measure_run(initial, final, own, rng=0, parts=("weights", "effective"), **SMALL)
-    assert m.weights is not None and m.decoding is None
+def without(task, *names):
+    """A task of one's own: that of the package without some of what is optional."""
+
+    class Own:
+        dt, noise = task.dt, task.noise
+
+        def trials(self, batch_size, rng, dtype=np.float64):
+            trials = task.trials(batch_size, rng, dtype=dtype)
+            return trials._replace(**{name: None for name in ("labels", "epochs") if name in names})
+
+        def accuracy(self, y, trials):
+            return task.accuracy(y, trials)
+
+    for name in ("remembered", "stimulus", "delay_min", "delay_max", "response", "decision_window"):
+        if name not in names:
+            setattr(Own, name, getattr(task, name))
+    for name in names:
+        if name == "accuracy":
+            del Own.accuracy
+        if name == "noise":
+            del Own.noise
+    return Own()
+
+
+def test_a_task_of_ones_own_with_everything_is_measured_like_ours():
+    task, initial, final = trained("multi_timescale", n_units=6, steps=1)
+    parts = ("weights", "alignment", "decoding", "lesions")
+    ours, own = (measure_run(initial, final, t, rng=0, parts=parts, **SMALL)
+                 for t in (task, without(task)))  # fmt: skip
+    assert own.left_out == {} and summarise(own) == summarise(ours)
+
+
+@pytest.mark.parametrize(
+    "absent, left_out",
+    [
+        ((), {}),
+        (("accuracy",), {"rank": "accuracy", "lesions": "accuracy"}),
+        (("noise",), {"effective": "noise"}),
+        (("remembered",), {"decoding": "remembered"}),
+        (("decision_window",), {"alignment": "decision_window"}),
+        (("labels", "accuracy"), {"decoding": "labels", "rank": "accuracy", "lesions": "accuracy"}),
+        (("epochs", "accuracy"), {
+            "alignment": "epochs.stimulus", "decoding": "epochs.stimulus",
+            "fixed_points": "epochs.delay", "rank": "accuracy", "lesions": "accuracy",
+        }),
+    ],
+)  # fmt: skip
+def test_what_a_task_of_ones_own_does_not_have_is_left_out_and_named(absent, left_out):
+    task, initial, final = trained("multi_timescale", n_units=6, steps=1)
+    m = measure_run(initial, final, without(task, *absent), rng=0, **SMALL)
+    assert m.left_out == left_out
+    measured = {
+        "weights": m.weights, "alignment": m.kernel_alignment, "rank": m.rank,
+        "lesions": m.lesions, "decoding": m.decoding, "effective": m.effective,
+        "fixed_points": m.fixed_points_after,
+    }  # fmt: skip
+    assert {part for part, value in measured.items() if value is None} == set(left_out)
 
 
 def test_the_change_of_a_row_stands_at_the_tau_that_its_unit_had():

@@ -61,7 +61,9 @@ class Progress:
         loss = state.training.loss
         if loss != loss:  # before the first step there is no training loss
             loss = state.history[-1]["loss"]
-        return f"loss {loss:.4f}  accuracy {state.history[-1]['accuracy']:.3f}"
+        accuracy = state.history[-1].get("accuracy")
+        shown = "" if accuracy is None else f"  accuracy {accuracy:.3f}"
+        return f"loss {loss:.4f}{shown}"
 
     def _line(self, state) -> str:
         step = state.training.step

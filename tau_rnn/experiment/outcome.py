@@ -39,7 +39,7 @@ class RunResult(NamedTuple):
     config : RunConfig
     metrics : name -> number, see `summarise_run`
     history : one dict for each evaluation: step, train_loss (mean since the one before), loss and
-        accuracy on the test set, the task's other scores, grad_norm, weight_change
+        the task's scores on the test set, accuracy first, grad_norm, weight_change
     initial, final : Params before and after training
     units : per-unit arrays (N,), see `unit_table`
     measures : what `tau_rnn.measures.measure_run` found; None in a run read from a store, which
@@ -90,7 +90,7 @@ def summarise_run(config: RunConfig, state: RunState, parts=BASIC_MEASURES) -> R
         means over the last five evaluations
     steps_to_criterion
         step of the first evaluation with accuracy >= the task's criterion (0.9); None if there
-        was none
+        was none. Of a task without a criterion or an accuracy, what needs them is left out
     log_mean_loss
         ln of the mean of the test loss over the steps (trapezoidal rule)
     weight_change
@@ -119,18 +119,22 @@ def summarise_run(config: RunConfig, state: RunState, parts=BASIC_MEASURES) -> R
     first, last = history[0], history[-1]
     steps = [row["step"] for row in history]
     area = trapezoid([row["loss"] for row in history], steps) / (steps[-1] - steps[0])
-    reached = [row["step"] for row in history if row["accuracy"] >= task.criterion]
     scores = {k: v for k, v in last.items() if k not in ("step", "train_loss", "grad_norm")}
     metrics: dict[str, Any] = {
         **scores,
-        "accuracy_last5": float(np.mean([row["accuracy"] for row in history[-5:]])),
         "loss_last5": float(np.mean([row["loss"] for row in history[-5:]])),
-        "steps_to_criterion": reached[0] if reached else None,
         "log_mean_loss": float(np.log(area)),
-        "accuracy_initial": first["accuracy"],
         "loss_initial": first["loss"],
-        "accuracy_shuffled_tau": shuffled_accuracy(config, final),
     }
+    if "accuracy" in scores:
+        metrics |= {
+            "accuracy_last5": float(np.mean([row["accuracy"] for row in history[-5:]])),
+            "accuracy_initial": first["accuracy"],
+            "accuracy_shuffled_tau": shuffled_accuracy(config, final),
+        }
+        if task.criterion is not None:
+            reached = [row["step"] for row in history if row["accuracy"] >= task.criterion]
+            metrics["steps_to_criterion"] = reached[0] if reached else None
     units = unit_table(config, initial, final)
     for when, tau in (("before", initial.tau), ("after", final.tau)):
         tau_eff, too_long = measurable(units[f"tau_eff_{when}"], units[f"tau_eff_flag_{when}"])
@@ -160,12 +164,15 @@ def measures_of(
     Its "effective" part is of the timescales in ``units``, see `unit_table`.
     """
     parts = (parts,) if isinstance(parts, str) else tuple(parts)
+    task = config.make_task()
     measures = measure_run(
-        initial, final, config.make_task(), rng=streams(config.seed)["measures"],
+        initial, final, task, rng=streams(config.seed)["measures"],
         phi=config.phi, method=config.method, parts=[part for part in parts if part != "effective"],
     )  # fmt: skip
     if "effective" not in parts:
         return measures
+    if not task.noise:
+        return measures._replace(left_out={**measures.left_out, "effective": "noise"})
     intrinsic, tau_eff, flags = (
         [units[f"{name}_{when}"] for when in ("before", "after")]
         for name in ("tau", "tau_eff", "tau_eff_flag")

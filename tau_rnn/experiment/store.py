@@ -72,9 +72,13 @@ AGAIN = "compute the run again"
 
 def run_name(config: RunConfig) -> str:
     """``<task>-<dist>-seed<k>``, with characters that a file system may refuse replaced."""
-    dist = re.sub(r"[^A-Za-z0-9.,=+-]", "_", config.dist)
-    dist = dist if len(dist) <= 40 else f"{dist[:31]}-{config.key[:8]}"
-    return f"{config.task}-{dist}-seed{config.seed}"
+    task, dist = (
+        name if len(name) <= 40 else f"{name[:31]}-{config.key[:8]}"
+        for name in (
+            re.sub(r"[^A-Za-z0-9_.,=+-]", "_", text) for text in (config.task_label, config.dist)
+        )
+    )
+    return f"{task}-{dist}-seed{config.seed}"
 
 
 def places(store, config: RunConfig) -> tuple[Path, Path]:

@@ -25,8 +25,8 @@ from tau_rnn.measures.effective_tau import (
 from tau_rnn.measures.lesions import LesionCurve, accuracy_on, lesion, lesion_by_tau
 from tau_rnn.measures.run import (
     LONGEST,
+    NEEDS,
     PARTS,
-    REMEMBERED,
     Decoding,
     EffectiveTau,
     TrainingMeasures,
@@ -51,8 +51,8 @@ from tau_rnn.measures.weights import (
 
 __all__ = [
     "LONGEST",
+    "NEEDS",
     "PARTS",
-    "REMEMBERED",
     "ChangeSpectrum",
     "Decoding",
     "DecodingByTau",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,11 +36,12 @@ from tau_rnn.measures.weights import (
 )
 from tau_rnn.model import forward
 from tau_rnn.noise import private_noise
+from tau_rnn.tasks import check_task
 
 __all__ = [
     "LONGEST",
+    "NEEDS",
     "PARTS",
-    "REMEMBERED",
     "Decoding",
     "EffectiveTau",
     "TrainingMeasures",
@@ -49,11 +52,18 @@ __all__ = [
 #: What `measure_run` can measure.
 PARTS = ("weights", "alignment", "rank", "lesions", "decoding", "effective", "fixed_points")
 
-#: The graded quantities that each task asks to be remembered: names of its labels.
-REMEMBERED = {
-    "multi_timescale": ("pulse_sum", "integral"),
-    "integrate_and_remember": ("evidence", "value"),
-}
+#: What the parts need of a task of your own; a part that lacks something is left out.
+NEEDS = {
+    "alignment": ("task.decision_window", "trials.epochs.stimulus", "trials.epochs.response"),
+    "rank": ("task.accuracy",),
+    "lesions": ("task.accuracy",),
+    "decoding": (
+        "task.remembered", "trials.labels", "trials.epochs.stimulus", "trials.epochs.response",
+        "task.stimulus", "task.delay_min", "task.response",
+    ),
+    "effective": ("task.noise",),
+    "fixed_points": ("trials.epochs.delay", "task.delay_max"),
+}  # fmt: skip
 
 #: How long the delay is drawn out, so that the network comes to rest (s).
 RELAXATION = 30.0
@@ -108,7 +118,7 @@ class EffectiveTau(NamedTuple):
 
 
 class TrainingMeasures(NamedTuple):
-    """What training changed, as `measure_run` returns it; None for what was not asked for.
+    """What training changed, as `measure_run` returns it; None for what was not measured.
 
     Attributes
     ----------
@@ -118,6 +128,7 @@ class TrainingMeasures(NamedTuple):
     representation_alignment, kernel_alignment : numbers from 0 to 1
     rank, lesions, decoding, effective : see their types
     fixed_points_before, fixed_points_after : of the delay
+    left_out : parts that were asked for and need something that the task does not have: what
     """
 
     tau_before: Array
@@ -134,6 +145,7 @@ class TrainingMeasures(NamedTuple):
     effective: EffectiveTau | None = None
     fixed_points_before: FixedPoints | None = None
     fixed_points_after: FixedPoints | None = None
+    left_out: Mapping[str, str] = MappingProxyType({})
 
 
 def compare_effective(intrinsic, effective, flags, seed) -> EffectiveTau:
@@ -185,7 +197,8 @@ def measure_run(
       decision reads; the tangent kernel is over ``n_times`` steps of each trial, evenly spaced
       from the start of the stimulus to the last step of the response, that one included.
     - *overlap*: of the leading directions of dW with W_in before and W_out after training.
-    - *decoding*: of the `REMEMBERED` quantities, from half of the units each.
+    - *decoding*: of the quantities that the task names as ``remembered``, from half of the units
+      each.
     - *fixed_points*: under zero input, from the states of up to 16 trials at the end of their
       delay (the first half of the starts) and after 30 s more of it (the second half, the same
       trials); modes slower than the longest delay are called slow.
@@ -193,7 +206,8 @@ def measure_run(
     Parameters
     ----------
     initial, final : Params before and after training
-    task : a task of `tau_rnn.tasks`
+    task : a task of `tau_rnn.tasks`, or one of your own: what needs something that it does not
+        have (`NEEDS`) is left out
     rng : numpy.random.Generator, or a seed for one
     phi, method : as the network was trained
     n_trials : trials of the alignments, >= 1
@@ -208,8 +222,7 @@ def measure_run(
     Raises
     ------
     ValueError
-        If the networks have different sizes, do not fit the task, a part is unknown, or it is to
-        be decoded what a task of your own remembers and `REMEMBERED` does not name its labels.
+        If the networks have different sizes, do not fit the task, or a part is unknown.
 
     Notes
     -----
@@ -217,7 +230,7 @@ def measure_run(
     integrate_and_remember): weights 0.03, alignment 0.4 to 1.8, rank 1.0 to 1.4, lesions 2.3 to
     3.5 (more where units share a tau), decoding 2.7 to 3.7, effective 0.6, fixed_points 0.6 to 1.3.
     """
-    initial, final = params_pair("initial", initial, "final", final)
+    initial, final, task = *params_pair("initial", initial, "final", final), check_task(task)
     if initial.W_in.shape[1] != task.n_in or len(initial.b_out) != task.n_out:
         raise ValueError(
             f"initial: {initial.W_in.shape[1]} inputs and {len(initial.b_out)} outputs do not fit "
@@ -227,11 +240,6 @@ def measure_run(
     for part in parts:
         if part not in PARTS:
             raise ValueError(f"parts: unknown part {part!r}; {nearest(part, PARTS)}")
-    if "decoding" in parts and task.name not in REMEMBERED:
-        raise ValueError(
-            f"task: what {task.name!r} remembers is not known; name its labels in "
-            'tau_rnn.measures.REMEMBERED, or leave "decoding" out of parts'
-        )
     n_trials = check_integer("n_trials", n_trials, 1, MOST_DRAWS)
     n_test = check_integer("n_test", n_test, 20, MOST_DRAWS)
     n_times = check_integer("n_times", n_times, 1, MOST_DRAWS)
@@ -254,6 +262,8 @@ def measure_run(
         draws = np.random.default_rng(seeds["noise"])
         return private_noise(params, task.dt, task.noise, T, B, draws, method=method)
 
+    left_out = {part: what for part in parts if (what := _missing(part, task, test))}
+    parts = tuple(part for part in parts if part not in left_out)
     score = accuracy_on(task, test, noise=noise_of(final), dtype=np.float32, **run)
     found: dict[str, Any] = {}
     if "weights" in parts:
@@ -279,7 +289,21 @@ def measure_run(
     if "fixed_points" in parts:
         for name, params in (("before", initial), ("after", final)):
             found[f"fixed_points_{name}"] = _delay_points(params, task, probe, run)
-    return TrainingMeasures(initial.tau, final.tau, **found)
+    return TrainingMeasures(initial.tau, final.tau, **found, left_out=left_out)
+
+
+def _missing(part: str, task, trials) -> str:
+    """The first thing that a part needs and the task does not have; "" if it has all."""
+    remembered = [f"trials.labels.{name}" for name in task.remembered]
+    for name in (*NEEDS.get(part, ()), *(remembered if part == "decoding" else ())):
+        owner, *attributes = name.split(".")
+        value = {"task": task, "trials": trials}[owner]
+        for attribute in attributes:
+            value = getattr(value, attribute, None)
+        nothing = isinstance(value, tuple) and not value
+        if value is None or nothing or (part == "effective" and value == 0):
+            return ".".join(attributes)
+    return ""
 
 
 def _decision_rates(params, task, trials, run) -> Array:
@@ -297,7 +321,7 @@ def _kernel_times(trials, n_times) -> Array:
 
 
 def _decoding(initial, final, task, trials, noise_of, rng, run) -> Decoding:
-    quantities = REMEMBERED[task.name]
+    quantities = task.remembered
     targets = np.stack([getattr(trials.labels, name) for name in quantities], axis=1)
     stride = max(1, round(0.1 / task.dt))
     epochs = trials.epochs
