@@ -62,8 +62,8 @@ class RunConfig(TrainConfig):
 
     task: str = setting(
         "multi_timescale",
-        "what is to be learnt, with parameters (multi_timescale:delay_max=3), or a task of your own "
-        "(my_task.py:MyTask)",
+        "what is to be learnt, with parameters (multi_timescale:delay_max=3), or a task of your "
+        "own (my_task.py:MyTask)",
         lambda name, value: parse_task(value).text,
         allowed=TASKS,
     )
