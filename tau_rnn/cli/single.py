@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tau_rnn.checks import nearest
 from tau_rnn.cli.options import build_parser, settings_given
 from tau_rnn.experiment.conditions import POSTER
 from tau_rnn.tasks import TASKS
@@ -42,8 +41,6 @@ def main(argv=None) -> int:
     dists = list(dict.fromkeys(dist for group in named for dist in group))
     task = getattr(args, "task", "multi_timescale")
     tasks = list(TASKS) if task == "both" else [task]
-    if task not in (*TASKS, "both"):
-        parser.error(f"--task: unknown task {task!r}; {nearest(task, (*TASKS, 'both'))}")
     seeds = args.seeds if args.seeds is not None else 3 if quick else 1
     for name, value in (("--seeds", seeds), ("--workers", args.workers)):
         if value is not None and value < 1:
@@ -62,7 +59,7 @@ def main(argv=None) -> int:
                 parser.error("--workers, --scheduler: a single run has nothing to share out")
             with plain_warnings():
                 return single(bases[0], args)
-        return several(bases, dists, tasks, seeds, args)
+        return several(bases, dists, tasks if len(tasks) > 1 else [bases[0].task], seeds, args)
     except ValueError as error:
         parser.error(str(error))
     except MemoryError as error:
@@ -213,7 +210,7 @@ def compute(work, target: Target, args) -> int:
     if not args.quiet:
         tau = state.initial.tau
         print(
-            f"Training {config.units} units on {config.task} for {config.steps} steps of "
+            f"Training {config.units} units on {config.task_label} for {config.steps} steps of "
             f"{config.batch} trials, dt = {config.dt:g} s.\n"
             f"tau ~ {config.dist_label}: mean {tau.mean():.2f} s, range {tau.min():.2f} to "
             f"{tau.max():.2f} s. Seed {config.seed}. Results go to {target.places[0]}."
@@ -294,7 +291,8 @@ def draw(result, folder: Path) -> None:
     files_only()
     config = result.config
     save(plot_run(result), folder / "figure.png")
-    title = f"What training changed: {config.task}, tau ~ {config.dist_label}, seed {config.seed}"
+    about = f"{config.task_label}, tau ~ {config.dist_label}, seed {config.seed}"
+    title = f"What training changed: {about}"
     page = plot_measures(result.measures, title=title, color=color_of(config.dist))
     save(page, folder / "measures.png")
 
@@ -305,33 +303,37 @@ def print_table(result) -> None:
     rows = [("", "before", "after")]
 
     def row(name, before, after, form=".3f"):
-        shown = (format(v, form) if isinstance(v, (int, float)) else "-" for v in (before, after))
+        """A row of two numbers or names of metrics; none of a metric that was left out."""
+        if not {v for v in (before, after) if isinstance(v, str)} <= m.keys():
+            return
+        values = (m[v] if isinstance(v, str) else v for v in (before, after))
+        shown = (format(v, form) if isinstance(v, (int, float)) else "-" for v in values)
         rows.append((name, *shown))
 
     for name in history[0]:
         if name not in ("step", "train_loss", "grad_norm", "weight_change"):
-            row(name.replace("_", " "), history[0][name], m[name])
-    row("accuracy, mean of last five evaluations", None, m["accuracy_last5"])
-    row("accuracy with tau shuffled over the units", None, m["accuracy_shuffled_tau"])
-    criterion = result.config.make_task().criterion
-    row(f"steps to accuracy {criterion:g}", None, m["steps_to_criterion"], "d")
-    row("change of W, relative to its norm", None, m["weight_change"])
-    row("effective timescale, median (s)", m["tau_eff_median_before"], m["tau_eff_median_after"])
-    row("effective timescales, sd of ln", m["tau_eff_sd_log_before"], m["tau_eff_sd_log_after"])
-    row(
-        "units whose timescale is too long to tell",
-        m["tau_eff_too_long_before"],
-        m["tau_eff_too_long_after"],
-        "d",
-    )
-    row("units without an effective timescale", m["tau_eff_unfitted_before"],
-        m["tau_eff_unfitted_after"], "d")  # fmt: skip
-    if "rank_needed" in m:
-        row("rank of the change of W that the task needs", None, m["rank_needed"], ".0f")
-    row("representation alignment with before", None, m["representation_alignment"])
-    row("kernel alignment with before", None, m["kernel_alignment"])
+            row(name.replace("_", " "), history[0][name], name)
+    row("accuracy, mean of last five evaluations", None, "accuracy_last5")
+    row("accuracy with tau shuffled over the units", None, "accuracy_shuffled_tau")
+    row("steps to the criterion of accuracy", None, "steps_to_criterion", "d")
+    row("change of W, relative to its norm", None, "weight_change")
+    for name, metric, form in (
+        ("effective timescale, median (s)", "tau_eff_median", ".3f"),
+        ("effective timescales, sd of ln", "tau_eff_sd_log", ".3f"),
+        ("units whose timescale is too long to tell", "tau_eff_too_long", "d"),
+        ("units without an effective timescale", "tau_eff_unfitted", "d"),
+    ):
+        row(name, f"{metric}_before", f"{metric}_after", form)
+    row("rank of the change of W that the task needs", None, "rank_needed", ".0f")
+    row("representation alignment with before", None, "representation_alignment")
+    row("kernel alignment with before", None, "kernel_alignment")
     width = max(len(r[0]) for r in rows)
-    print(f"\n{result.config.task}, tau ~ {result.config.dist_label}, seed {result.config.seed}")
+    config = result.config
+    print(f"\n{config.task_label}, tau ~ {config.dist_label}, seed {config.seed}")
     for name, before, after in rows:
         print(f"  {name:<{width}}  {before:>8}  {after:>8}")
     print(f"  {m['steps']} steps in {m['seconds']:.1f} s\n")
+    if "accuracy" not in m:
+        print("  The task has no accuracy, so there are no scores and no steps to a criterion.\n")
+    for part, what in (result.measures.left_out if result.measures else {}).items():
+        print(f"  Left out: {part.replace('_', ' ')}, since the task has no {what}.")

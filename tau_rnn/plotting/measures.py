@@ -67,6 +67,10 @@ def plot_measures(measures: TrainingMeasures, *, title="", color=OTHER_COLOR):
         figure.suptitle(
             title, x=0.01, y=1 - 0.1 / height, va="top", ha="left", fontsize=12, fontweight="bold"
         )
+    if measures.left_out:
+        names = ", ".join(measures.left_out).replace("_", " ")
+        text = f"Left out, since the task lacks what they need: {names}"
+        figure.text(0.01, 1 - 0.31 / height, text, va="top", fontsize=7)
     return figure
 
 
@@ -139,7 +143,8 @@ def _lesions(axis, curve):
     random = curve.random.T
     low, high = np.quantile(random, [0.1, 0.9], axis=1)
     axis.fill_between(curve.fractions, low, high, color=RANDOM, alpha=0.25, lw=0)
-    axis.plot(curve.fractions, random.mean(1), "o:", color=RANDOM, ms=3, label="random (band: 80 %)")
+    label = "random (band: 80 %)"
+    axis.plot(curve.fractions, random.mean(1), "o:", color=RANDOM, ms=3, label=label)
     if np.isfinite(curve.slowest).all():
         axis.plot(curve.fractions, curve.slowest, "s-", color=SLOW, ms=4, label="slowest")
         axis.plot(curve.fractions, curve.fastest, "^--", color=FAST, ms=4, label="fastest")

@@ -60,14 +60,20 @@ def plot_run(result: RunResult):
     figure.colorbar(image, cax=bar, ticks=[-0.5, 0, 0.5] if config.phi == "tanh" else None)
     bar.set_title("rate", fontsize=9)
     _loss(loss_axis, result.history, color)
-    _accuracy(accuracy_axis, result.history, config.make_task().criterion, color)
+    if "accuracy" in result.history[0]:
+        _accuracy(accuracy_axis, result.history, task.criterion, color)
+    else:
+        accuracy_axis.remove()
+        loss_axis.tick_params(labelbottom=True)
+        loss_axis.set_xlabel("training step; the task has no accuracy")
     _timescales(timescale_axis, result, color)
 
-    tau = result.units["tau_before"]
+    tau, last = result.units["tau_before"], result.history[-1]
+    score = next(name for name in ("accuracy", "loss") if name in last)
     figure.suptitle(
-        f"{config.task}, tau ~ {config.dist_label} (mean {tau.mean():.2f} s, "
+        f"{config.task_label}, tau ~ {config.dist_label} (mean {tau.mean():.2f} s, "
         f"CV {tau.std() / tau.mean():.2f}), {config.units} units, seed {config.seed}: "
-        f"accuracy {result.metrics['accuracy']:.3f} after {result.metrics['steps']} steps",
+        f"{score} {last[score]:.3f} after {last['step']} steps",
         x=0.01, y=0.985, ha="left", fontsize=12, fontweight="bold",
     )  # fmt: skip
     return figure
@@ -94,8 +100,8 @@ def example_trials(result: RunResult, n: int = 2):
         u=np.ascontiguousarray(trials.u[:, chosen]),
         target=trials.target[:, chosen],
         mask=trials.mask[:, chosen],
-        labels=type(trials.labels)(*(a[chosen] for a in trials.labels)),
-        epochs=type(trials.epochs)(*(a[chosen] for a in trials.epochs)),
+        labels=_some(trials.labels, chosen),
+        epochs=_some(trials.epochs, chosen),
     )
     T = len(trials.u)
     noise = private_noise(params, task.dt, task.noise, T, n, rng, method=config.method)
@@ -103,21 +109,33 @@ def example_trials(result: RunResult, n: int = 2):
     return task, trials, traj
 
 
+def _some(arrays, chosen):
+    """Labels or epochs of the chosen trials; None where a task of your own has no such arrays."""
+    return type(arrays)(*(a[chosen] for a in arrays)) if hasattr(arrays, "_fields") else None
+
+
 def _ends(trials):
     """(B,) steps at which the trials end: behind the last one that counts."""
-    counts = trials.mask > 0
+    counts = trials.mask.reshape(*trials.u.shape[:2], -1).any(axis=2)
     return len(counts) - counts[::-1].argmax(axis=0)
 
 
+def _epochs(trials, k) -> list:
+    """The steps (start, end) of the stimulus and the response, of those that the task has."""
+    epochs = (getattr(trials.epochs, name, None) for name in ("stimulus", "response"))
+    return [None if steps is None else steps[k] for steps in epochs]
+
+
 def _shade(axis, task, trials, k) -> None:
-    stimulus, response = trials.epochs.stimulus[k] * task.dt, trials.epochs.response[k] * task.dt
-    axis.axvspan(*stimulus, color="#F0F0F0", lw=0)
-    axis.axvspan(*response, color="#DDDDDD", lw=0)
+    for steps, color in zip(_epochs(trials, k), ("#F0F0F0", "#DDDDDD")):
+        if steps is not None:
+            axis.axvspan(*(steps * task.dt), color=color, lw=0)
 
 
 def _inputs(axis, task, trials, k):
     end = _ends(trials)[k]
-    t, lifts = np.arange(end) * task.dt, _LIFT * np.arange(task.n_in)[::-1]
+    lift = max(_LIFT, 1.2 * np.abs(trials.u).max())
+    t, lifts = np.arange(end) * task.dt, lift * np.arange(task.n_in)[::-1]
     _shade(axis, task, trials, k)
     for channel, lift in enumerate(lifts):
         u = trials.u[:end, k, channel]
@@ -145,8 +163,10 @@ def _outputs(axis, task, trials, traj, k, color):
         axis.plot(after, traj.y[:end, k, output], color=color, ls=style, label=label)
         axis.plot(after, trials.target[:end, k, output], color="black", lw=0.8, ls=style,
                   label="target" if output == 0 else None)  # fmt: skip
-    axis.set_ylim(-1.7, 1.7)
-    axis.set_title("its output (shaded: stimulus, response)")
+    limit = max(1.7, 1.2 * np.abs(trials.target).max())
+    axis.set_ylim(-limit, limit)
+    shaded = all(steps is not None for steps in _epochs(trials, k))
+    axis.set_title("its output (shaded: stimulus, response)" if shaded else "its output")
     if k == 0:
         axis.set_ylabel("output")
         axis.legend(loc="lower left", labelspacing=0.2)
@@ -160,11 +180,14 @@ def _rates(axis, task, trials, traj, k, tau):
         rates, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest",
         extent=(-0.5 * task.dt, (end + 0.5) * task.dt, rates.shape[0], 0),  # r[0] at 0 s
     )  # fmt: skip
-    for edge in (*trials.epochs.stimulus[k], trials.epochs.response[k, 0]):
+    stimulus, response = _epochs(trials, k)
+    edges = (*(stimulus if stimulus is not None else ()),
+             *(response[:1] if response is not None else ()))  # fmt: skip
+    for edge in edges:
         axis.axvline(edge * task.dt, color="black", lw=0.8, ls=":")
     axis.set_xlabel("time (s)")
     axis.yaxis.get_major_locator().set_params(integer=True)
-    axis.set_title("rates; dotted: stimulus on, off, response")
+    axis.set_title("rates; dotted: stimulus on, off, response" if len(edges) == 3 else "rates")
     if k == 0:
         axis.set_ylabel("unit, from fast (top) to slow")
     return image
@@ -180,7 +203,8 @@ def _loss(axis, history, color):
     plain_log_ticks(axis, "y")
     axis.tick_params(labelbottom=False)
     axis.set_ylabel("mean squared error")
-    axis.set_title("Loss falls ..." if _learned(history) else "Loss")
+    follows = " ..." if "accuracy" in history[0] else ""
+    axis.set_title(f"Loss falls{follows}" if _learned(history) else "Loss")
     axis.legend()
 
 
@@ -192,9 +216,10 @@ def _accuracy(axis, history, criterion, color):
     for name in shown:
         values = [row[name] for row in history]
         axis.plot(steps, values, color=color, ls=_SCORES[name], label=name.replace("_", " "))
-    axis.axhline(criterion, color="black", lw=0.7, ls=(0, (1, 3)))
-    axis.annotate("criterion", (0, criterion), va="bottom", fontsize=8, xytext=(2, 1),
-                  textcoords="offset points")  # fmt: skip
+    if criterion is not None:
+        axis.axhline(criterion, color="black", lw=0.7, ls=(0, (1, 3)))
+        axis.annotate("criterion", (0, criterion), va="bottom", fontsize=8, xytext=(2, 1),
+                      textcoords="offset points")  # fmt: skip
     axis.set_ylim(0, 1.03)
     axis.set_xlabel("training step")
     axis.set_ylabel("accuracy, held-out trials")
@@ -204,7 +229,7 @@ def _accuracy(axis, history, criterion, color):
 
 def _learned(history) -> bool:
     first, last = history[0], history[-1]
-    return last["loss"] < first["loss"] and last["accuracy"] > first["accuracy"]
+    return last["loss"] < first["loss"] and last.get("accuracy", 1) > first.get("accuracy", 0)
 
 
 def _timescales(axis, result, color):
@@ -230,5 +255,6 @@ def _timescales(axis, result, color):
     axis.set_ylabel(f"effective timescale (s; top: {LONGEST_TIMESCALE:.1f} s or more)")
     spreads = metrics["tau_eff_sd_log_before"], metrics["tau_eff_sd_log_after"]
     spread = "" if None in spreads else ": sd of ln {:.2f} → {:.2f}".format(*spreads)
-    axis.set_title("Timescales" + spread)
+    some = np.isfinite(np.concatenate([before, after])).any()
+    axis.set_title("Timescales" + spread if some else "Timescales: no unit has one")
     axis.legend(loc="lower right", labelspacing=0.2)
