@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tau_rnn.checks import nearest
 from tau_rnn.cli.options import build_parser, settings_given
 from tau_rnn.experiment.conditions import POSTER
 from tau_rnn.tasks import TASKS
@@ -41,6 +42,9 @@ def main(argv=None) -> int:
     dists = list(dict.fromkeys(dist for group in named for dist in group))
     task = getattr(args, "task", "multi_timescale")
     tasks = list(TASKS) if task == "both" else [task]
+    if ":" not in task and task not in (*TASKS, "both"):
+        hint = f"{nearest(task, (*TASKS, 'both'))}, or my_task.py:MyTask"
+        parser.error(f"--task: unknown task {task!r}; {hint}")
     seeds = args.seeds if args.seeds is not None else 3 if quick else 1
     for name, value in (("--seeds", seeds), ("--workers", args.workers)):
         if value is not None and value < 1:
