@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from tau_rnn.experiment import RunConfig, load_run, run_one, save_run
+from tau_rnn.model import init_params
 from tau_rnn.tasks import (
     TASKS,
     MultiTimescaleMemory,
@@ -19,6 +21,7 @@ from tau_rnn.tasks import (
     make_task,
     parse_task,
 )
+from tau_rnn.training import train
 
 #: The least that a task needs: the output is the input of five steps ago.
 MINIMAL = '''
@@ -372,3 +375,129 @@ def test_targets_without_weight_may_be_anything():
         return Trials(u, t, np.where(np.isfinite(t[:, :, 0]), m, 0))
 
     assert check_task(giving(change)).n_out == 1
+
+
+# --- runs ----------------------------------------------------------------------------------------
+
+SMALL = {"units": 8, "steps": 8, "batch": 4, "dt": 0.1, "test_trials": 40, "eval_every": 4,
+         "burn_in": 2.0}  # fmt: skip
+
+
+def test_a_run_stores_the_text_of_its_task(file):
+    config = RunConfig(task="my_task.py:Echo:delay=3", **SMALL)
+    assert config.task == parse_task("my_task.py:Echo:delay=3").text
+    assert config.task_label == "Echo:delay=3"
+    assert RunConfig(task="my_task.py:Echo", **SMALL).key != config.key
+    assert RunConfig(task="multi_timescale:delay_max=3", **SMALL).key not in (
+        config.key, RunConfig(**SMALL).key,
+    )  # fmt: skip
+    assert RunConfig(task="multi_timescale:delay_max=2", **SMALL).key == RunConfig(**SMALL).key
+    file.write_text(file.read_text() + "\n")
+    assert RunConfig(task="my_task.py:Echo:delay=3", **SMALL).key != config.key
+    with pytest.raises(ValueError, match=r"my_task\.py:Echo has changed"):
+        run_one(config)
+
+
+def test_a_stored_run_is_read_without_importing_or_opening_anything(file, monkeypatch):
+    config = RunConfig(task="my_task.py:Echo", **SMALL)
+    save_run("stored", run_one(config))
+    evil = "raise SystemExit('imported')\n"
+    file.write_text(evil)
+    again = load_run("stored")
+    assert again.config == config and again.config.key == config.key
+    for change in ({"task": "my_task.py:Echo"}, {"task": "evil:Echo"}, {"dist": "file:my_task.py"}):
+        with pytest.raises(ValueError, match="must be the text of a stored run"):
+            RunConfig.from_json({**config.to_json(), **change})
+
+
+def test_an_instance_must_have_the_time_step_of_the_run(file):
+    config = RunConfig(task=Echo(delay=3, dt=0.1), **SMALL)
+    assert config.task_label == "Echo:delay=3" and config.make_task().delay == 3
+    with pytest.raises(ValueError, match=r"Echo has dt = 0\.2 s, and the run has dt = 0\.1 s"):
+        RunConfig(task=Echo(dt=0.2), **SMALL)
+    file.write_text(MINIMAL.replace("dt=0.1, ", "").replace("= dt, ", "= 0.1, "))
+    assert RunConfig(task="my_task.py:Echo", **SMALL).make_task().dt == 0.1
+    with pytest.raises(ValueError, match=r"Echo has dt = 0\.1 s, and the run has dt = 0\.05 s"):
+        RunConfig(task="my_task.py:Echo", **{**SMALL, "dt": 0.05})
+
+
+def test_a_mistake_is_told_before_a_run_begins(file):
+    file.write_text(MINIMAL.replace("np.ones((30, batch_size))", "np.ones((29, batch_size))"))
+    with pytest.raises(ValueError, match=r"Echo.trials: mask: must be \(T, B\) = \(30, 3\)"):
+        RunConfig(task="my_task.py:Echo", **SMALL)
+
+
+def test_training_checks_the_first_batch_and_no_more():
+    rng = np.random.default_rng(0)
+    params = init_params(6, 2, 1, 1.0, rng, dtype=np.float32)
+    after, history = train(params, task_of(good), 3, rng=rng)
+    assert after.W.dtype == np.float32 and len(history) == 3
+    calls = []
+
+    def counted(self, batch_size, rng, dtype=np.float64):
+        calls.append(batch_size)
+        return good(self, batch_size, rng)
+
+    train(params, task_of(counted), 3, rng=rng, batch=5)
+    assert calls == [5, 5, 5]
+    for wrong, message in (
+        (Echo, "task: Echo is a class"),
+        (giving(lambda u, t, m: (u, t, m)), "got a tuple of 3"),
+        (giving(lambda u, t, m: Trials(u, t, m[:, 0])), r"mask: must be \(T, B\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(params, wrong, 3, rng=rng)
+
+
+def test_a_minimal_task_from_the_command_line_to_the_figures(file, capsys):
+    """What needs an accuracy, labels, epochs or noise is left out; everything else is there."""
+    from tau_rnn.run import main
+
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
+    assert main(["--task", "my_task.py:Echo", "--out", "out", "--quiet", *options]) == 0
+    shown = capsys.readouterr().out
+    assert "\nEcho, tau ~ normal, seed 0\n" in shown and "loss" in shown
+    assert "The task has no accuracy" in shown and "accuracy, mean" not in shown
+    for part, what in (("rank", "accuracy"), ("decoding", "remembered"), ("effective", "noise")):
+        assert f"Left out: {part}, since the task has no {what}." in shown
+    (folder,) = Path("out").iterdir()
+    assert folder.name.startswith("Echo-normal-seed0")
+    for figure in ("figure.png", "measures.png"):
+        assert (folder / figure).stat().st_size > 10_000
+    result = load_run(folder)
+    assert {"loss", "log_mean_loss", "loss_last5", "weight_change"} <= result.metrics.keys()
+    assert not [name for name in result.metrics if "accuracy" in name or "criterion" in name]
+    assert list(result.history[0]) == ["step", "train_loss", "loss", "grad_norm", "weight_change"]
+    assert main(["--task", "my_task.py:Echo", "--out", "out", "--quiet", *options]) == 0
+    assert "This is the stored result" in capsys.readouterr().out
+
+
+def test_a_sweep_of_a_minimal_task_with_two_workers(file, capsys):
+    from tau_rnn.run import main
+
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
+    command = ["--task", "my_task.py:Echo", "--dist", "vanilla", "uniform", "--seeds=3",
+               "--workers=2", "--out", "sweep", "--quiet", *options]  # fmt: skip
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert "6 runs computed" in shown
+    report = Path("sweep/report.md").read_text()
+    assert "## Echo" in report and "accuracy" not in Path("sweep/effects.csv").read_text()
+    figures = sorted(path.name for path in Path("sweep").glob("*.png"))
+    assert any("learning" in name for name in figures)
+
+
+def test_scores_of_ones_own_are_compared_in_a_sweep(file):
+    file.write_text(MINIMAL.replace("class Other", '''
+    noise, criterion = 0.1, 0.2
+
+    def scores(self, y, trials):
+        error = float(np.mean((y - trials.target) ** 2))
+        return {"accuracy": float(np.exp(-error)), "rmse": error**0.5}
+
+class Other'''))  # fmt: skip
+    config = RunConfig(task="my_task.py:Echo", **SMALL)
+    result = run_one(config)
+    assert {"accuracy", "rmse", "accuracy_last5", "accuracy_shuffled_tau"} <= result.metrics.keys()
+    assert result.metrics["steps_to_criterion"] in (0, 4, 8)
+    assert result.metrics["rmse"] == result.history[-1]["rmse"]

@@ -302,8 +302,9 @@ def _from_file(path: str):
         running = getattr(sys.modules.get(main), "__file__", None)
         if running and Path(running).resolve() == file:
             return sys.modules[main]
-    # One module for each content, so that a file that was changed is read anew.
-    name = f"_tau_rnn_task_{file.stem}_{_hash_of(file)}"
+    # One module for each file and content, so that a file that was changed is read anew.
+    place = hashlib.sha256(str(file).encode()).hexdigest()[:HASH_DIGITS]
+    name = f"_tau_rnn_task_{file.stem}_{place}_{_hash_of(file)}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, file)
         assert spec is not None and spec.loader is not None  # it ends with .py
