@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tau_rnn.experiment import RunResult
@@ -40,7 +42,7 @@ def plot_run(result: RunResult):
 
     config, color = result.config, color_of(result.config.dist)
     # Places are given, not found: a layout engine would take longer than all of the drawing.
-    figure = plt.figure(figsize=(12, 8.2))
+    figure: Any = plt.figure(figsize=(12, 8.2))
     trial_axes = figure.add_gridspec(
         3, 2, left=0.093, right=0.655, top=0.915, bottom=0.065, hspace=0.22, wspace=0.06,
         height_ratios=[1.15, 1, 1.5],
