@@ -152,8 +152,9 @@ def test_saving_takes_the_background_of_the_figure(users, tmp_path):
 
 def test_a_new_figure_loads_no_experiment():
     code = (
-        "import sys; from tau_rnn.plotting import new_figure, color_of; new_figure(); "
-        "print(*(m for m in sys.modules if 'tau_rnn.experiment' in m or 'tau_rnn.measures' in m))"
+        "import sys; from tau_rnn.plotting import new_figure, color_of, save; new_figure(); "
+        "print(*(m for m in sys.modules if m.startswith('tau_rnn.')))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == ""
+    rooms = {name.removeprefix("tau_rnn.") for name in shown.stdout.split()}
+    assert rooms == {"_lazy", "plotting", "plotting.style", "experiment", "experiment.files"}

@@ -3,10 +3,9 @@
 Its parts are loaded when a name of theirs is used: a new figure needs no experiment.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from tau_rnn._lazy import lazy_names
 
 if TYPE_CHECKING:
     from tau_rnn.plotting.effects import plot_claims, plot_forest
@@ -43,21 +42,23 @@ __all__ = [
     "styled",
 ]
 
-_PAGES = {
-    "example_trials": "run",
-    "plot_claims": "effects",
-    "plot_forest": "effects",
-    "plot_measures": "measures",
-    "plot_run": "run",
-    "plot_sweep": "sweep",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PAGES.get(name, 'style')}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "effects": ["plot_claims", "plot_forest"],
+        "measures": ["plot_measures"],
+        "run": ["example_trials", "plot_run"],
+        "style": [
+            "COLORS",
+            "OTHER_COLOR",
+            "STYLE",
+            "color_of",
+            "files_only",
+            "in_style",
+            "new_figure",
+            "save",
+            "styled",
+        ],
+        "sweep": ["plot_sweep"],
+    },
+)

@@ -1,4 +1,4 @@
-"""How every figure looks: colours, the style, and saving. It imports no other room.
+"""How every figure looks: colours, the style, and saving.
 
 matplotlib's settings are the user's. The style holds while a figure is drawn and while it is saved,
 and never longer.
@@ -10,6 +10,8 @@ import functools
 import os
 from pathlib import Path
 from typing import Any
+
+from tau_rnn.experiment.files import replacing
 
 __all__ = [
     "COLORS",
@@ -129,8 +131,6 @@ def save(figure, path, *, largest: int | None = None) -> Path:
     """
     import matplotlib.pyplot as plt
 
-    from tau_rnn.experiment.files import replacing  # here, as its package loads all experiments
-
     path = Path(path)
     kind = path.suffix[1:] or "png"
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
@@ -148,8 +148,6 @@ def save(figure, path, *, largest: int | None = None) -> Path:
 
 def _reduce_colors(path: Path) -> None:
     from PIL import Image  # matplotlib itself needs it
-
-    from tau_rnn.experiment.files import replacing
 
     with Image.open(path) as image:  # 128 colours are enough for lines and pale bands
         small = image.convert("RGB").quantize(128)
