@@ -171,6 +171,20 @@ def test_points_come_in_the_order_of_how_many_starts_reached_them():
     np.testing.assert_allclose(np.sign(found.x[found.reached, 0].round(6)), [-1, 1, 1, 0, 1])
 
 
+@given(seeds, st.integers(2, 12), st.sampled_from(["tanh", "sigmoid", "softplus"]))
+def test_every_search_ends_in_a_zero_or_a_minimum_of_the_speed(seed, N, phi):
+    rng = np.random.default_rng(seed)
+    params = init_params(N, 1, 1, rng.uniform(0.1, 2, N), rng, gain=2.0)
+    starts = 2 * rng.standard_normal((4, N))
+    found = fixed_points(params, [0.3], starts, phi=phi, max_speed=1e3, distinct=1e-6)
+    assert (found.reached >= 0).all()
+    for x, kind in zip(found.x, found.kind):
+        F = velocity(params, x, [0.3], phi=phi) * params.tau
+        slope = (jacobian(params, x, phi=phi) * params.tau[:, None]).T @ F
+        # Where the search stops F^2 may still fall by 1e-13 of itself: its slope is a root of that.
+        assert np.abs(slope).max() <= 1e-5 * np.linalg.norm(F) or kind != "slow"
+
+
 def test_starts_that_nearly_coincide_share_one_search(monkeypatch):
     searches, descend = [], dynamics._descend
 
