@@ -8,13 +8,15 @@ from tau_rnn.timescales.acf import (
     linear_network_acf,
     timescale_of_decay,
 )
-from tau_rnn.timescales.exponential import timescale_of_acf
 from tau_rnn.timescales.fit import fit_timescales
+from tau_rnn.timescales.moments import timescale_of_acf
+from tau_rnn.timescales.recordings import bin_spikes
 from tau_rnn.timescales.result import TimescaleResult
 
 __all__ = [
     "TimescaleResult",
     "autocovariance",
+    "bin_spikes",
     "expected_acf",
     "fit_timescales",
     "linear_network_acf",

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.checks import check_dt, check_integer
+from tau_rnn.checks import check_choice, check_dt, check_integer
+from tau_rnn.timescales.design import Design, correlate
+from tau_rnn.timescales.recordings import as_rates
 
 
 def timescale_of_decay(decay, dt):
@@ -75,123 +77,59 @@ def group_labels(conditions, n_trials):
     return group.reshape(-1), counts
 
 
-def centred(rates, group, center):
-    """Subtract the mean of each condition at each time and, for "trial", each trial's own mean.
-
-    A single trial has no condition mean to subtract; only its own mean is.
-    """
-    rates = np.asarray(rates, dtype=float)
-    n_trials = rates.shape[0]
-    if n_trials == 1:
-        y = rates.copy()
-    elif group.max() == 0:
-        y = rates - rates.mean(axis=0)
-    else:
-        y = np.empty_like(rates)
-        for g in range(group.max() + 1):
-            members = group == g
-            y[members] = rates[members] - rates[members].mean(axis=0)
-    if center == "trial":
-        y -= y.mean(axis=1, keepdims=True)
-    return y
-
-
-def trial_autocovariance(y, n_lags):
-    """c_m(k) = sum_t y_t y_(t+k) / (n - k) of every trial, by FFT.
-
-    Parameters
-    ----------
-    y : ndarray, shape (..., time)
-        Centred series.
-    n_lags : int
-        Lags 0 .. n_lags - 1 are returned.
-
-    Returns
-    -------
-    ndarray, shape (..., n_lags)
-    """
-    from scipy import fft
-
-    n = y.shape[-1]
-    size = fft.next_fast_len(n + n_lags - 1, real=True)  # zeros enough: lags do not wrap around
-    spectrum = fft.rfft(y, size, axis=-1)
-    power = spectrum.real**2 + spectrum.imag**2
-    return fft.irfft(power, size, axis=-1)[..., :n_lags] / (n - np.arange(n_lags))
-
-
-def add_trial_means(c, y, means):
-    """Autocovariance of y + mean from that of y, for y of mean zero; last axes lags and time.
-
-    sum_t (y_t + m)(y_(t+k) + m) / K = c(k) + m (Y_K - Y_k) / K + m^2, with Y_j the sum of the
-    first j samples and K = n - k. Cheaper than a second FFT, and loses nothing where offsets are
-    large, since they are added, not subtracted.
-    """
-    n = y.shape[-1]
-    k = np.arange(n)
-    Y = np.concatenate([np.zeros(y.shape[:-1] + (1,)), np.cumsum(y, axis=-1)], axis=-1)
-    edges = (Y[..., :0:-1] - Y[..., :n]) / (n - k)
-    return c + means[..., None] * (edges + means[..., None])
-
-
-def check_rates(rates):
-    """The rates as a float array (trials, time, units), or ValueError."""
-    rates = np.asarray(rates)
-    if rates.ndim != 3 or 0 in rates.shape:
-        raise ValueError(
-            "rates must have shape (trials, time, units) with no empty axis, "
-            f"got shape {rates.shape}"
-        )
-    if np.iscomplexobj(rates) or not np.issubdtype(rates.dtype, np.number):
-        raise ValueError(f"rates must be real numbers, got dtype {rates.dtype}")
-    return rates.astype(float, copy=False)
-
-
-def autocovariance(rates, *, conditions=None, center="trial", n_lags=None):
+def autocovariance(rates, *, conditions=None, center="trial", detrend="constant", n_lags=None):
     """Autocovariance of each unit, pooled over trials.
 
-    c(k) = (1/M) sum_m (1/(n - k)) sum_t y_mt y_m(t+k), where y is `rates` less the mean of its
-    condition at each time (the PSTH) and, with ``center="trial"``, less each trial's own mean.
-    The expected value is `expected_acf` of the true autocovariance for "trial", and the true
-    autocovariance itself for "psth", both times (1 - C/M), with C conditions, for M > 1 trials.
+    c(k) = (1/K) sum_m sum_t y_mt y_m(t+k) over the K products of samples that are both there, M
+    (n - k) where none is missing. y is `rates` less the mean of its condition at each time (the
+    PSTH) and, with ``center="trial"``, less each trial's own mean (or line). The expected value is
+    `expected_acf` of the true autocovariance for "trial", and the true autocovariance itself for
+    "psth", both times (1 - C/M), with C conditions, for M > 1 whole trials.
 
     Parameters
     ----------
-    rates : array_like, shape (trials, time, units)
-        Firing rates, without burn-in: dropping it is the caller's work.
+    rates : array_like, shape (trials, time, units), or a list of arrays (time_i, units)
+        Firing rates, without burn-in: dropping it is the caller's work. NaN and masked values are
+        gaps.
     conditions : array_like, shape (trials,), optional
         Labels; the mean is subtracted within each. None: all trials are of one condition.
     center : {"trial", "psth"}
         See above. A single trial has no PSTH: only its own mean can be subtracted.
+    detrend : {"constant", "linear"}
+        What is subtracted from each trial with ``center="trial"``: its mean, or a straight line.
     n_lags : int, optional
         Lags 0 .. n_lags - 1 are returned; all of them (time) if None.
 
     Returns
     -------
     ndarray, shape (n_lags, units)
+        NaN at lags at which no two samples are there.
 
     Raises
     ------
     ValueError
-        For a wrong shape, label array, `center` or `n_lags`; for "psth" with a single trial.
+        For a wrong shape, label array, option or `n_lags`; for "psth" with a single trial.
     """
-    rates = check_rates(rates)
-    n_trials, n, n_units = rates.shape
-    if center not in ("trial", "psth"):
-        raise ValueError(f'center must be "trial" or "psth", got {center!r}')
+    x = as_rates(rates, conditions)
+    n_trials, n, n_units = x.shape
+    check_choice("center", center, ("trial", "psth"))
+    check_choice("detrend", detrend, ("constant", "linear"))
     if center == "psth" and n_trials == 1:
-        raise ValueError('center="psth" needs two trials or more, got 1; use center="trial"')
-    n_lags = n if n_lags is None else check_integer("n_lags", n_lags, 1)
-    if n_lags > n:
-        raise ValueError(f"n_lags must be between 1 and time = {n}, got {n_lags}")
+        raise ValueError('center: "psth" needs two trials or more, got 1; use "trial"')
+    n_lags = n if n_lags is None else check_integer("n_lags", n_lags, 1, n)
     group, _ = group_labels(conditions, n_trials)
-    y = centred(rates, group, center)
+    order = {"psth": 0}.get(center, 1 + (detrend == "linear"))
+    there = np.isfinite(x)
     acov = np.empty((n_lags, n_units))
     for i in range(n_units):  # unit by unit: the per-trial functions of one unit stay small
-        acov[:, i] = trial_autocovariance(np.ascontiguousarray(y[:, :, i]), n_lags).mean(axis=0)
+        design = Design(there[:, :, i], group, order)
+        y = design.centred(x[:, :, i], offsets_first=False)
+        with np.errstate(invalid="ignore"):
+            acov[:, i] = correlate(y, y).sum(axis=0)[:n_lags] / np.round(design.pairs[:n_lags])
     return acov
 
 
-def expected_acf(acov, n, n_trials=None):
+def expected_acf(acov, n, n_trials=None, *, detrend="constant"):
     """Expected autocovariance of trials of n samples whose own mean was subtracted.
 
     With y = x - (mean of x over the trial), c(k) = sum_t y_t y_(t+k) / (n - k) and K = n - k,
@@ -209,6 +147,9 @@ def expected_acf(acov, n, n_trials=None):
     zero, so trial-to-trial offsets drop out; and white noise of variance s2, gamma = s2 delta_k0,
     becomes s2 (delta_k0 - 1/n).
 
+    With ``detrend="linear"``, H projects on what is orthogonal to the constant and the line: with
+    orthonormal trends b, H = 1 - sum b b', and the k-th diagonal of H R H is taken as before.
+
     Parameters
     ----------
     acov : array_like, shape (..., n)
@@ -217,6 +158,8 @@ def expected_acf(acov, n, n_trials=None):
         Samples per trial.
     n_trials : int, optional
         M, if the mean over M trials was subtracted at each time too.
+    detrend : {"constant", "linear"}
+        What was subtracted from each trial.
 
     Returns
     -------
@@ -229,15 +172,13 @@ def expected_acf(acov, n, n_trials=None):
     """
     gamma = np.asarray(acov, dtype=float)
     if gamma.ndim == 0 or gamma.shape[-1] != n:
-        raise ValueError(f"acov must have n = {n} lags along its last axis, got {gamma.shape}")
+        raise ValueError(f"acov: must have n = {n} lags along its last axis, got {gamma.shape}")
     if n_trials is not None and n_trials < 1:
-        raise ValueError(f"n_trials must be >= 1, got {n_trials}")
-    running = np.cumsum(gamma, axis=-1)
-    # Row sums of R / n: sample i sees lags 0..i backwards and 0..n-1-i forwards, lag 0 once.
-    row = (running + running[..., ::-1] - gamma[..., :1]) / n
-    S = np.cumsum(row, axis=-1)  # S[..., K - 1] is S_K
-    K = n - np.arange(n)
-    expected = gamma - 2 * S[..., ::-1] / K + S[..., -1:] / n
+        raise ValueError(f"n_trials: must be >= 1, got {n_trials}")
+    check_choice("detrend", detrend, ("constant", "linear"))
+    whole = np.ones((1, n), dtype=bool)
+    design = Design(whole, np.zeros(1, dtype=int), 1 + (detrend == "linear"))
+    expected = design.expected_acf(gamma)
     return expected if n_trials is None else expected * (1 - 1 / n_trials)
 
 

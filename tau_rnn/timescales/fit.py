@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.checks import check_dt, check_integer, nearest
-from tau_rnn.timescales import diagnostics, two_exponentials
-from tau_rnn.timescales import shapes as sh
-from tau_rnn.timescales.acf import (
-    add_trial_means,
-    centred,
-    check_rates,
-    group_labels,
-    trial_autocovariance,
-)
-from tau_rnn.timescales.cosine import cos_decay
-from tau_rnn.timescales.exponential import CENTERS, check_window
-from tau_rnn.timescales.result import Options, TimescaleResult, blank, report
+from tau_rnn.checks import check_choice, check_dt, check_integer, check_number, shown
+from tau_rnn.timescales.acf import group_labels
+from tau_rnn.timescales.evidence import Options, Plan
+from tau_rnn.timescales.recordings import as_rates
+from tau_rnn.timescales.result import TimescaleResult
+from tau_rnn.timescales.units import fit_units
 
-MODELS = ("exp", "two_exp", "cos", "auto")
-MIN_SAMPLES = 10  # per trial
-MIN_TRIALS = 10  # beyond the number of conditions, for anything that needs a spread over trials
-MIN_RESAMPLED = 5  # the same, for the bootstrap
-Z_OFFSETS = 1.64  # one-sided 5 %: the intended false-alarm rate of the automatic switch
-CHUNK = 2**20  # numbers held at once in the autocovariances of single trials (8 MB: the cache)
+CHUNK = 2**21  # numbers of rates held at once (16 MB)
 
 
 def fit_timescales(
@@ -32,71 +20,89 @@ def fit_timescales(
     *,
     conditions=None,
     center="auto",
+    detrend="auto",
     model="exp",
+    estimator="auto",
     window=2.0,
+    min_lag="auto",
     use_lag0="auto",
-    ci="bootstrap",
+    ci="auto",
+    level=0.95,
     n_boot=200,
     seed=0,
+    workers=1,
+    progress=None,
 ):
     """Effective timescale of each unit, from repeated trials of its firing rate.
 
-    The autocovariance c(k) = sum_t y_t y_(t+k) / (n - k), pooled over trials, is fitted by its own
-    *expected value* under gamma(t) = a exp(-t/tau) (`expected_acf`), not by a plain exponential:
+    Two estimators of the same number. The *likelihood* of one exponential and white noise,
+    a exp(-t/tau) + b delta_t0, mode by mode of a cosine transform (`likelihood`), with offsets of
+    trials as one more variance: the most precise where this is what was recorded. The *window*: the
+    autocovariance pooled over trials, fitted by its own *expected value* (`expected_acf`),
 
-        minimise  sum_k (n - k) [c(k) - a f_tau(k)]^2   over a and tau, for k dt <= window * tau.
+        minimise sum_k K_k [c(k) - a f_tau(k)]^2 over a and tau, for min_lag <= k dt <= window tau,
 
-    The amplitude is profiled out and log tau searched over every resolvable value, so that a window
-    has no starting values and no local minima; the window itself starts at the 1/e crossing.
-    Timescales of single trials are never averaged.
+    with K_k products at lag k; this defines the timescale of a unit that has several
+    (`timescale_of_acf`). "auto" takes the likelihood unless it is refuted (``p_fit < 0.01``) or
+    short lags are left out. Neither has starting values. Timescales of single trials are never
+    averaged. What both do in simulated recordings stands in ``validation/timescale_recovery.py``.
 
     Parameters
     ----------
-    rates : array_like, shape (trials, time, units)
-        Firing rates. Dropping the burn-in is the caller's work: a transient that differs between
-        trials is taken for a slow fluctuation.
+    rates : array_like, shape (trials, time, units), or a list of arrays (time_i, units)
+        Firing rates or spike counts (`bin_spikes`). NaN and masked values are gaps; trials of a
+        list may differ in length. Dropping the burn-in is the caller's work: a transient that
+        differs between trials is taken for a slow fluctuation. What `tau_rnn.forward` returns is
+        (time, batch, unit): pass ``np.swapaxes(traj.r, 0, 1)``.
     dt : float
         Step (s).
     conditions : array_like, shape (trials,), optional
         Labels. The mean over the trials of a condition (PSTH) is subtracted at each time; trials
         alone in their condition are left out. None: all trials are of one condition.
     center : {"auto", "trial", "psth"}
-        What is subtracted besides the condition mean. "trial": each trial's own mean; safe under
-        trial-to-trial offsets. "psth": nothing; less variable in short trials, ruined by offsets.
-        "auto": per unit, "psth" where the trial means vary no more than the "trial" fit predicts
-        (one-sided test at 5 %), else "trial". In simulations of 100 trials (2.5 to 20 s, tau up to
-        a fifth of that) units without offsets got "trial" in 5 % of cases; units with offsets of
-        0.1, 0.3 and 1 standard deviations kept "psth" in 63, 20 and 0 %. The misses are
-        those where an offset hides among slow fluctuations: at worst (0.3, with tau = T/5) their
-        mean bias was 18 %, that of all units 10 %. Units with several timescales have a shorter
-        one under "trial" (see `timescale_of_acf`), and look like units with offsets: ask for
-        "psth" where there are no offsets, and compare units of one `center_used` only. Needs 10
-        trials more than conditions, or is "trial"; always "trial" for the model "cos".
+        What is subtracted besides the condition mean. "trial": each trial's own mean (or line);
+        safe under offsets that differ between trials. "psth": nothing; less variable in short
+        trials, ruined by offsets. "auto": offsets are granted a variance of their own, which costs
+        nearly nothing where there are none; `center_used` then says whether they showed (one-sided
+        test at 4 %), and the window subtracts what that says. Units with several timescales have a
+        shorter one under "trial" (see `timescale_of_acf`) and look like units with offsets: compare
+        their estimates for one `center_used` only.
+    detrend : {"auto", "constant", "linear"}
+        What "trial" subtracts from each trial: its mean, or a straight line. "auto": a line where
+        one shows (at 1 %), `center` is "auto" and nothing remains to be explained; else the mean.
     model : {"exp", "two_exp", "cos", "auto"}
-        "exp": one exponential. "two_exp": two; `tau` is the slow one, and where no pair with two
-        positive amplitudes exists, one is returned (`model_used` says so). A faster one that decays
-        within dt is noise as far as samples can tell: `tau_fast` is NaN. "auto": one or two, by
-        BIC. "cos": a damped cosine exp(-t/tau) cos(2 pi f t). Two exponentials need 24 trials more
-        than conditions and 20 samples.
+        "exp": one exponential. "two_exp": two; `tau` is the slow one. Where a second one explains
+        nothing (chi-square at 5 %) one is returned (`model_used`); one that decays within dt is
+        noise as far as samples can tell: `tau_fast` is NaN. "auto": one or two, by BIC. "cos": a
+        damped cosine exp(-t/tau) cos(2 pi f t). Two exponentials need 24 trials more than
+        conditions and 20 samples.
+    estimator : {"auto", "likelihood", "window"}
+        See above; "auto" is "window" where `center` is given, since both are part of a definition.
+        Only "exp" has a window.
     window : float
-        Lags up to ``window * tau`` are fitted, iterated until it agrees with the tau found. A unit
-        with several timescales has the timescale that window and centring give it (see
-        `timescale_of_acf`), so both are always reported. Two exponentials use 0.6 trials.
+        Lags up to ``window * tau`` are fitted, iterated until it agrees with the tau found.
+    min_lag : "auto", int or float
+        First lag of the window, in samples (int) or seconds (float): lags below it are left out,
+        so that refractoriness and smoothing kernels do not decide. "auto": all lags, but from the
+        highest peak on where that lies clearly above lag 1 (flag "min_lag").
     use_lag0 : {"auto", True, False}
-        Whether lag 0 takes part. "auto": not where white observation noise (a nugget) shows. For
-        the model "cos" that is judged from the exponential fit, which can miss it: say False where
-        there is noise.
-    ci : {"bootstrap", None}
-        95 % percentile interval over `n_boot` resamplings of trials, with the centring and model
-        found, and from the window found, which may move with the resample. Needs 5 trials more
-        than conditions; NaN otherwise. In simulations of 100 trials it held the truth in 94 to
-        96 % of cases. With fewer it misses slow units, nearly always from below: at tau = T/5 it
-        held in 92, 89 and 86 % of cases with 40, 20 and 12 trials, and in 94, 94 and 92 % at T/25
-        (1000 units each).
+        Whether white observation noise is ruled out (True), granted (False), or granted where it
+        shows. The interval grants it unless it is ruled out.
+    ci : {"auto", "likelihood", "bootstrap", None}
+        Interval. "auto": where the log likelihood is within its chi-square quantile of the top,
+        widened where trials vary more than the model says; for the window, percentiles over
+        `n_boot` resamplings of trials (of stretches of them where trials are few). "bootstrap":
+        resampled trials in any case. None: NaN.
+    level : float
+        Of the interval.
     n_boot : int
         Bootstrap samples.
     seed : int or numpy.random.Generator
         For the bootstrap.
+    workers : int
+        Threads that share the units.
+    progress : callable, optional
+        Called with (units done, units) now and then.
 
     Returns
     -------
@@ -105,17 +111,21 @@ def fit_timescales(
 
         ==================  ======================================================================
         constant            nothing fluctuates from trial to trial; NaN
-        nonfinite           inf or nan among the rates; NaN
+        nonfinite           inf among the rates; NaN
         too_few_samples     fewer than 10 samples, or too few trials for "two_exp"; NaN
         no_positive_decay   successive samples are anticorrelated; NaN
+        no_power            no correlation found, and a weak one may have escaped: NaN, [dt, inf)
         unresolved          tau < dt: lower end of the interval 0; NaN if no correlation shows
+                            although a hundredth of the variance would have
         oscillatory         the autocovariance falls clearly below 0: use "cos"; NaN
         exceeds_trial       tau > T/3: upper end infinite; NaN if the search ended at its bound
-        nugget              observation noise, or a second decay within dt, was found and left out;
-                            tau is sound
-        dc_drift            trial means vary more than tau explains. Offsets or drift: tau is sound
-                            under "trial", not under "psth". A slower component: "trial" gives a
-                            shorter tau than "psth", see `timescale_of_acf`
+        nugget              white noise, or a second decay within dt, was found and left out
+        misfit              the model is refuted (``p_fit < 0.01``): the window decides; other
+                            models have no interval
+        min_lag             lags below a peak were left out: refractoriness or smoothing
+        dc_drift            trial means vary more than tau explains: offsets, or a slower component
+        trend               lines through trials do: a drift, or a slower component. The interval
+                            grants both unless the line was taken out (`detrend_used`)
         ==================  ======================================================================
 
     Raises
@@ -131,10 +141,15 @@ def fit_timescales(
     The Euler trap: a leaky unit stepped by ``x += dt/tau * (-x + ...)`` decays by 1 - dt/tau a
     step, so its true timescale is -dt/ln(1 - dt/tau) (`timescale_of_decay`), not tau.
 
+    Gaps enter exactly: the products that are there are counted, and expected, those lost to
+    changing condition means included (beyond 2048 samples, averaged over time). Offsets and
+    condition means are fitted together before; what that costs is of order 1 / trials.
+
     References
     ----------
     Murray et al. (2014), Nature Neuroscience 17:1661, for the measurement. The bias of serial
-    correlations: Marriott & Pope (1954), Biometrika 41:390.
+    correlations: Marriott & Pope (1954), Biometrika 41:390. Likelihoods of expected powers:
+    Sykulski et al. (2019), Biometrika 106:251.
 
     Examples
     --------
@@ -146,142 +161,101 @@ def fit_timescales(
     >>> bool(np.all(abs(result.tau - 0.3) < 0.06))
     True
     """
-    rates, dt = check_rates(rates), check_dt(dt)
-    window = check_window(window)
-    _check_options(len(rates), center, model, use_lag0, ci, n_boot)
+    rates, dt = as_rates(rates, conditions), check_dt(dt)
+    o = _options(len(rates), rates.shape[1], dt, center=center, detrend=detrend, model=model,
+                 estimator=estimator, window=window, min_lag=min_lag, use_lag0=use_lag0, ci=ci,
+                 level=level, n_boot=n_boot, seed=seed)  # fmt: skip
+    workers = check_integer("workers", workers, 1)
+    if progress is not None and not callable(progress):
+        raise ValueError(f"progress: must be a function of (done, total), got {shown(progress)}")
     group, counts = group_labels(conditions, len(rates))
     if len(counts) > 1 and counts.min() == 1:  # nothing is left of a trial alone in its condition
         rates = rates[counts[group] > 1]
         group, counts = group_labels(group[counts[group] > 1], len(rates))
     n_trials, n, n_units = rates.shape
-    dof = n_trials - len(counts)
-    resamples = None
-    if ci is not None and dof >= MIN_RESAMPLED:
-        shares = np.full(n_trials, 1 / n_trials)
-        resamples = _generator(seed).multinomial(n_trials, shares, size=int(n_boot))
-    options = Options(dt, window, center, model, use_lag0, dof, dof >= MIN_TRIALS, resamples)
-    n_chunk = max(1, CHUNK // (n_trials * n))
-    parts = [
-        _fit_chunk(rates[:, :, first : first + n_chunk], group, options)
-        for first in range(0, n_units, n_chunk)
-    ]
-    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    joined["acf"], joined["acf_fit"] = joined["acf"].T, joined["acf_fit"].T
-    return TimescaleResult(lags=np.arange(n) * dt, n_trials=n_trials, **joined)
+    there = ~np.isnan(rates)
+    patterns: dict[bytes, list[int]] = {}
+    for unit in range(n_units):
+        patterns.setdefault(there[:, :, unit].tobytes(), []).append(unit)
+    size = max(1, CHUNK // (n_trials * n))
+    jobs = []
+    for units in patterns.values():
+        plan = Plan(there[:, :, units[0]], group, o)
+        jobs += [(plan, units[i : i + size]) for i in range(0, len(units), size)]
+
+    def run(job):
+        plan, units = job
+        x = np.ascontiguousarray(np.moveaxis(rates[:, :, units], 2, 0))
+        wrong = np.isinf(x).any(axis=(1, 2))
+        x[wrong] = 0
+        part = fit_units(x, plan)
+        part["flag"][wrong] = "nonfinite"
+        return part
+
+    out: dict[str, np.ndarray] = {}
+    done = 0
+    for (_, units), part in zip(jobs, _each(run, jobs, workers)):
+        for name, values in part.items():
+            into = out.setdefault(name, np.empty((n_units, *values.shape[1:]), dtype=values.dtype))
+            into[units] = values
+        done += len(units)
+        if progress is not None:
+            progress(done, n_units)
+    out["acf"], out["acf_fit"] = out["acf"].T, out["acf_fit"].T
+    out["flag"] = out["flag"].astype(str)
+    return TimescaleResult(lags=np.arange(n) * dt, n_trials=n_trials, **out)
 
 
-def _check_options(n_trials, center, model, use_lag0, ci, n_boot):
-    choices = {"center": (center, ("auto", *CENTERS)), "model": (model, MODELS)}
-    for name, (given, allowed) in choices.items():
-        if given not in allowed:
-            raise ValueError(f"{name}: got {given!r}; {nearest(given, allowed)}")
-    auto = isinstance(use_lag0, str) and use_lag0 == "auto"
-    if not (auto or isinstance(use_lag0, (bool, np.bool_))):
-        raise ValueError(f'use_lag0 must be "auto", True or False, got {use_lag0!r}')
-    if ci not in ("bootstrap", None):
-        raise ValueError(f'ci must be "bootstrap" or None, got {ci!r}')
+def _each(run, jobs, workers):
+    """The results of the jobs in their order, by so many threads."""
+    if workers == 1:
+        yield from map(run, jobs)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(run, jobs)
+
+
+CHOICES = {
+    "center": ("auto", "trial", "psth"),
+    "detrend": ("auto", "constant", "linear"),
+    "model": ("exp", "two_exp", "cos", "auto"),
+    "estimator": ("auto", "likelihood", "window"),
+    "ci": ("auto", "likelihood", "bootstrap"),
+}
+
+
+def _options(n_trials, n, dt, **given):
+    """The arguments, checked."""
+    for name, allowed in CHOICES.items():
+        if name != "ci" or given[name] is not None:
+            check_choice(name, given[name], allowed)
+    center, lag0, first = given["center"], given["use_lag0"], given["min_lag"]
+    if not (isinstance(lag0, (bool, np.bool_)) or (isinstance(lag0, str) and lag0 == "auto")):
+        raise ValueError(f'use_lag0: must be "auto", True or False, got {shown(lag0)}')
     if center == "psth" and n_trials == 1:
-        raise ValueError('center="psth" needs two trials or more, got 1; use center="trial"')
-    check_integer("n_boot", n_boot, 1)
-
-
-def _generator(seed):
+        raise ValueError('center: "psth" needs two trials or more, got 1; use "trial"')
+    if center == "psth" and given["detrend"] == "linear":
+        raise ValueError('detrend: must be "constant" with center="psth", got "linear"')
+    if given["estimator"] == "auto":
+        given["estimator"] = "likelihood" if center == "auto" else "window"
+    if not (isinstance(first, str) and first == "auto"):
+        samples = isinstance(first, (int, np.integer))
+        first = first if samples else round(check_number("min_lag", first, least=0) / dt)
+        first = check_integer("min_lag", first, 0, n - 1)
     try:
-        return np.random.default_rng(seed)
+        seed = int(np.random.default_rng(given["seed"]).integers(2**63))
     except (TypeError, ValueError):
         raise ValueError(
-            f"seed: must be an integer >= 0 or a numpy.random.Generator, got {seed!r}"
+            f"seed: must be an integer >= 0 or a numpy.random.Generator, got {shown(given['seed'])}"
         ) from None
-
-
-def _prepare(rates, group):
-    """Units as rows (units, M, n), scaled to deviations of at most 1, and what cannot be used."""
-    n = rates.shape[1]
-    x = np.moveaxis(rates, 2, 0).copy()
-    flag = np.full(len(x), "", dtype=object)
-    finite = np.isfinite(x).all(axis=(1, 2))
-    flag[~finite] = "nonfinite"
-    x[~finite] = 0
-    size = np.abs(x).max(axis=(1, 2))
-    x = x / np.where(size > 0, size, 1)[:, None, None]  # squares neither overflow nor vanish
-    p = np.moveaxis(centred(np.moveaxis(x, 0, 2), group, "psth"), 2, 0)
-    means = p.mean(axis=2)
-    y = p - means[:, :, None]
-    flat = np.abs(y).max(axis=(1, 2)) <= 1e-12  # of the largest rate: rounding, not fluctuation
-    flag[(flag == "") & (n < MIN_SAMPLES)] = "too_few_samples"
-    flag[(flag == "") & flat] = "constant"
-    return y, means, size, flag
-
-
-def _fit_chunk(rates, group, o):
-    """Everything of TimescaleResult that has a unit axis, as a dict of arrays, units first."""
-    n_trials, n, _ = rates.shape
-    y, means, size, flag = _prepare(rates, group)
-    out = blank(len(flag), n)
-    live = np.flatnonzero(flag == "")
-    if len(live):
-        s = sh.Setting(n, o.dt, "trial", o.window)
-        c_trials = trial_autocovariance(y[live], n)
-        rows = diagnostics.fit_center(c_trials, s, o.use_lag0, o.dof, o.enough)
-        ratio, z = _judge_offsets(rows, means[live], o)
-        drift = o.enough & (z > Z_OFFSETS)
-        psth = np.full(len(live), o.center == "psth")
-        if o.center == "auto" and o.enough and o.model != "cos":
-            psth = ~drift
-        if not psth.all():
-            own = rows.take(~psth)
-            decay, few = _decays(own, o)
-            report(out, flag, own, decay, few, live[~psth], o)
-        if psth.any():
-            units = live[psth]
-            c_trials = add_trial_means(c_trials[psth], y[units], means[units])
-            s = s._replace(center="psth")
-            rows = diagnostics.fit_center(c_trials, s, o.use_lag0, o.dof, o.enough)
-            decay, few = _decays(rows, o)
-            report(out, flag, rows, decay, few, units, o)
-        if n_trials > 1:  # of one trial the condition mean is the trial, and not subtracted
-            out["dc_ratio"][live] = ratio
-        for i in live[drift]:
-            flag[i] = ",".join(filter(None, [flag[i], "dc_drift"]))
-    kept = o.dof / n_trials if n_trials > 1 else 1.0  # of a variance, by subtracting means
-    with np.errstate(over="ignore", under="ignore"):  # variances of rates near 1e+-200
-        out["amplitude"] /= kept
-        for _ in range(2):  # not by size^2, which may be inf where a variance is 0
-            out["amplitude"] *= size
-            out["acf"] *= size[:, None]
-            out["acf_fit"] *= size[:, None]
-    out["flag"] = flag.astype(str)
-    return out
-
-
-def _judge_offsets(rows, means, o):
-    """`diagnostics.offsets` under the model asked for."""
-    if o.model == "cos":
-        decay = cos_decay(rows, None, o.dof)
-        predicted = sh.variance_of_mean(decay.gamma(rows.s), rows.s) + decay.nugget / rows.s.n
-        ratio, _ = diagnostics.compare_offsets(means, predicted, np.zeros(means.shape), o.dof)
-        return ratio, np.zeros(len(means))
-    ratio, z = diagnostics.offsets(rows, means, o.dof)
-    if o.model != "exp":
-        one = diagnostics.exp_decay(rows, None, o.dof)
-        decay, used = two_exponentials.replace_by_pairs(
-            rows, one, o.dof, None, o.use_lag0, o.model == "two_exp"
-        )
-        pairs, pair_ratio, pair_z = two_exponentials.pair_offsets(rows, decay, used, means, o.dof)
-        ratio[pairs], z[pairs] = pair_ratio, pair_z
-    return ratio, z
-
-
-def _decays(rows, o):
-    """The decay of each row under the model asked for, and whether it has too few trials for it."""
-    few = np.zeros(len(rows.c_trials), dtype=bool)
-    if o.model == "cos":
-        return cos_decay(rows, o.resamples, o.dof), few
-    decay = diagnostics.exp_decay(rows, o.resamples, o.dof)
-    if o.model != "exp":
-        forced = o.model == "two_exp"
-        decay, used = two_exponentials.replace_by_pairs(
-            rows, decay, o.dof, o.resamples, o.use_lag0, forced
-        )
-        few[[i for i, bins in used.items() if bins is None]] = forced
-    return decay, few
+    numbers = {
+        "window": check_number("window", given["window"], above=0),
+        "level": check_number("level", given["level"], above=0, below=1),
+        "n_boot": check_integer("n_boot", given["n_boot"], 1),
+        "use_lag0": lag0 if isinstance(lag0, str) else bool(lag0),
+        "min_lag": first,
+        "seed": seed,
+    }
+    return Options(dt, **(given | numbers))

@@ -6,9 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.timescales import diagnostics
-from tau_rnn.timescales import shapes as sh
-from tau_rnn.timescales.exponential import LONGEST
+from tau_rnn.timescales import moments as mo
+
+MISFIT = 0.01  # probability of a misfit below which it is flagged
+REFUTED = 1e-3  # and below which a mixture has no interval
+Z_CLEAR = 5.0  # standard errors
+MIN_DIP = 0.1  # of the amplitude
+SMALL_SHARE = 0.01  # of the variance: what data must be able to show before "nothing" is an answer
 
 
 class TimescaleResult(NamedTuple):
@@ -17,7 +21,7 @@ class TimescaleResult(NamedTuple):
     Attributes
     ----------
     tau : (units,) s; NaN where it could not be estimated
-    tau_ci : (units, 2) 95 % interval in s; 0 or inf where that end is open
+    tau_ci : (units, 2) interval in s; 0 or inf where that end is open; it always holds tau
     amplitude : (units,) variance of the decaying part, gamma(0)
     tau_1e : (units,) s, first 1/e crossing of the autocovariance with its bias undone
     tau_integral : (units,) s, the integral of the same up to its first zero crossing, over gamma(0)
@@ -25,7 +29,7 @@ class TimescaleResult(NamedTuple):
     acf : (lags, units) autocovariance as computed
     acf_fit : (lags, units) its fitted expectation
     n_trials : number of trials that were used
-    window_used : (units,) s, last lag of the fit
+    window_used : (units,) s, last lag of the window of this tau
     center_used : (units,) "trial" or "psth"
     dc_ratio : (units,) variance of trial means, found / predicted; NaN for one trial
     flag : (units,) words with commas between them, "" where all is well; see `fit_timescales`
@@ -33,6 +37,12 @@ class TimescaleResult(NamedTuple):
     tau_fast : (units,) s, the faster of two exponentials; NaN below dt, or if there is only one
     fraction_slow : (units,) share of the slower one in gamma(0), else NaN
     frequency : (units,) Hz, of a damped cosine, else NaN
+    tau_fast_ci, frequency_ci : (units, 2) their intervals, else NaN
+    p_fit : (units,) probability of a misfit as large as the one found, were the model true
+    estimator_used : (units,) "likelihood" of all modes, or "window": the lags from min_lag_used to
+        window_used; "" where nothing was fitted
+    min_lag_used : (units,) s, first lag of the window
+    detrend_used : (units,) "constant" or "linear"
     """
 
     tau: np.ndarray
@@ -52,86 +62,111 @@ class TimescaleResult(NamedTuple):
     tau_fast: np.ndarray
     fraction_slow: np.ndarray
     frequency: np.ndarray
-
-
-class Options(NamedTuple):
-    """The checked arguments of `fit_timescales`, shared by all units."""
-
-    dt: float
-    window: float
-    center: str
-    model: str
-    use_lag0: object
-    dof: int  # trials less conditions
-    enough: bool  # trials, for anything that needs a spread over trials
-    resamples: np.ndarray | None  # (n_boot, M) how often each trial is drawn
+    tau_fast_ci: np.ndarray
+    frequency_ci: np.ndarray
+    p_fit: np.ndarray
+    estimator_used: np.ndarray
+    min_lag_used: np.ndarray
+    detrend_used: np.ndarray
 
 
 def blank(n_units, n):
     """Results of units that cannot be fitted, to be filled in for those that can."""
-    names = ["tau", "amplitude", "tau_1e", "tau_integral", "window_used", "dc_ratio"]
-    names += ["tau_fast", "fraction_slow", "frequency"]
-    out = {name: np.full(n_units, np.nan) for name in names}
+    numbers = ["tau", "amplitude", "tau_1e", "tau_integral", "window_used", "dc_ratio", "tau_fast"]
+    numbers += ["fraction_slow", "frequency", "p_fit", "min_lag_used"]
+    out = {name: np.full(n_units, np.nan) for name in numbers}
     out |= {name: np.full((n_units, n), np.nan) for name in ("acf", "acf_fit")}
-    out["tau_ci"] = np.full((n_units, 2), np.nan)
-    out["center_used"] = np.full(n_units, "trial")
-    out["model_used"] = np.full(n_units, "", dtype="<U7")
+    out |= {
+        name: np.full((n_units, 2), np.nan) for name in ("tau_ci", "tau_fast_ci", "frequency_ci")
+    }
+    words = {
+        "center_used": "trial",
+        "detrend_used": "constant",
+        "model_used": "",
+        "estimator_used": "",
+    }
+    out |= {name: np.full(n_units, word, dtype="<U10") for name, word in words.items()}
+    out["flag"] = np.full(n_units, "", dtype=object)
     return out
 
 
-def report(out, flag, rows, decay, few, units, o):
-    """Fill in `out` and `flag` at `units` from their fitted `rows` and `decay`."""
-    s, n_trials = rows.s, rows.c_trials.shape[1]
-    c = rows.c_trials.mean(axis=1)
-    tau = np.exp(decay.log_tau[:, 0])
-    gamma = decay.gamma(s)
-    expected = sh.expectation(gamma, s)
-    acf_fit = expected + decay.nugget[:, None] * sh.noise_shape(s)
-    gamma_hat = c - acf_fit + gamma  # the bias of the fit taken from the data
-    amplitude = decay.amplitude.sum(axis=1)
+def report(acf, e, d, o, offsets, slopes):
+    """What is told of units: `e`, their estimates by name, and `acf` (units, n), of design `d`."""
+    n, dt, tau = d.n, o.dt, e["tau"][:, 0]
+    k, pairs = np.arange(n), np.maximum(d.kept, 1e-9)
+    parts = e["amplitude"][:, :, None] * np.exp(-k * dt / e["tau"][:, :, None])
+    gamma = parts.sum(axis=1) * np.cos(2 * np.pi * e["frequency"][:, None] * dt * k)
+    fitted = d.expected_acf(gamma) + e["noise"][:, None] * d.expected_acf(np.eye(1, n)[0])
+    debiased = acf - fitted + gamma
+    amplitude, first, few = e["amplitude"].sum(axis=1), e["first"], e["few"]
 
-    pair = (decay.model == "two_exp") & (decay.amplitude[:, 1] > 0)
-    hidden = (decay.model == "two_exp") & ~pair  # the faster one decays within a step
-
-    shape = sh.without_nugget(expected, s)
-    silent = ~(diagnostics.signal(c, shape, decay.k_max, s, n_trials) > diagnostics.Z_SIGNAL)
-    first = sh.without_nugget(c, s)[:, 1]
-    negative = silent & (first < -diagnostics.Z_DIP * c[:, 0] / np.sqrt(n_trials * (s.n - 1)))
-    wavy = np.zeros(len(units), dtype=bool)
-    if o.model != "cos":
-        args = gamma_hat, rows.c_trials, amplitude, decay.log_tau[:, 0], s, o.enough
-        wavy = ~silent & ~few & diagnostics.oscillates(*args)
-    resolved = ~silent & ~wavy & ~few
+    white = acf[:, 0] / np.sqrt(pairs[1])  # standard error of c(k) where nothing is correlated
+    negative = (acf[:, 1] < -Z_CLEAR * white) & (first <= 1) & (o.model != "cos") & ~few
+    error = np.sqrt((2 * np.sum(gamma[:, 1:] ** 2, axis=1) + acf[:, 0] ** 2)[:, None] / pairs)
+    seen = (k >= np.maximum(first, 1)[:, None]) & (k <= 0.75 * n) & (d.kept > 0)
+    dip = (debiased < -Z_CLEAR * error) & (debiased < -MIN_DIP * amplitude[:, None]) & seen
+    wavy = dip.any(axis=1) & ~e["silent"] & ~few & ~negative & (e["model"] == "exp")
+    nothing = e["silent"] & ~negative & ~few
+    lost = nothing | negative | few | wavy
+    fades = np.exp(-2) / (1 - np.exp(-2))  # sum of squared correlations at tau = dt: the weakest
+    could = SMALL_SHARE * np.sqrt(pairs[1] * fades) > Z_CLEAR
+    below = (nothing & (could | (o.use_lag0 is True))) | (~lost & (tau < dt))
+    long, asked = ~lost & (tau > n * dt / 3), o.use_lag0 == "auto" or o.model in ("two_exp", "auto")
+    pair = (e["model"] == "two_exp") & (e["amplitude"][:, 1] > 0)
+    hidden = (e["model"] == "two_exp") & ~pair
     words = {
         "too_few_samples": few,
-        "no_positive_decay": negative & ~few,
-        "unresolved": ~few & ~negative & (silent | (resolved & (tau < s.dt))),
+        "no_positive_decay": negative,
+        "no_power": nothing & ~below,
+        "unresolved": below,
         "oscillatory": wavy,
-        "exceeds_trial": resolved & (tau > s.n * s.dt / 3),
-        "nugget": resolved & (decay.nugget > 0) & (hidden | (o.use_lag0 == "auto")),
+        "exceeds_trial": long,
+        "nugget": ~lost & (first <= 1) & ((e["noisy"] & asked) | hidden),
+        "misfit": ~lost & (e["p_fit"] < MISFIT),
+        "min_lag": ~lost & (first > 1) & (o.min_lag == "auto"),
+        "dc_drift": offsets,
+        "trend": slopes,
     }
-    for row, unit in enumerate(units):
-        flag[unit] = ",".join(word for word, given in words.items() if given[row])
-    interval = decay.interval.copy()  # its lower end is not beyond what was searched
-    interval[:, 0] = np.minimum(interval[:, 0], LONGEST * s.n * s.dt)
-    interval[words["unresolved"], 0] = 0
-    interval[words["unresolved"] & silent, 1] = s.dt
-    interval[words["exceeds_trial"], 1] = np.inf
-    interval[few | negative | wavy] = np.nan
-    lost = ~resolved | (decay.bound != 0)
+    flag = [",".join(w for w, given in words.items() if given[i]) for i in range(len(tau))]
 
-    wave = decay.model == "cos"
+    low, high = e["interval"].T.copy()
+    refuted = ~lost & (e["p_fit"] < REFUTED) & (e["model"] != "exp")  # nothing else to go by
+    low, high = (np.where(lost, v, f(v, tau)) for v, f in ((low, np.fmin), (high, np.fmax)))
+    low, high = np.where(nothing & ~below, dt, low), np.where(nothing & ~below, np.inf, high)
+    low, high = np.where(below, 0, low), np.where(below & nothing, dt, high)
+    high = np.where(long, np.inf, high)
+    interval = np.stack([low, high], axis=1)
+    second = e["second_ci"]
+    for ends in (interval, second):
+        ends[few | negative | wavy | refuted | (o.ci is None)] = np.nan
+
+    gone = lost | (e["bound"] != 0)
+    wave, kept = e["model"] == "cos", d.kept / np.maximum(d.pairs, 1e-9)
     found = {
         "tau": tau,
         "amplitude": amplitude,
-        "tau_1e": sh.first_crossing(gamma_hat, np.exp(-1)) * s.dt,
-        "tau_integral": sh.integral(gamma_hat) * s.dt,
-        "tau_fast": np.where(pair, np.exp(decay.log_tau[:, 1]), np.nan),
-        "fraction_slow": np.where(pair, decay.amplitude[:, 0] / amplitude, np.nan),
-        "frequency": np.where(wave, decay.frequency, np.nan),
+        "tau_1e": mo.first_crossing(debiased, np.exp(-1)) * dt,
+        "tau_integral": mo.integral(debiased) * dt,
+        "tau_fast": np.where(pair, e["tau"][:, 1], np.nan),
+        "fraction_slow": np.where(
+            pair, e["amplitude"][:, 0] / np.where(pair, amplitude, 1), np.nan
+        ),
+        "frequency": np.where(wave, e["frequency"], np.nan),
     }
-    for name, values in found.items():
-        out[name][units] = np.where(lost, np.nan, values)
-    out["tau_ci"][units], out["acf"][units], out["acf_fit"][units] = interval, c, acf_fit
-    out["window_used"][units] = decay.k_max * s.dt
-    out["center_used"][units], out["model_used"][units] = s.center, decay.model
+    window = np.clip(np.ceil(o.window * tau / dt), min(mo.MIN_LAGS, n - 1), n - 1)
+    return {name: np.where(gone, np.nan, values) for name, values in found.items()} | {
+        "tau_ci": interval,
+        "tau_fast_ci": np.where(pair[:, None] & ~gone[:, None], second, np.nan),
+        "frequency_ci": np.where(wave[:, None] & ~gone[:, None], second, np.nan),
+        "acf": acf * kept,
+        "acf_fit": fitted * kept,
+        "window_used": window * dt,
+        "min_lag_used": np.where(first > 0, first, (e["noise"] > 0).astype(int)) * dt,
+        "center_used": np.full(len(tau), "trial" if d.order else "psth", dtype="<U10"),
+        "detrend_used": np.full(len(tau), "linear" if d.order == 2 else "constant", dtype="<U10"),
+        "dc_ratio": e["dc_ratio"],
+        "p_fit": e["p_fit"],
+        "model_used": e["model"],
+        "estimator_used": e["estimator"],
+        "flag": np.array(flag, dtype=object),
+    }

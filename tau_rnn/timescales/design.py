@@ -1,0 +1,275 @@
+"""What was recorded and what is subtracted, and what both do to a true autocovariance.
+
+Nothing is assumed about gaps: a sample that is missing stands as 0 after centring, and the
+expectations here count the products that are there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+EXACT = 2048  # samples; beyond, the places of gaps are averaged over time
+ROWS = 2**22  # numbers held at once in expectations
+
+
+class Design:
+    """Trials with their gaps, conditions, and the trend that is subtracted from each.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (trials, time)
+        Samples that are there.
+    group : ndarray of int, shape (trials,)
+        Condition of each trial.
+    order : int
+        Terms of the trend that is subtracted from each trial: 0 nothing, 1 its mean, 2 a line.
+    """
+
+    def __init__(self, mask, group, order):
+        self.mask, self.group, self.order = mask, group, order
+        n_trials, self.n = mask.shape
+        self.whole = bool(mask.all())
+        self.n_conditions = int(group.max()) + 1
+        self.shared = n_trials > 1  # whether a condition mean is subtracted
+        self.dof = n_trials - self.n_conditions if self.shared else 1
+        self.pairs = correlate(mask.astype(float), mask.astype(float)).sum(axis=0)
+        if self.whole:
+            self.kept = self.dof * (self.n - np.arange(self.n, dtype=float))
+        else:
+            self.kept = self._kept()
+        self._basis = self._shares = self._modes = None
+        self.weight = self.kept[0] / self.n  # independent trials behind each mode
+
+    # --- data ---
+
+    def centred(self, x, offsets_first=True):
+        """Rates (..., trials, time) less condition means and each trial's trend; 0 in the gaps.
+
+        With gaps the mean over changing trials would pick up their offsets: these go first.
+        """
+        mask = self.mask
+        y = np.where(mask, x, 0.0)
+        if self.shared:
+            if offsets_first and not self.whole and self.order:
+                y = y - mask * self._offsets(y)[..., None]
+            for g in range(self.n_conditions):
+                members = self.group == g
+                count = np.maximum(mask[members].sum(axis=0), 1)
+                y[..., members, :] -= (
+                    mask[members] * (y[..., members, :].sum(-2) / count)[..., None, :]
+                )
+        for b in self.basis():
+            y = y - b * np.sum(b * y, axis=-1, keepdims=True)
+        return y
+
+    def _offsets(self, y):
+        """Offsets of trials (..., trials) beside the means of conditions, by least squares."""
+        m = self.mask.astype(float)
+        rest, normal = y.copy(), np.diag(m.sum(axis=1))
+        for g in range(self.n_conditions):
+            members = np.flatnonzero(self.group == g)
+            count = np.maximum(m[members].sum(axis=0), 1)
+            rest[..., members, :] -= (y[..., members, :].sum(-2) / count)[..., None, :]
+            normal[np.ix_(members, members)] -= (m[members] / count) @ m[members].T
+        return np.sum(m * rest, axis=-1) @ np.linalg.pinv(normal, hermitian=True)
+
+    def basis(self):
+        """Orthonormal trends of each trial over its samples, each (trials, time)."""
+        if self._basis is not None:
+            return self._basis
+        found: list[np.ndarray] = []
+        time = np.arange(self.n) - (self.n - 1) / 2
+        for power in range(self.order):
+            b = self.mask * time**power
+            for _ in range(2):  # twice is enough (Kahan)
+                for other in found:
+                    b = b - other * np.sum(b * other, axis=-1, keepdims=True)
+            size = np.linalg.norm(b, axis=-1, keepdims=True)
+            good = size > 1e-9 * max(1.0, self.n) ** (power + 0.5)
+            found.append(np.where(good, b / np.where(good, size, 1), 0.0))
+        self._basis = found
+        return found
+
+    # --- expectations ---
+
+    def _share(self, rows, condition):
+        """Share of R_st left by the condition mean (rows, n), for samples that are both there."""
+        m = self.mask[self.group == condition].astype(float)
+        count = np.maximum(m.sum(axis=0), 1)
+        both = m[:, rows].T @ m
+        return 1 - 1 / count[rows, None] - 1 / count + both / (count[rows, None] * count), both
+
+    def _kept(self):
+        """Sum over trials of what the condition mean leaves of the products at each lag (n,)."""
+        if not self.shared:
+            return self.pairs.copy()
+        total = np.zeros(self.n)
+        for g in range(self.n_conditions):
+            for rows in _blocks(self.n, self.n):
+                share, both = self._share(rows, g)
+                lag = np.arange(self.n) - rows[:, None]
+                ahead = lag >= 0
+                total += np.bincount(lag[ahead], (share * both)[ahead], self.n)
+        return total
+
+    def _products(self, gamma):
+        """(patterns' share, basis b, R b in the samples that are there), for one gamma (n,)."""
+        basis = self.basis()
+        if self.whole:
+            basis = [b[:1] for b in basis]
+            return self.dof, basis, [_toeplitz(gamma, b) for b in basis]
+        if not self.shared or self.n > EXACT:
+            return 1.0, basis, [self.mask * _toeplitz(gamma, b) for b in basis]
+        times = [np.zeros_like(b) for b in basis]
+        if self._shares is None:
+            k = np.arange(self.n)
+            self._distance = np.abs(k[:, None] - k)
+            self._shares = [self._share(k, g)[0] for g in range(self.n_conditions)]
+        R = gamma[self._distance]
+        for g, share in enumerate(self._shares):
+            members, left = self.group == g, R * share
+            for b, t in zip(basis, times):
+                t[members] = b[members] @ left
+        return 1.0, basis, [self.mask * t for t in times]
+
+    def expected_acf(self, gamma):
+        """Expected autocovariance (..., n) of centred data, per product that the means leave.
+
+        gamma(k) less, with the orthonormal trends b of a trial and covariance R of its samples,
+        the k-th diagonal of R b b' + b b' R - b (b' R b) b', summed over trials.
+        """
+        gamma = np.asarray(gamma, dtype=float)
+        if self.order == 0:
+            return gamma
+        if self.order == 1 and self.whole:
+            return subtracted_mean(gamma)
+        out = np.empty(gamma.shape)
+        for i in np.ndindex(gamma.shape[:-1]):
+            trials, basis, times = self._products(gamma[i])
+            lost = np.zeros(self.n)
+            for b, Rb in zip(basis, times):
+                lost += (correlate(Rb, b) + correlate(b, Rb)).sum(axis=0)
+                for other in basis:
+                    inner = np.sum(other * Rb, axis=-1, keepdims=True)
+                    lost -= (inner * correlate(other, b)).sum(axis=0)
+            out[i] = gamma[i] - trials * lost / np.maximum(self.kept, 1e-300)
+        return np.where(self.kept > 1e-9, out, 0.0)
+
+    def expected_power(self, gamma):
+        """Expected power (..., n) of the modes of `power` of centred data, per independent trial.
+
+        The modes are d_j(t) = sqrt(2/n) cos(pi j (t + 1/2) / n), and 1/sqrt(n) for j = 0. The power
+        of d_j in a covariance R is sum_k gamma(k) sum_t d_j(t) d_j(t + k), which two fast Fourier
+        transforms supply.
+        """
+        from scipy import fft
+
+        gamma = np.atleast_2d(np.asarray(gamma, dtype=float))
+        n = self.n
+        if self.whole:
+            A = mode_power(gamma)
+        elif n <= EXACT:
+            if self._modes is None:
+                self._modes = self._mode_products()
+            A = gamma @ self._modes / self.weight
+        else:
+            A = mode_power(gamma * self.kept / (self.weight * (n - np.arange(n))))
+        if self.order == 0 or (self.order == 1 and self.whole):
+            return A
+        for i in range(len(gamma)):
+            trials, basis, times = self._products(gamma[i])
+            modes = [fft.dct(b, norm="ortho", axis=-1) for b in basis]
+            for Rb, mu in zip(times, modes):
+                nu = fft.dct(Rb, norm="ortho", axis=-1)
+                gone = 2 * mu * nu
+                for other, mu2 in zip(basis, modes):
+                    gone = gone - np.sum(other * Rb, axis=-1, keepdims=True) * mu * mu2
+                A[i] -= trials * gone.sum(axis=0) / self.weight
+        return np.maximum(A, 1e-12 * gamma[:, :1])
+
+    def _mode_products(self):
+        """sum over trials and t of what is left of d_j(t) d_j(t + k), both ways (k, j)."""
+        from scipy import fft
+
+        n = self.n
+        at = np.zeros((n, n))  # (k, t): trials, less condition means, with samples at t and t + k
+        if not self.shared:
+            m = self.mask[0].astype(float)
+            for k in range(n):
+                at[k, : n - k] = m[: n - k] * m[k:]
+        else:
+            for g in range(self.n_conditions):
+                share, both = self._share(np.arange(n), g)
+                left = share * both
+                for k in range(n):
+                    at[k, : n - k] += np.diagonal(left, k)
+        lag, w = np.arange(n)[:, None], np.pi * np.arange(n) / n
+        edges = (np.exp(1j * w * (lag + 1)) * fft.fft(at, axis=1).conj()).real
+        B = (np.cos(w * lag) * at.sum(axis=1, keepdims=True) + edges) / n
+        B[:, 0] = at.sum(axis=1) / n
+        B[1:] *= 2
+        return B
+
+
+def power(y):
+    """Power of each mode (..., n), the squared orthonormal cosine transform along time."""
+    from scipy import fft
+
+    return fft.dct(y, norm="ortho", axis=-1) ** 2
+
+
+def mode_power(gamma):
+    """`Design.expected_power` of whole trials without a trend, for gamma (..., n)."""
+    from scipy import fft
+
+    n = gamma.shape[-1]
+    out = np.empty(gamma.shape)
+    k, w = np.arange(n), np.pi * np.arange(n) / n
+    sine = np.where(w > 0, np.sin(w), 1) * n
+    for rows in _blocks(len(gamma), 2 * n):
+        g = gamma[rows]
+        cosines = fft.rfft(g * (1 - k / n), 2 * n, axis=-1)[:, :n].real
+        sines = -fft.rfft(g, 2 * n, axis=-1)[:, :n].imag
+        sines[:, 0] = 0
+        out[rows] = 2 * cosines - g[:, :1] - 2 * sines / sine
+    return out
+
+
+def subtracted_mean(gamma):
+    """gamma(k) - 2 S_K / K + S_n / n, Eq. 7.7: see `expected_acf`."""
+    n = gamma.shape[-1]
+    running = np.cumsum(gamma, axis=-1)
+    # Row sums of R / n: sample i sees lags 0..i backwards and 0..n-1-i forwards, lag 0 once.
+    row = (running + running[..., ::-1] - gamma[..., :1]) / n
+    S = np.cumsum(row, axis=-1)  # S[..., K - 1] is S_K
+    K = n - np.arange(n)
+    return gamma - 2 * S[..., ::-1] / K + S[..., -1:] / n
+
+
+def _blocks(n_rows, length):
+    """Ranges of rows, as many at once as memory is meant to hold."""
+    size = max(1, ROWS // length)
+    return [np.arange(i, min(i + size, n_rows)) for i in range(0, n_rows, size)]
+
+
+def correlate(a, b):
+    """sum_t a(t) b(t + k) for k = 0 .. n - 1, along the last axis."""
+    from scipy import fft
+
+    n = a.shape[-1]
+    size = fft.next_fast_len(2 * n, real=True)
+    product = fft.rfft(a, size, axis=-1).conj() * fft.rfft(b, size, axis=-1)
+    return fft.irfft(product, size, axis=-1)[..., :n]
+
+
+def _toeplitz(gamma, b):
+    """R b with R_st = gamma(|s - t|), along the last axis of b."""
+    from scipy import fft
+
+    n = len(gamma)
+    size = fft.next_fast_len(2 * n, real=True)
+    kernel = np.zeros(size)
+    kernel[:n] = gamma
+    kernel[size - n + 1 :] = gamma[:0:-1]
+    spectrum = fft.rfft(kernel) * fft.rfft(b, size, axis=-1)
+    return fft.irfft(spectrum, size, axis=-1)[..., :n]

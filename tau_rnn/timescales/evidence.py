@@ -1,0 +1,160 @@
+"""What the data say: which centring, which noise, which lags, and how far a likelihood reaches."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tau_rnn.timescales import likelihood as lk
+from tau_rnn.timescales import moments as mo
+from tau_rnn.timescales.design import Design
+
+MIN_RESAMPLED = 5  # trials beyond the number of conditions, for the bootstrap
+SIMPLER = 2.7  # rise of D below which noise is left out: 5 %, one-sided
+SIGNAL = 9.2  # fall of D that an exponential must bring: 1 %
+DRIFT, TREND = 3.0, 5.4  # the same for offsets and slopes: 4 % and 1 %, one-sided
+Z_PEAK = 3.5  # standard errors
+
+
+class Options(NamedTuple):
+    """The checked arguments of `fit_timescales`, shared by all units."""
+
+    dt: float
+    window: float
+    center: str
+    model: str
+    estimator: str  # "likelihood" or "window"
+    use_lag0: object
+    detrend: str
+    min_lag: object  # samples, or "auto"
+    ci: str | None
+    level: float
+    n_boot: int
+    seed: int
+
+
+class Plan:
+    """What the units with one pattern of gaps share: designs, expected powers, windows."""
+
+    def __init__(self, mask, group, o):
+        self.o, self.kept = o, {}
+        self.designs = [Design(mask, group, order) for order in range(3)]
+
+    def get(self, name, make):
+        """A costly part, made when first asked for."""
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]
+
+    def powers(self, order):
+        """See `likelihood.expected`."""
+        return self.get(("powers", order), lambda: lk.expected(self.designs[order], self.o.dt))
+
+    def window(self, order):
+        """The `Window` of a design."""
+        make = lambda: mo.Window(self.designs[order], self.o.dt, self.o.window)  # noqa: E731
+        return self.get(("window", order), make)
+
+    def modes(self, y, order):
+        """Modes with the trend of `order` subtracted; mode 0, where it counts, before that."""
+        d, dt = self.designs, self.o.dt
+        if order == 1 and d[0].whole:
+            return lk.modes(d[0].centred(y), d[0], dt, self.powers(0))
+        own = lk.modes(d[order].centred(y), d[order], dt, self.powers(order))
+        if order == 2:
+            return own
+        means = lk.modes(d[0].centred(y), d[0], dt, self.powers(0))
+        own.found[:, 0], own.by_trial[:, :, 0] = means.found[:, 0], means.by_trial[:, :, 0]
+        own.noise[0] = means.noise[0]
+
+        def shapes(at, first=means.shapes, rest=own.shapes):
+            return np.concatenate([first(at)[..., :1], rest(at)[..., 1:]], axis=-1)
+
+        return own._replace(shapes=shapes)
+
+
+class Found(NamedTuple):
+    """One exponential in each unit, by the likelihood: arrays of length units."""
+
+    log_tau: np.ndarray
+    a: np.ndarray  # variance of the exponential
+    b: np.ndarray  # and of the noise
+    D: np.ndarray
+    interval: np.ndarray  # (units, 2) s
+    silent: np.ndarray  # no correlation found
+    noisy: np.ndarray  # noise shows
+
+    @property
+    def parameters(self):
+        """How many each unit has (units,)."""
+        return 2 + (self.b > 0)
+
+    def power(self, m):
+        """Expected power of each mode (units, bins)."""
+        return self.a[:, None] * m.shapes(self.log_tau) + self.b[:, None] * m.noise
+
+
+def one_exponential(m, mode0, o, dof=0):
+    """One exponential, with noise where it shows; the interval grants noise in any case."""
+    from scipy.special import chdtri
+
+    noises = [True, False] if o.use_lag0 == "auto" else [not o.use_lag0]
+    start = lk.coarse(m, [(mode0, noisy) for noisy in noises])
+    p = [lk.fit(m, mode0, noisy, first) for (_, noisy), first in start.items()]
+    rise = p[-1].least - p[0].least
+    simple = rise < SIMPLER
+    full, bare = p[0].best, p[-1].best
+    log_tau, a, b = (np.where(simple, new, old) for new, old in zip(bare, full))
+    D = np.where(simple, p[-1].least, p[0].least)
+    noisy = rise > SIGNAL if o.use_lag0 == "auto" else b > 0
+    wide = lk.spread(m, mode0, *full)
+    interval = lk.interval(p[0], m, chdtri(1, 1 - o.level) * wide)
+    if o.ci == "bootstrap" and dof >= MIN_RESAMPLED:
+        for i in range(len(rise)):
+            interval[i] = _resampled(m.take([i]), mode0, bool(noises[0] and not simple[i]), dof, o)
+    silent = p[0].null - p[0].least < SIGNAL * wide
+    return Found(log_tau, a, b, D, interval, silent, noisy)
+
+
+def _resampled(m, mode0, noisy, dof, o):
+    """Percentile interval (2,) of one unit over resampled trials."""
+    n_trials = m.by_trial.shape[1]
+    rng = np.random.default_rng(o.seed)
+    drawn = rng.multinomial(n_trials, np.full(n_trials, 1 / n_trials), size=o.n_boot)
+    found = drawn @ m.by_trial[0] / m.weight
+    of = m._replace(found=found, by_trial=found[:, None])
+    start = lk.coarse(of, [(mode0, noisy)])[mode0, noisy]
+    tau = np.exp(lk.fit(of, mode0, noisy, start).best[0])
+    tau[tau > 0.99 * np.exp(m.log_tau[-1])] = np.inf
+    return mo.percentile_interval(tau, n_trials, dof, o.level)
+
+
+def drifts(m, o):
+    """Ratio of the power of mode 0 to its prediction, and whether offsets, and slopes, show."""
+    noisy = o.use_lag0 is not True
+    start = lk.coarse(m, [(kind, noisy) for kind in ("in", "out", "linear")])
+    p = {kind: lk.fit(m, kind, noisy, first) for (kind, _), first in start.items()}
+    shows = []
+    for j, (less, more, height) in enumerate((("in", "out", DRIFT), ("out", "linear", TREND))):
+        log_tau, a, b = p[more].best
+        V = (a[:, None] * m.shapes(log_tau) + b[:, None] * m.noise)[:, j]
+        P = np.maximum(m.found[:, j], lk.TINY)
+        gain = p[less].least - p[more].least - m.weight * (np.log(P) + 1)
+        shows.append((P > V) & (gain > height))
+        if j == 0:
+            ratio = P / V
+    return ratio, *shows
+
+
+def first_lag(c, design, o):
+    """First lag to use of each unit, from a peak that is not at lag 1 where asked to."""
+    n_units, n = c.shape
+    if o.min_lag != "auto":
+        return np.full(n_units, min(o.min_lag, n - 2))
+    k = np.arange(n)
+    near = (k >= 1) & (k <= n // 3) & (design.kept > 0)
+    top = np.where(near, c, -np.inf).argmax(axis=1)
+    rows, error = np.arange(n_units), c[:, 0] / np.sqrt(np.maximum(design.kept[1], 1))
+    dip = c[rows, top] - c[:, 1] > Z_PEAK * np.sqrt(2) * error
+    return np.where(dip & (top > 1) & (c[rows, top] > Z_PEAK * error), top, 0)

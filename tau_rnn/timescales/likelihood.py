@@ -1,0 +1,323 @@
+"""The likelihood of one exponential and white noise, mode by mode.
+
+The cosine transform makes the samples of a slow process nearly independent: mode j of trial m is
+normal with variance V_j = a e_j(tau) + b w_j, where e_j and w_j are the expected powers of an
+exponential of amplitude 1 and of white noise (`Design.expected_power`, exact). With P_j the power
+found, pooled over the trials and divided by their number less the conditions, M - C,
+
+    D(tau, a, b) = (M - C) sum_j [log V_j + P_j / V_j]
+
+is -2 log likelihood. A mean of each trial lives in mode 0 alone, so leaving that mode out is what
+subtracting the mean comes to. a and b are found for every tau by iterated least squares; a sharp
+search over tau then needs no starting values.
+
+References
+----------
+Sykulski et al. (2019), Biometrika 106:251, for likelihoods of exact expected powers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tau_rnn.timescales.design import power
+
+N_TAU, N_FINE, N_CLOSE = 96, 25, 7  # grids of log tau: coarse, fine, close to the best
+N_RATIO = 21  # grid of noise over signal
+SHORTEST, LONGEST = 0.3, 20.0  # ends of the search: 0.3 dt, 20 n dt
+SINGLE, RATIO = 100, 1.02  # modes kept apart; beyond, bins in which V hardly changes
+ROUNDS = 5  # of the iterated least squares
+WIDE = 30.0  # of D above its least: what the fine grid spans
+TINY = 1e-300
+
+
+class Modes(NamedTuple):
+    """Power of units in bins of modes, and what is expected of it.
+
+    found : (units, bins) mean power in each bin, per independent trial
+    by_trial : (units, trials, bins) the same of each trial
+    sizes : (bins,) modes in each bin
+    weight : independent trials
+    log_tau : (N_TAU,) the grid
+    shapes : callable, log tau (...) -> (..., bins), of exponentials of amplitude 1
+    noise : (bins,) of white noise of variance 1
+    """
+
+    found: np.ndarray
+    by_trial: np.ndarray
+    sizes: np.ndarray
+    weight: float
+    log_tau: np.ndarray
+    shapes: object
+    noise: np.ndarray
+
+    def take(self, units):
+        """Some of the units."""
+        return self._replace(found=self.found[units], by_trial=self.by_trial[units])
+
+
+def bins(n):
+    """First mode of each bin."""
+    edges = [*range(min(n, SINGLE))]
+    while n > SINGLE and edges[-1] * RATIO + 1 < n:
+        edges.append(int(edges[-1] * RATIO + 1))
+    return np.array(edges)
+
+
+def binned(values, starts):
+    """Means over bins along the last axis."""
+    count = np.diff([*starts, values.shape[-1]])
+    return np.add.reduceat(values, starts, axis=-1) / count
+
+
+def expected(design, dt):
+    """The grid of log tau, the expected powers along it as a spline, and those of white noise."""
+    from scipy.interpolate import CubicSpline
+
+    n, starts = design.n, bins(design.n)
+    log_tau = np.linspace(np.log(SHORTEST * dt), np.log(LONGEST * n * dt), N_TAU)
+    shape = np.empty((N_TAU, len(starts)))
+    for i in range(0, N_TAU, 8):
+        gamma = np.exp(-dt * np.arange(n) / np.exp(log_tau[i : i + 8, None]))
+        shape[i : i + 8] = binned(design.expected_power(gamma), starts)
+    spline = CubicSpline(log_tau, np.log(np.maximum(shape, 1e-15)), axis=0)
+    noise = binned(design.expected_power(np.eye(1, n)), starts)[0]
+    return log_tau, lambda at: np.exp(spline(at)), noise
+
+
+def modes(y, design, dt, shapes=None):
+    """The `Modes` of centred rates y (units, trials, time)."""
+    starts = bins(design.n)
+    by_trial = binned(power(y), starts)
+    log_tau, shape, noise = shapes or expected(design, dt)
+    found = by_trial.sum(axis=1) / design.weight
+    count = np.diff([*starts, design.n]).astype(float)
+    return Modes(found, by_trial, count, design.weight, log_tau, shape, noise)
+
+
+class Profile(NamedTuple):
+    """Units fitted at each log tau of a grid of their own.
+
+    log_tau : (units, K)
+    deviance : (units, K) the least D
+    a, b : (units, K) variances of the exponential and the noise
+    null : (units,) D of white noise alone
+    least : (units,) the least D, between two points of the grid
+    best : log tau, a and b there, each (units,)
+    """
+
+    log_tau: np.ndarray
+    deviance: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    null: np.ndarray
+    least: np.ndarray
+    best: tuple
+
+
+def counted(m, mode0, V):
+    """Weight of each bin given its variance V: `mode0` is "in", "out", "free" or "linear".
+
+    "in": mode 0 counts. "out": it does not (trial means subtracted). "free": it counts where it is
+    smaller than predicted, since offsets can only add to it. "linear": modes 0 and 1 are left out.
+    """
+    w = np.broadcast_to(m.sizes, V.shape).copy()
+    if mode0 == "free":
+        w[..., 0] *= (m.found[:, 0] if V.ndim == 2 else m.found[:, None, 0]) < V[..., 0]
+    elif mode0 != "in":
+        w[..., : 2 if mode0 == "linear" else 1] = 0
+    return w
+
+
+def deviance(m, mode0, V):
+    """D of units (units, [K,] bins) with variances V; offsets take what mode 0 has too much."""
+    found = m.found if V.ndim == 2 else m.found[:, None]
+    w = counted(m, mode0, V)
+    out = np.sum(w * (np.log(V) + found / V), axis=-1)
+    if mode0 == "free":
+        P0 = np.maximum(found[..., 0], TINY)
+        out += np.where(w[..., 0] > 0, 0.0, np.log(P0) + 1)
+    return m.weight * out
+
+
+def coarse(m, kinds):
+    """Least D and its noise-to-signal ratio on the coarse grid, {(mode0, noisy): (D, ratio)}.
+
+    The same variances serve all units and kinds, so that the sums over modes are matrix products.
+    """
+    E = m.shapes(m.log_tau[::2])
+    ratio = np.r_[0.0, np.geomspace(1e-4, 1e4, N_RATIO)]
+    V = E[:, None] + ratio[:, None] * m.noise  # (tau, ratio, bins)
+    rest = (m.sizes[2:] / V[..., 2:]) @ m.found[:, 2:].T  # (tau, ratio, units)
+    logs = np.sum(m.sizes[2:] * np.log(V[..., 2:]), axis=-1)[..., None]
+    two = [m.found[:, j] / V[..., j, None] for j in (0, 1)]
+    out = {}
+    for mode0, noisy in kinds:
+        first = {"in": 0, "linear": 2}.get(mode0, 1)
+        total, log, number = rest.copy(), logs.copy(), m.sizes.sum() - first
+        for j in range(first, 2):
+            total, log = total + two[j], log + np.log(V[..., j, None])
+        a = np.maximum(total / number, TINY)
+        D = log + number * (np.log(a) + 1)
+        if mode0 == "free":
+            top = np.maximum(a, two[0])  # mode 0 over its expectation, if offsets may add to it
+            D += np.log(top * V[..., 0, None]) + two[0] / top
+        D = m.weight * (D if noisy else D[:, :1])
+        best = D.argmin(axis=1)
+        out[mode0, noisy] = D.min(axis=1).T, ratio[best].T
+    return out
+
+
+def variances(m, mode0, E, ratio):
+    """Least D, a and b for exponentials E (units, K, bins), from noise-to-signal ratios (units, K).
+
+    Iterated weighted least squares of the powers on (E, noise): Fisher's scoring; a step that
+    would raise D is shortened. A ratio of None means no noise.
+    """
+    found, noise, noisy = m.found[:, None], m.noise, ratio is not None
+    ratio = np.zeros(E.shape[:2]) if ratio is None else ratio
+    V = E + ratio[..., None] * noise
+    w = counted(m, "out" if mode0 == "free" else mode0, V)
+    least = 1e-12 * np.mean(m.found, axis=1)[:, None] + TINY
+    a = np.maximum(np.sum(w * found / V, axis=-1) / np.maximum(w.sum(axis=-1), 1), least)
+    best = [deviance(m, mode0, a[..., None] * V), a, ratio * a]
+    step = np.ones(a.shape)
+    for _ in range(ROUNDS):
+        V = best[1][..., None] * E + best[2][..., None] * noise
+        w = counted(m, mode0, V) / V**2
+        wE = w * E
+        ee, ef = np.sum(wE * E, axis=-1), np.sum(wE * found, axis=-1)
+        b = np.zeros(ee.shape)
+        a = ef / np.maximum(ee, TINY)
+        if noisy:
+            wn = w * noise
+            en, nn, nf = wE @ noise, wn @ noise, np.sum(wn * found, axis=-1)
+            det = np.maximum(ee * nn - en**2, 1e-12 * ee * nn + TINY)
+            a2, b = (nn * ef - en * nf) / det, (ee * nf - en * ef) / det
+            b = np.where(a2 < 0, nf / np.maximum(nn, TINY), b)
+            a = np.where(b < 0, a, a2)
+            b = np.maximum(b, 0)
+        a = np.maximum(best[1] + step * (a - best[1]), least)
+        b = best[2] + step * (b - best[2])
+        D = deviance(m, mode0, a[..., None] * E + b[..., None] * noise)
+        better = D < best[0]
+        step = np.where(better, 1.0, step / 3)
+        best = [np.where(better, new, old) for new, old in zip((D, a, b), best)]
+    return best
+
+
+def fit(m, mode0, noisy, start):
+    """The `Profile` of every unit: from the coarse grid to finer ones around its best.
+
+    start : (D, ratio), each (units, coarse grid), from `coarse`
+    """
+    D, ratio = start
+    at = np.broadcast_to(m.log_tau[::2], D.shape)
+    rows = np.arange(len(D))
+    rough = 0.05 * np.ptp(D, axis=1, keepdims=True)  # the ratios of the coarse grid are far apart
+    for span in (WIDE + rough, WIDE):
+        low = D < D.min(axis=1, keepdims=True) + span
+        first = np.maximum(low.argmax(axis=1) - 1, 0)
+        last = np.minimum(D.shape[1] - low[:, ::-1].argmax(axis=1), D.shape[1] - 1)
+        fine = np.linspace(at[rows, first], at[rows, last], N_FINE, axis=1)
+        if noisy:
+            near = np.abs(fine[:, :, None] - at[:, None]).argmin(axis=2)
+            ratio = np.take_along_axis(ratio, near, axis=1)
+        D, a, b = variances(m, mode0, m.shapes(fine), ratio if noisy else None)
+        at, ratio = fine, b / a
+    w = counted(m, mode0 if mode0 != "free" else "out", m.found)
+    level = np.sum(w * m.found / m.noise, axis=1) / np.maximum(w.sum(axis=1), 1)
+    null = deviance(m, mode0, np.maximum(level, TINY)[:, None] * m.noise)
+    least, best = _peak(*_closer(m, mode0, noisy, fine, D, ratio))
+    return Profile(fine, D, a, b, null, least, best)
+
+
+def _closer(m, mode0, noisy, fine, D, ratio):
+    """log tau, D, a and b at some points around the best of the fine grid."""
+    best = D.argmin(axis=1)[:, None]
+    centre, step = np.take_along_axis(fine, best, axis=1), fine[:, 1:2] - fine[:, :1]
+    at = np.clip(centre + step * np.linspace(-1, 1, N_CLOSE), m.log_tau[0], m.log_tau[-1])
+    ratio = np.repeat(np.take_along_axis(ratio, best, axis=1), N_CLOSE, axis=1)
+    return at, *variances(m, mode0, m.shapes(at), ratio if noisy else None)
+
+
+def _peak(log_tau, D, a, b):
+    """The least D of each unit and (log tau, a, b) there, from the parabola of three points."""
+    rows, i = np.arange(len(D)), D.argmin(axis=1)
+    inner = np.clip(i, 1, D.shape[1] - 2)
+    left, mid, right = (D[rows, inner + j] for j in (-1, 0, 1))
+    bend = left - 2 * mid + right
+    good = (bend > 0) & (i == inner)
+    shift = np.where(good, 0.5 * (left - right) / np.where(good, bend, 1), 0)
+    other = i + np.sign(shift).astype(int)
+    values = (v[rows, i] + abs(shift) * (v[rows, other] - v[rows, i]) for v in (log_tau, a, b))
+    return D[rows, i] - 0.5 * bend * shift**2, tuple(values)
+
+
+def interval(p, m, height):
+    """Where D lies within `height` (units,) of its least: (units, 2) s, 0 or inf where open."""
+    out = np.empty((len(p.deviance), 2))
+    for u, (theta, D) in enumerate(zip(p.log_tau, p.deviance - p.least[:, None])):
+        inside = np.flatnonzero(height[u] >= D)
+        root, top = np.sqrt(np.maximum(D, 0)), np.sqrt(height[u])  # D is nearly a parabola
+        for side, i, j in ((0, inside[0], inside[0] - 1), (1, inside[-1], inside[-1] + 1)):
+            if 0 <= j < N_FINE:
+                share = (top - root[i]) / max(root[j] - root[i], TINY)
+                out[u, side] = np.exp(theta[i] + min(share, 1.0) * (theta[j] - theta[i]))
+            elif abs(theta[i] - m.log_tau[-side]) < 1e-9:  # the end of the search
+                out[u, side] = (0.0, np.inf)[side]
+            else:
+                out[u, side] = np.exp(theta[i])
+    return out
+
+
+def spread(m, mode0, log_tau, a, b):
+    """Variance of the score for log tau over trials, over that of normal samples (units,).
+
+    Trials that differ more than samples of one process do (one burst in forty trials, a gain)
+    know less than their number says; D is divided by this. At least 1; 1 for under five trials.
+    """
+    n_trials = m.by_trial.shape[1]
+    if n_trials < 5:
+        return np.ones(len(log_tau))
+    E, up, down = (m.shapes(log_tau + e) for e in (0, 1e-3, -1e-3))
+    V = a[:, None] * E + b[:, None] * m.noise
+    w = counted(m, mode0, V)
+    J = np.stack([a[:, None] * (up - down) / 2e-3, a[:, None] * E, b[:, None] * m.noise], axis=1)
+    J = J / V[:, None]
+    rest = J[:, 1:]
+    gram = (rest * w[:, None]) @ rest.swapaxes(1, 2)
+    cross = (rest * w[:, None]) @ J[:, :1].swapaxes(1, 2)
+    slopes = (np.linalg.pinv(gram) @ cross)[:, :, 0]
+    u = w * (J[:, 0] - np.einsum("ui,uib->ub", slopes, rest))  # what a and b cannot explain
+    score = np.einsum("umb,ub->um", m.by_trial, u / V)
+    score -= score.mean(axis=1, keepdims=True)
+    theory = 2 * m.weight * np.sum(u**2 / np.maximum(m.sizes, 1), axis=1)
+    found = n_trials / m.weight * np.sum(score**2, axis=1)
+    return np.maximum(found / np.maximum(theory, TINY), 1.0)
+
+
+def goodness(m, mode0, V, parameters):
+    """Probability of a misfit as large as this one, were the model true (units,).
+
+    The powers over their variances are averaged in bands of modes, narrow where modes are slow;
+    Wilson and Hilferty's cube root makes each nearly normal, and the sum of squares is chi-square
+    with bands - parameters degrees of freedom.
+    """
+    from scipy.special import chdtrc
+
+    first = {"in": 0, "linear": 2}.get(mode0, 1)
+    n_bins = len(m.sizes)
+    edges = np.unique(
+        np.r_[first : min(first + 4, n_bins), np.geomspace(first + 4, n_bins, 10)].astype(int)
+    )
+    edges = edges[edges < n_bins]
+    number = np.add.reduceat(m.sizes, edges)
+    ratio = np.add.reduceat(m.sizes * m.found / V, edges, axis=-1) / number
+    spread = 2 / (9 * m.weight * number)
+    z = (np.cbrt(ratio) - (1 - spread)) / np.sqrt(spread)
+    free = len(edges) - np.asarray(parameters)
+    p = chdtrc(np.maximum(free, 1), np.sum(z**2, axis=-1))
+    return np.where(free > 0, p, np.nan)

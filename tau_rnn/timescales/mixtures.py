@@ -1,0 +1,163 @@
+"""Two exponentials, and a damped cosine: several parameters, found by scipy.optimize.
+
+The same likelihood of the modes as for one exponential (`likelihood`), written as a sum of squares
+so that `scipy.optimize.least_squares` can find its least: with V_j = a e_j + ... + b w_j,
+
+    D = constant + sum_j r_j^2,  r_j^2 = (M - C) n_j [P_j/V_j - 1 - log(P_j/V_j)],
+
+the sign of r_j that of P_j - V_j.
+
+Intervals are those of the curvature of D, on a logarithmic scale.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tau_rnn.timescales import likelihood as lk
+
+OFFSET = 2.7  # fall of D at which offsets are taken to be there: 5 %, one-sided
+PAIR = 6.0  # fall of D that a second exponential that was asked for must bring: 5 %
+
+
+class Mixture(NamedTuple):
+    """One unit: values of the shape and of the variances, D and standard errors of the shape."""
+
+    shape: np.ndarray  # (2,) log tau, and log tau of the faster one or log frequency
+    amplitude: np.ndarray  # (1,) or (2,)
+    noise: float
+    deviance: float
+    error: np.ndarray  # (2,)
+    V: np.ndarray  # (bins,)
+
+
+def powers(model, shape, m, design, dt):
+    """Expected powers (parts, bins) of the components of amplitude 1."""
+    if model == "two_exp":
+        return m.shapes(np.asarray(shape))
+    k = dt * np.arange(design.n)
+    gamma = np.exp(-k / np.exp(shape[0])) * np.cos(2 * np.pi * np.exp(shape[1]) * k)
+    return lk.binned(design.expected_power(gamma), lk.bins(design.n)).clip(1e-15)
+
+
+def starts(model, m, design, dt):
+    """Pairs to start from: a slow and a fast one, or the highest peaks of the power."""
+    low, high = m.log_tau[0], m.log_tau[-1]
+    T = design.n * dt
+    if model == "two_exp":
+        inner = np.log(dt * np.geomspace(1, design.n / 3, 6))
+        return [(s, f) for f in inner[:4] for s in inner[1:] if s > f]
+    mode = np.r_[lk.bins(design.n), design.n]
+    frequency = (mode[:-1] + mode[1:] - 1) / 2 / (2 * T)
+    first = 2
+    smooth = np.convolve(m.found[0], np.ones(3) / 3, mode="same")
+    rise = smooth * np.sqrt(np.maximum(frequency, 1e-9))  # above the slope that decays have
+    best = first + np.argsort(rise[first:])[::-1][:1]
+    tops = [i for i in (best[0], first + int(np.argmax(smooth[first:])))]
+    return [
+        (np.clip(np.log(c / frequency[i]), low, high), np.log(frequency[i]))
+        for i in dict.fromkeys(tops) for c in (0.3, 1.0)
+    ]  # fmt: skip
+
+
+def fit_mixture(model, m, design, dt, mode0, noisy):
+    """The `Mixture` of the one unit of `m`."""
+    from scipy.optimize import least_squares
+
+    P, w = m.found[0], lk.counted(m, mode0 if mode0 != "free" else "out", m.found)[0]
+    used = w > 0
+    scale = float(np.sum(w * P) / np.sum(w)) + lk.TINY
+    n_parts = 2 if model == "two_exp" else 1
+    width = np.log(design.n)
+    fast = (np.log(0.5 / (design.n * dt)), np.log(0.5 / dt)) if model == "cos" else None
+    limits = [(m.log_tau[0], np.log(3 * design.n * dt)), fast or (m.log_tau[0], m.log_tau[-1])]
+    limits += [(np.log(scale) - 14 - width, np.log(scale) + 6)] * (n_parts + noisy)
+    low, high = np.transpose(limits)
+
+    def variance(p):
+        parts = powers(model, p[:2], m, design, dt)
+        V = np.exp(p[2 : 2 + n_parts]) @ parts
+        return V + np.exp(p[-1]) * m.noise if noisy else V
+
+    def residuals(p):
+        ratio = np.maximum(P[used], lk.TINY) / variance(p)[used]
+        square = np.maximum(m.weight * w[used] * (ratio - 1 - np.log(ratio)), 0)
+        return np.sign(ratio - 1) * np.sqrt(square)
+
+    begins = []
+    for pair in starts(model, m, design, dt):
+        p = np.r_[pair, np.full(n_parts + noisy, np.log(scale * 0.3))]
+        parts = powers(model, pair, m, design, dt)
+        columns = np.vstack([parts, m.noise[None]]) if noisy else parts
+        p[2:] = _amplitudes(columns, P, w, scale)
+        p = np.clip(p, low + 1e-6, high - 1e-6)
+        begins.append((np.sum(residuals(p) ** 2), p))
+    fits = [
+        least_squares(residuals, p, bounds=(low, high), xtol=1e-9, ftol=1e-10, max_nfev=200)
+        for _, p in sorted(begins, key=lambda b: b[0])[:2]
+    ]
+    p = min(fits, key=lambda f: f.cost).x.copy()
+    if model == "two_exp" and p[0] < p[1]:
+        p[[0, 1, 2, 3]] = p[[1, 0, 3, 2]]
+    V = variance(p)
+    D = float(lk.deviance(m, "out" if mode0 == "free" else mode0, V[None])[0])
+    steps = 1e-4 * np.eye(len(p))
+    J = np.stack([(np.log(variance(p + h)) - np.log(variance(p - h))) / 2e-4 for h in steps])
+    information = 0.5 * m.weight * (J * w) @ J.T
+    error = np.sqrt(np.maximum(np.diagonal(np.linalg.pinv(information, hermitian=True))[:2], 0))
+    amplitude = np.exp(p[2 : 2 + n_parts])
+    return Mixture(p[:2], amplitude, float(np.exp(p[-1])) if noisy else 0.0, D, error, V)
+
+
+def _amplitudes(columns, P, w, scale):
+    """Logarithms of variances that start near the powers found, by weighted least squares."""
+    from scipy.optimize import nnls
+
+    weight = np.sqrt(w) / (P + 0.1 * np.median(P) + lk.TINY)
+    found, _ = nnls((columns * weight).T, P * weight)
+    return np.log(np.maximum(found, 1e-3 * scale))
+
+
+def choose(m, mode0, D_one, design, o):
+    """The mixture of one unit as values of what `units` collects; None where one is enough.
+
+    `D_one` is that of one exponential. Offsets that mode 0 may have ("free") are granted where they
+    lower D, as for one exponential.
+    """
+    from scipy.special import ndtri
+
+    model = "cos" if o.model == "cos" else "two_exp"
+    noisy = o.use_lag0 is not True
+    kind = "out" if mode0 == "free" else mode0
+    mix = fit_mixture(model, m, design, o.dt, kind, noisy)
+    D = mix.deviance
+    if mode0 == "free":
+        D += m.weight * (np.log(max(m.found[0, 0], lk.TINY)) + 1)
+        inside = fit_mixture(model, m, design, o.dt, "in", noisy)
+        if inside.deviance < D + OFFSET or m.found[0, 0] < mix.V[0]:
+            mix, kind, D = inside, "in", inside.deviance
+    price = {"auto": 2 * np.log(m.weight * m.sizes.sum()), "two_exp": PAIR, "cos": -np.inf}
+    if D + price[o.model] > D_one:
+        return None
+    end = 3 * design.n * o.dt
+    pair, tau = model == "two_exp", np.exp(mix.shape)
+    hidden = pair and tau[1] < o.dt  # within a step: noise, as far as samples can tell
+    half = ndtri(0.5 + o.level / 2) * mix.error
+    ends = np.exp(np.clip(mix.shape[:, None] + half[:, None] * [-1, 1], -700, 700))
+    return {
+        "model": model,
+        "tau": tau if pair else tau[0],
+        "amplitude": (mix.amplitude[0], mix.amplitude[1] if pair and not hidden else 0.0),
+        "frequency": 0.0 if pair else tau[1],
+        "noise": mix.noise + (mix.amplitude[1] if hidden else 0.0),
+        "noisy": hidden or mix.noise > 0.02 * m.found[0, 1:].mean(),
+        "interval": (ends[0, 0], ends[0, 1] if ends[0, 1] < end else np.inf),
+        "second_ci": ends[1],
+        "p_fit": lk.goodness(m, kind, mix.V[None], (5 if pair else 4) - (mix.noise == 0))[0],
+        "silent": False,
+        "bound": int(tau[0] > 0.999 * end),
+        "inside": kind == "in",
+        "dc_ratio": m.found[0, 0] / mix.V[0] if mode0 != "linear" else np.nan,
+    }

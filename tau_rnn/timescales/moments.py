@@ -1,0 +1,329 @@
+"""One exponential fitted to the autocovariance within a window: what defines a timescale.
+
+The amplitude enters linearly and is profiled out, which leaves a one-dimensional search on a grid
+that covers every resolvable tau: in a given window no starting values, no local minima. The window
+starts at the 1/e crossing of c and follows the tau found.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import NamedTuple
+
+import numpy as np
+
+from tau_rnn.checks import check_choice, check_dt, check_number
+from tau_rnn.timescales.design import Design, correlate
+
+N_GRID = 400  # of log tau: spacing about 0.03 for 500 samples; refined to 1e-6 afterwards
+CENTERS = ("psth", "trial")
+SHORTEST, LONGEST = 0.05, 20.0  # ends of the search: 0.05 dt (decay factor 2e-9), 20 n dt
+MIN_LAGS = 4  # the window never shrinks below so many lags
+MAX_LAGS = 4096  # nor grows beyond so many
+MIN_TRIALS = 10  # beyond the number of conditions, to tell noise by its spread over trials
+JUMP, Z_JUMP = np.array([1.0, -3.0, 3.0, -1.0]), 4.0  # of lag 0 over the next; standard errors
+MIN_NUGGET = 0.02  # of the variance, below which noise is idle
+Z_SIGNAL = 4.0  # standard errors of white noise
+TINY = 1e-300
+
+
+class Window:
+    """The grid and its shapes for one design, and how far a window reaches in timescales."""
+
+    def __init__(self, design, dt, reach):
+        self.design, self.dt, self.reach = design, dt, reach
+        self.n_lags = min(design.n, MAX_LAGS)
+        ends = np.log(SHORTEST * dt), np.log(LONGEST * design.n * dt)
+        self.theta = np.linspace(*ends, N_GRID)
+        self.noise = design.expected_acf(np.eye(1, design.n)[0])[: self.n_lags]
+        self.pairs = design.kept[: self.n_lags]
+        self.F = np.concatenate([self.shapes(self.theta[i : i + 16]) for i in range(0, N_GRID, 16)])
+
+    def narrow(self, n_lags):
+        """The same for the first lags only."""
+        new = copy(self)
+        new.n_lags, new.noise, new.pairs = n_lags, self.noise[:n_lags], self.pairs[:n_lags]
+        new.F = self.F[:, :n_lags]
+        return new
+
+    def expected(self, log_tau):
+        """Expected autocovariance (..., n_lags) of exponentials of amplitude 1."""
+        lags = self.dt * np.arange(self.design.n)
+        gamma = np.exp(-lags / np.exp(np.asarray(log_tau))[..., None])
+        return self.design.expected_acf(gamma)[..., : self.n_lags]
+
+    def shapes(self, log_tau):
+        """`expected`, through `free_of_noise`."""
+        return self.free_of_noise(self.expected(log_tau))
+
+    def free_of_noise(self, c):
+        """A combination of lags that white observation noise touches at lag 0 only.
+
+        Subtracting the trial mean turns noise of variance b into b (delta_k0 - 1/n), so that
+        c(k) + c(0) / (n - 1) is free of it for k >= 1. Data and shapes go through the same map.
+        """
+        share = self.noise / self.noise[0] if self.noise[0] > 0 else np.zeros(self.n_lags)
+        return c - c[..., :1] * np.r_[share[1], share[1:]]
+
+    def last_lag(self, tau, first):
+        """Last lag of the window of each tau (rows,), at least MIN_LAGS beyond the first lag."""
+        least = np.minimum(first + MIN_LAGS, self.n_lags - 1)
+        return np.clip(np.ceil(self.reach * tau / self.dt), least, self.n_lags - 1)
+
+    def weights(self, first, last):
+        """Products behind each lag (rows, n_lags) of the windows first..last, 0 outside."""
+        k = np.arange(self.n_lags)
+        inside = (k >= np.asarray(first)[:, None]) & (k <= np.asarray(last)[:, None])
+        return np.where(inside, self.pairs, 0.0)
+
+
+class Fit(NamedTuple):
+    """Rows of a = amplitude and tau = exp(log_tau), fitted over lags first..last."""
+
+    log_tau: np.ndarray
+    amplitude: np.ndarray
+    last: np.ndarray
+    bound: np.ndarray  # -1 or 1 where the search ended at its lower or upper end, else 0
+
+
+def fit_window(c, w, first, *, last=None, iterations=15, refine=True):
+    """Fit a * exp(-t/tau) in expectation to rows of c, lags up to reach * tau, iterated.
+
+    Minimises sum_k K_k (c(k) - a f_tau(k))^2 over a >= 0 and tau, with K_k the number of products
+    and f the expectation of exp(-t/tau) after centring.
+
+    Parameters
+    ----------
+    c : ndarray, shape (rows, lags)
+    w : Window
+    first : ndarray of int, shape (rows,)
+        First lag used.
+    last : ndarray, shape (rows,), optional
+        Window of the first iteration; from the 1/e crossing if None.
+    iterations : int
+        At most so many, ended early once no window changes.
+    refine : bool
+        Polish log tau from the grid's parabola (error near 1e-4) to 1e-6.
+
+    Returns
+    -------
+    Fit
+    """
+    c, first = c[:, : w.n_lags], np.asarray(first)
+    if last is None:
+        crossing = np.nan_to_num(first_crossing(c, np.exp(-1), first), nan=w.n_lags - 1.0)
+        last = w.last_lag(crossing * w.dt, first)
+    last = np.broadcast_to(np.asarray(last, dtype=float), c.shape[:1])
+    c = w.free_of_noise(c)
+    for _ in range(iterations):
+        used = last
+        n = int(used.max()) + 1  # the rest has no weight
+        K = w.weights(first, used)[:, :n]
+        f = w.F[:, :n]
+        gain = np.maximum((K * c[:, :n]) @ f.T, 0) ** 2 / np.maximum(K @ (f**2).T, TINY)
+        best = gain.argmax(axis=1)
+        last = w.last_lag(np.exp(w.theta[best]), first)
+        if np.array_equal(last, used):
+            break
+    bound = np.where(best == 0, -1, np.where(best == N_GRID - 1, 1, 0))
+    rows, inner = np.arange(len(c)), np.clip(best, 1, N_GRID - 2)
+    step = w.theta[1] - w.theta[0]
+    log_tau = w.theta[inner] + step * parabola_top(*(gain[rows, inner + j] for j in (-1, 0, 1)))
+    c = c[:, :n]
+    for h in (0.1 * step, 0.01 * step) if refine else ():
+        gains = []
+        for j in (-1, 0, 1):
+            f = w.shapes(log_tau + j * h)[:, :n]
+            gains.append(
+                np.sum(K * f * c, axis=1) ** 2 / np.maximum(np.sum(K * f * f, axis=1), TINY)
+            )
+        log_tau = log_tau + h * parabola_top(*gains)
+    f = w.shapes(log_tau)[:, :n]
+    amplitude = np.sum(K * f * c, axis=1) / np.maximum(np.sum(K * f * f, axis=1), TINY)
+    return Fit(log_tau, amplitude, used, bound)
+
+
+def bootstrap(c_parts, w, first, last, rng, n_boot):
+    """log tau of resampled rows: c_parts (parts, lags) of one unit, drawn with repetition."""
+    n_parts = len(c_parts)
+    drawn = rng.multinomial(n_parts, np.full(n_parts, 1 / n_parts), size=n_boot) / n_parts
+    rows = np.full(n_boot, first)
+    found = fit_window(
+        drawn @ c_parts, w, rows, last=np.full(n_boot, last), iterations=3, refine=False
+    )
+    return np.where(found.bound == 0, np.exp(found.log_tau), np.where(found.bound > 0, np.inf, 0.0))
+
+
+def percentile_interval(samples, n_parts, dof, level):
+    """Percentile interval of bootstrap samples, by order statistics (infinities stay).
+
+    The bootstrap of M trials is too narrow by sqrt(dof/M), since trials about one mean shrink
+    together, and by the step from Student's t to the normal; the levels are moved outwards by both
+    (the expanded percentile interval of Hesterberg 2015, The American Statistician 69:371).
+    """
+    from scipy.special import ndtr, stdtrit
+
+    samples = np.sort(samples)
+    tail = ndtr(np.sqrt(n_parts / dof) * stdtrit(dof, (1 - level) / 2))
+    rank = max(int(tail * (len(samples) + 1)), 1)
+    return samples[rank - 1], samples[len(samples) - rank]
+
+
+def first_crossing(c, level, first=0):
+    """First lag (fractional) at which rows of c fall below level * c(first), NaN where none."""
+    rows, k = np.arange(len(c)), np.arange(c.shape[1])
+    first = np.broadcast_to(first, len(c))
+    top = level * c[rows, first]
+    below = (c < top[:, None]) & (k >= first[:, None])
+    at = below.argmax(axis=-1)
+    before, here = c[rows, np.maximum(at - 1, 0)], c[rows, at]
+    fall = np.where(before > here, before - here, 1)
+    return np.where(below.any(axis=-1), at - 1 + (before - top) / fall, np.nan)
+
+
+def integral(gamma):
+    """Trapezoidal sum of gamma(k)/gamma(0) up to the first zero crossing (rows,), in samples."""
+    positive = np.cumprod(gamma > 0, axis=1)
+    return np.sum(positive * gamma, axis=1) / np.where(gamma[:, 0] > 0, gamma[:, 0], np.inf) - 0.5
+
+
+def parabola_top(left, middle, right):
+    """Abscissa of the top of the parabola through (-1, left), (0, middle), (1, right), in [-1, 1].
+
+    Where the three points have no top inside: the higher neighbour, or 0 on a flat stretch.
+    """
+    curvature = left - 2 * middle + right
+    top = 0.5 * (left - right) / np.where(curvature < 0, curvature, -np.inf)
+    return np.clip(np.where(curvature < 0, top, np.sign(right - left)), -1, 1)
+
+
+def pooled(y, design):
+    """Autocovariances (units, n) of centred y, per product that the means leave."""
+    from scipy import fft
+
+    n = design.n
+    size = fft.next_fast_len(2 * n, real=True)
+    power = np.empty((len(y), size // 2 + 1))
+    for i, trials in enumerate(y):
+        spectrum = fft.rfft(trials, size, axis=-1)
+        power[i] = (spectrum.real**2 + spectrum.imag**2).sum(axis=0)
+    c = fft.irfft(power, size, axis=-1)[:, :n]
+    return np.where(design.kept > 1e-9, c / np.maximum(design.kept, 1e-9), 0.0)
+
+
+def by_parts(y, design, n_lags, last):
+    """Autocovariances (parts, lags) of one unit, for the bootstrap: trials, or stretches of few."""
+    pieces = 1
+    if design.dof < 20:
+        pieces = int(np.clip(design.n // (4 * last + 1), 1, np.ceil(40 / len(y))))
+    starts = np.linspace(0, design.n, pieces + 1).astype(int)
+    parts = np.zeros((pieces, len(y), n_lags))
+    for part, start, stop in zip(parts, starts[:-1], starts[1:]):
+        whole = y[:, start : stop + n_lags]
+        begins = np.where(np.arange(whole.shape[1]) < stop - start, whole, 0)
+        products = correlate(begins, whole)[:, :n_lags]
+        part[:, : products.shape[1]] = products
+    scale = len(y) * pieces / np.maximum(design.kept[:n_lags], 1e-9)
+    return parts.reshape(-1, n_lags) * scale
+
+
+def by_window(y, c, first, w, o, interval_of):
+    """The window's exponential of units, as values of what `units` collects.
+
+    Lag 0 is left out where it stands out: its jump over the next three lags, less the fit's.
+    """
+    d, later = w.design, np.maximum(first, 1)
+    fit = fit_window(c, w, later)
+    f = w.expected(fit.log_tau)
+    noise = np.maximum(c[:, 0] - fit.amplitude * f[:, 0], 0) / max(w.noise[0], TINY)
+    head = np.stack([np.sum(y[..., : d.n - k] * y[..., k:], axis=-1) for k in range(4)], axis=-1)
+    by_trial = (
+        (head - head.mean(axis=1, keepdims=True)) @ JUMP * y.shape[1] / np.maximum(d.kept[0], 1e-9)
+    )
+    error = np.sqrt(np.sum(by_trial**2, axis=1) / (y.shape[1] * max(d.dof, 1)))
+    shows = (c[:, :4] - fit.amplitude[:, None] * f[:, :4]) @ JUMP > Z_JUMP * error
+    shows &= (noise > MIN_NUGGET * c[:, 0]) & (d.dof >= MIN_TRIALS)
+    lag0 = (first == 0) & (~shows if o.use_lag0 == "auto" else bool(o.use_lag0))
+    fit = Fit(*(np.where(lag0, a, b) for a, b in zip(fit_window(c, w, 0 * later), fit)))
+    start = np.where(lag0, 0, later)
+    K, f = w.weights(later, fit.last), w.shapes(fit.log_tau)
+    signal = np.sum(K * f * w.free_of_noise(c[:, : w.n_lags]), axis=1)
+    signal /= np.maximum(c[:, 0] * np.sqrt(np.sum(K * f**2, axis=1)), TINY)
+    tau = np.exp(fit.log_tau)
+    found = {
+        "tau": np.stack([tau, tau], axis=1),
+        "amplitude": np.stack([fit.amplitude, 0 * tau], axis=1),
+        "noise": np.where(lag0, 0.0, noise),
+        "noisy": ~lag0 & (noise > 0),
+        "silent": ~(signal > Z_SIGNAL),
+        "bound": fit.bound,
+    }
+    if interval_of.any():
+        ends = [_interval(y[i], start[i], fit.last[i], w, o) for i in range(len(y))]
+        found["interval"] = np.array(ends)
+    return found
+
+
+def _interval(y, first, last, w, o):
+    """Percentile interval (2,) of one unit; open where there are too few parts to resample."""
+    need = int(min(w.n_lags, max(4 * last, 50)))
+    parts = by_parts(y, w.design, need, int(last))
+    dof = len(parts) * w.design.dof // len(y)
+    if dof < 5:
+        return 0.0, np.inf
+    tau = bootstrap(parts, w.narrow(need), first, last, np.random.default_rng(o.seed), o.n_boot)
+    return percentile_interval(tau, len(parts), dof, o.level)
+
+
+def timescale_of_acf(acov, dt, *, window=2.0, center="psth"):
+    """The timescale that defines a unit, for a true autocovariance given exactly.
+
+    A unit with several timescales has no single one: the exponential fitted over lags up to
+    `window` times its own tau, weighted by the products behind each lag, *defines* it, together
+    with what was subtracted: the mean of a trial takes part of a slow component with it, so "trial"
+    gives such a unit a shorter timescale than "psth". A unit with one timescale has the same under
+    both. `fit_timescales` estimates this number; where one exponential and white noise explain all
+    that was recorded it does so by their likelihood, which is more precise and aims at the same.
+    The window is iterated from the 1/e crossing; a mixture of very different timescales may have
+    several windows that agree with themselves. Compare estimates on a network with this number for
+    its exact autocovariance (`linear_network_acf`), centred as they were (`center_used`).
+
+    Parameters
+    ----------
+    acov : array_like, shape (lags, units)
+        gamma(0), gamma(dt), ...; as many lags as a trial has samples.
+    dt : float
+        Step (s).
+    window : float
+        As in `fit_timescales`.
+    center : {"psth", "trial"}
+        As in `fit_timescales`.
+
+    Returns
+    -------
+    ndarray, shape (units,)
+        Timescales (s); NaN where the autocovariance is not positive at lag 0 or the search ends at
+        a bound.
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, dt, window or center.
+    """
+    acov = np.asarray(acov, dtype=float)
+    if acov.ndim != 2 or len(acov) <= MIN_LAGS or not np.isfinite(acov).all():
+        raise ValueError(
+            f"acov: must be finite, of shape (lags, units) with lags > {MIN_LAGS}, "
+            f"got shape {acov.shape}"
+        )
+    check_choice("center", center, CENTERS)
+    whole = np.ones((1, len(acov)), dtype=bool)
+    design = Design(whole, np.zeros(1, dtype=int), int(center == "trial"))
+    w = Window(design, check_dt(dt), check_number("window", window, above=0))
+    tau = np.full(acov.shape[1], np.nan)
+    live = acov[0] > 0
+    if live.any():
+        c = design.expected_acf((acov[:, live] / acov[0, live]).T)
+        fit = fit_window(c, w, np.zeros(live.sum(), dtype=int))
+        tau[live] = np.where(fit.bound == 0, np.exp(fit.log_tau), np.nan)
+    return tau

@@ -1,0 +1,150 @@
+"""What comes in: rates with gaps, trials of unequal length, spike times."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tau_rnn.checks import check_array, check_dt, shown
+
+MIN_SAMPLES = 10  # per trial
+AXES = "(trials, time, units)"
+
+
+def as_rates(rates, conditions=None):
+    """Rates as a float array (trials, time, units), NaN where a sample is missing.
+
+    Parameters
+    ----------
+    rates : array_like, shape (trials, time, units), or a list of arrays (time_i, units)
+        NaN and masked values are gaps; the trials of a list may differ in length.
+    conditions : array_like, optional
+        Labels of trials: if they fit the second axis instead, the error says so.
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape or type.
+    """
+    if isinstance(rates, (list, tuple)) and all(np.ndim(r) == 2 for r in rates) and len(rates):
+        trials = [_filled("rates", r) for r in rates]
+        units = {r.shape[1] for r in trials}
+        if len(units) > 1:
+            raise ValueError(
+                "rates: trials of a list must have shape (time_i, units) with the same units, "
+                f"got {shown([r.shape for r in trials])}"
+            )
+        x = np.full((len(trials), max(len(r) for r in trials), units.pop()), np.nan)
+        for into, trial in zip(x, trials):
+            into[: len(trial)] = trial
+    else:
+        x = _filled("rates", rates)
+    if x.ndim != 3 or 0 in x.shape:
+        hint = "; one trial is rates[np.newaxis]" if x.ndim == 2 and 0 not in x.shape else ""
+        raise ValueError(
+            f"rates: must have shape {AXES} with no empty axis, got shape {x.shape}{hint}"
+        )
+    swap = f"rates: must have shape {AXES}, got {x.shape}"
+    labels = 0 if conditions is None else len(np.atleast_1d(np.asarray(conditions, dtype=object)))
+    if labels == x.shape[1] != x.shape[0]:
+        raise ValueError(
+            f"{swap} and {labels} conditions, one for each entry of axis 1: is it (time, batch, "
+            "unit)? Then pass np.swapaxes(rates, 0, 1)"
+        )
+    if x.shape[1] < MIN_SAMPLES and x.shape[0] >= 100:
+        raise ValueError(
+            f"{swap}, trials of {x.shape[1]} samples: is it (time, batch, unit)? Then pass "
+            "np.swapaxes(rates, 0, 1)"
+        )
+    return x
+
+
+def _filled(name, values):
+    """Values as floats, NaN where they are masked."""
+    mask = np.ma.getmaskarray(values) if np.ma.isMaskedArray(values) else None
+    x = check_array(name, np.ma.getdata(values) if mask is not None else values, finite=False)
+    x = x.astype(float, copy=False)
+    return x if mask is None else np.where(mask, np.nan, x)
+
+
+def bin_spikes(times, dt, windows):
+    """Firing rates from spike times: spikes in bins of `dt`, divided by `dt`.
+
+    Parameters
+    ----------
+    times : nested sequences of spike times (s)
+        ``times[trial][unit]`` with one window for all trials, on each trial's own clock; or
+        ``times[unit]`` of one long recording with a list of windows, each of which is a trial.
+    dt : float
+        Width of a bin (s).
+    windows : (start, stop), or a sequence of them, shape (trials, 2)
+        In seconds. A spike at `start` counts, one at `stop` does not; a last bin that does not fit
+        is dropped. Trials of a list may differ in length: the shorter ones end in NaN, which
+        `fit_timescales` takes as gaps.
+
+    Returns
+    -------
+    ndarray, shape (trials, time, units)
+        Rates in Hz.
+
+    Raises
+    ------
+    ValueError
+        For spike times that are not finite numbers, trials that differ in units, a window that
+        holds no bin.
+
+    Examples
+    --------
+    >>> bin_spikes([[0.05, 0.12, 0.19], [0.31]], 0.1, [(0.0, 0.2), (0.2, 0.4)])[:, :, 0]
+    array([[10., 20.],
+           [ 0.,  0.]])
+    """
+    dt = check_dt(dt)
+    windows = check_array("windows", windows)
+    one = windows.shape == (2,)
+    if not one and (windows.ndim != 2 or windows.shape[1] != 2 or len(windows) == 0):
+        raise ValueError(
+            f"windows: must be (start, stop) or have shape (trials, 2), got shape {windows.shape}"
+        )
+    bounds = windows.reshape(-1, 2).astype(float)
+    n_bins = np.floor((bounds[:, 1] - bounds[:, 0]) / dt * (1 + 1e-12) + 1e-9).astype(int)
+    if n_bins.min() < 1:
+        start, stop = bounds[n_bins.argmin()]
+        raise ValueError(
+            f"windows: must hold a bin of {dt:g} s at least, got ({start:g}, {stop:g})"
+        )
+    if one:
+        trials = [[_spikes(u, f"times[{i}][{j}]") for j, u in enumerate(_units(t, f"times[{i}]"))]
+                  for i, t in enumerate(_units(times, "times"))]  # fmt: skip
+        bounds, n_bins = np.repeat(bounds, len(trials), 0), np.repeat(n_bins, len(trials))
+    else:
+        units = [_spikes(u, f"times[{j}]") for j, u in enumerate(_units(times, "times"))]
+        trials = [units] * len(bounds)
+    if len({len(t) for t in trials}) > 1:
+        raise ValueError(
+            f"times: every trial must have the same units, got {shown([len(t) for t in trials])}"
+        )
+    rates = np.full((len(trials), n_bins.max(), len(trials[0])), np.nan)
+    for trial, (units, (start, _), n) in enumerate(zip(trials, bounds, n_bins)):
+        edges = start + dt * np.arange(n + 1)
+        edges -= 1e-9 * dt  # a time on an edge, as 3 * 0.1, belongs to the bin it opens
+        for unit, spikes in enumerate(units):
+            rates[trial, :n, unit] = np.diff(np.searchsorted(spikes, edges)) / dt
+    return rates
+
+
+def _units(values, name):
+    if isinstance(values, str) or not hasattr(values, "__len__") or len(values) == 0:
+        raise ValueError(f"{name}: must be a sequence that is not empty, got {shown(values)}")
+    return values
+
+
+def _spikes(values, name):
+    """Sorted spike times of one unit in one trial."""
+    if np.ndim(values) != 1:
+        raise ValueError(
+            f"{name}: must be a one-dimensional array of spike times, got {shown(values)}; "
+            "times[trial][unit] goes with one window, times[unit] with a list of windows"
+        )
+    return np.sort(
+        check_array(name, np.asarray(values, dtype=float) if len(values) == 0 else values)
+    )
