@@ -122,7 +122,7 @@ class RunConfig(TrainConfig):
     def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
         """The configuration of a dict of `to_json`; a ValueError names an unknown field.
 
-        Nothing that it names is opened or imported: no file of tau, no task of your own. A text that
+        Nothing that it names is opened or imported, no file of tau, no task of your own: a text that
         names one is resolved when a configuration is made, and what is stored are its values.
         """
         check_names(cls, values)

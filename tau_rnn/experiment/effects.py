@@ -144,9 +144,10 @@ def _between(group, runs, kind, other, partners, seeds) -> list[Row]:
     rows = []
     for metric, (unit, _) in {**BETWEEN, **metrics}.items():
         if metric == "steps_to_criterion":
-            effect = steps_effect(*([r.metrics[metric] for r in run] for run in zip(*whole))) if (
-                whole
-            ) else steps_effect([], [])  # fmt: skip
+            if not any(metric in r.metrics for r in runs.values()):
+                continue  # a task without a criterion
+            steps = [[r.metrics[metric] for r in run] for run in zip(*whole)] or [[], []]
+            effect = steps_effect(*steps)
         else:
             effect = paired_t([difference(metric, unit, a, b) for a, b in whole])
         effect = effect._replace(missing=effect.missing + lacking)
