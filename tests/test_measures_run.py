@@ -374,6 +374,14 @@ def test_what_a_task_of_ones_own_does_not_have_is_left_out_and_named(absent, lef
     assert {part for part, value in measured.items() if value is None} == set(left_out)
 
 
+def test_a_quantity_that_is_no_label_is_named():
+    task, initial, final = trained("multi_timescale", n_units=6, steps=1)
+    own = without(task)
+    type(own).remembered = ("pulse_sum", "sum_of_pulses")
+    m = measure_run(initial, final, own, rng=0, parts="decoding", **SMALL)
+    assert m.left_out == {"decoding": "labels.sum_of_pulses"}
+
+
 def test_the_change_of_a_row_stands_at_the_tau_that_its_unit_had():
     task, initial, final = trained("multi_timescale", n_units=5, steps=2)
     final = final._replace(tau=2 * final.tau)

@@ -135,6 +135,8 @@ def test_a_class_and_an_instance(file):
     assert parse_task(instance.text) == instance
     with pytest.raises(ValueError, match=r"task: Echo has dt = 0.1 s, and the run has dt = 0.05 s"):
         parse_task(Echo(), dt=0.05)
+    for weights in ("strong", True, (1, 2.5), 0.1 + 0.2):
+        assert parse_task(parse_task(Wide(weights)).text).build(0.1).weights == weights
 
 
 def test_a_script_that_runs_finds_its_own_task(file):
@@ -211,6 +213,8 @@ changed.trials = lambda n, rng, dtype=float: Trials(
         ("my_task.py:Echo:dt=3", "no parameter 'dt'"),
         (Hidden(3), "delay of Hidden cannot be told"),
         (Wide(np.ones(3)), "weights of Wide cannot be told"),
+        (Wide("3"), "weights of Wide cannot be told"),  # it would come back as a number
+        (Wide("a=1"), "weights of Wide cannot be told"),
         (changed, "makes its task anew, as Changed, and that gives other trials"),
         (local(), "Local is not at the head of a module or file"),
         (local()(), "Local is not at the head of a module or file"),
