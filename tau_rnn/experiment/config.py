@@ -122,8 +122,8 @@ class RunConfig(TrainConfig):
     def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
         """The configuration of a dict of `to_json`; a ValueError names an unknown field.
 
-        Nothing that it names is opened or imported, no file of tau, no task of your own: a text that
-        names one is resolved when a configuration is made, and what is stored are its values.
+        Nothing that it names is opened or imported, neither a file of tau nor a task of your own:
+        such a text is resolved when a configuration is made, and what is stored are its values.
         """
         check_names(cls, values)
         task, dist = values.get("task", cls.task), values.get("dist", cls.dist)

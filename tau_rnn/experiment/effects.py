@@ -143,9 +143,10 @@ def _between(group, runs, kind, other, partners, seeds) -> list[Row]:
     metrics = {k: v for k, v in SCORES.items() if any(k in a.metrics for a in runs.values())}
     rows = []
     for metric, (unit, _) in {**BETWEEN, **metrics}.items():
+        scored = "accuracy" in metric or metric == "steps_to_criterion"
+        if scored and not any(metric in r.metrics for r in runs.values()):
+            continue  # a task of one's own without a score
         if metric == "steps_to_criterion":
-            if not any(metric in r.metrics for r in runs.values()):
-                continue  # a task without a criterion
             steps = [[r.metrics[metric] for r in run] for run in zip(*whole)] or [[], []]
             effect = steps_effect(*steps)
         else:

@@ -258,7 +258,8 @@ def verdict_table(tests: Iterable[Finding]) -> str:
 def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[str] = ()) -> str:
     """The report of a sweep, in Markdown."""
     rows = effects(results, sweep.configs)
-    tasks = list(dict.fromkeys(c.task for c in sweep.configs))
+    names = {c.task: c.task_label for c in sweep.configs}
+    tasks = list(names)
     parts = ["# Networks with diverse time constants: what the runs say", _what_was_run(sweep)]
     if sweep.failures:
         parts.append("## Runs that failed")
@@ -268,7 +269,7 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
         )  # fmt: skip
     parts += ["## How to read the numbers", METHOD]
     for task in tasks:
-        parts += [f"## {task}: each condition", LEVELS, level_table(results, task)]
+        parts += [f"## {names[task]}: each condition", LEVELS, level_table(results, task)]
         parts += ["Scores of its parts:", level_table(results, task, SCORED)]
         parts += ["What training changed:", level_table(results, task, CHANGED)]
         parts += [TIMESCALE_TEXT, level_table(results, task, TIMESCALES)]
@@ -279,7 +280,7 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
                       f"Holm's p values are over the family of these {len(tests)} tests.",
                       verdict_table(tests)]  # fmt: skip
     for task in tasks:
-        parts.append(f"## {task}: all paired effects")
+        parts.append(f"## {names[task]}: all paired effects")
         for metric in dict.fromkeys(r.metric for r in rows if r.task == task):
             chosen = [r for r in rows if r.task == task and r.metric == metric]
             parts += [f"### {metric}: {what_is(metric)}", effect_table(chosen)]

@@ -41,10 +41,12 @@ def plot_sweep(
     main = [r for r in results if setting_of(r.config) == first.replace(task=r.config.task)]
     figures = {
         "learning": plot_learning(main),
-        "steps_to_criterion": plot_steps(main),
         "weight_change": plot_weight_change(main),
         "timescales": plot_timescales(main),
     }
+    scored = [r for r in main if "steps_to_criterion" in r.metrics]
+    if scored:
+        figures["steps_to_criterion"] = plot_steps(scored)
     rows = [row for row in effects(results) if row.metric in FOREST]
     if rows:
         figures["effects"] = plot_forest(rows)
@@ -114,6 +116,8 @@ def plot_learning(results: Sequence[RunResult]):
         for group, runs in conditions:
             steps = [row["step"] for row in next(iter(runs.values())).history]
             for axis, name in ((top, "loss"), (bottom, "accuracy")):
+                if name not in next(iter(runs.values())).history[0]:
+                    continue  # a task of one's own without a score
                 mean, low, high = mean_band(
                     [[row[name] for row in r.history] for r in runs.values()]
                 )
