@@ -4,7 +4,8 @@ How far and along how many directions the weights moved (`weights`), whether rep
 the tangent kernel were rebuilt (`alignment`), where the network rests (`dynamics`), what it loses
 without its slow or fast units (`lesions`), what they hold over time (`decoding`), and whether the
 activity's time constants follow the intrinsic ones (`effective_tau`). `measure_run` measures all
-of it for one training run, and `summarise` makes a row of numbers of that.
+of it for one training run, and `summarise` makes a row of numbers of that. What a network has
+before any training is in `untrained`.
 """
 
 from tau_rnn.measures.alignment import (
@@ -34,6 +35,16 @@ from tau_rnn.measures.run import (
     measure_run,
 )
 from tau_rnn.measures.summary import summarise
+from tau_rnn.measures.untrained import (
+    LinearDistance,
+    RidgeReadout,
+    SlowModes,
+    Untrained,
+    linear_distance,
+    measure_untrained,
+    ridge_readout,
+    slow_modes,
+)
 from tau_rnn.measures.weights import (
     ChangeSpectrum,
     InputOutputOverlap,
@@ -61,10 +72,14 @@ __all__ = [
     "FixedPoints",
     "InputOutputOverlap",
     "LesionCurve",
+    "LinearDistance",
     "OutlierEigenvalues",
     "RankCurve",
+    "RidgeReadout",
+    "SlowModes",
     "TauSpread",
     "TrainingMeasures",
+    "Untrained",
     "WeightChange",
     "accuracy_by_rank",
     "accuracy_on",
@@ -79,10 +94,14 @@ __all__ = [
     "kernel_alignment",
     "lesion",
     "lesion_by_tau",
+    "linear_distance",
     "measure_run",
+    "measure_untrained",
     "outlier_eigenvalues",
     "output_gradients",
     "representation_alignment",
+    "ridge_readout",
+    "slow_modes",
     "spectrum_of_change",
     "spontaneous_rates",
     "spread_change",

@@ -125,9 +125,7 @@ def kernel_alignment(
     trajs = [forward(p, u, dt, phi=phi, method=method, noise=noise) for p in pair]
     outputs = _outputs(times, *trajs[0].y.shape)
     T, N = len(trajs[0].y), len(pair[0].b)
-    # Gradients and adjoints take 8 N max(N, T) bytes for each output, a block of a kernel 8 size^2.
-    size = max(1, min(BLOCK_BYTES // (8 * N * max(N, T)), isqrt(BLOCK_BYTES // 8)))
-    blocks = [outputs[start : start + size] for start in range(0, len(outputs), size)]
+    blocks = output_blocks(outputs, N, T)
 
     def gradients(block):
         return [output_gradients(p, traj, block).reshape(-1, N * N) for p, traj in zip(pair, trajs)]
@@ -145,6 +143,13 @@ def kernel_alignment(
     if norm0 == 0 or norm1 == 0:
         return np.nan
     return float(across / np.sqrt(norm0 * norm1))
+
+
+def output_blocks(outputs, N: int, T: int) -> list[Array]:
+    """The outputs (A, 3) in blocks whose gradients and kernels need no more than `BLOCK_BYTES`."""
+    # Gradients and adjoints take 8 N max(N, T) bytes for each output, a block of a kernel 8 size^2.
+    size = max(1, min(BLOCK_BYTES // (8 * N * max(N, T)), isqrt(BLOCK_BYTES // 8)))
+    return [outputs[start : start + size] for start in range(0, len(outputs), size)]
 
 
 def output_gradients(params, traj, outputs) -> Array:

@@ -1,0 +1,394 @@
+r"""What an untrained network already has, and how far it is from a solution.
+
+**A readout of what is there** [1]_. The best linear readout of the rates, by ridge regression on
+some trials and judged on the others: the loss that is left if only W_out and b_out are trained.
+
+**Slow modes.** The modes around the network's resting point that outlast the delay.
+
+**The linearised distance to a solution** [2]_. To first order a change dW of the recurrent weights
+changes the outputs by J dW. With e the errors of the outputs that count, and both e and the rows of
+J times the root of their weights, the least change that leaves a fraction q of the squared error is
+
+.. math:: \min_{dW} \|dW\|_F \quad\text{with}\quad \|e - J\, dW\|^2 = q\, \|e\|^2.
+
+Its Lagrangian is that of ridge regression, so that with the tangent kernel K = J J^T
+
+.. math:: dW = J^\top (K + \lambda)^{-1} e, \qquad e - J\,dW = \lambda\,(K + \lambda)^{-1} e
+
+and what is left grows with lambda from the part of e that K cannot reach to all of it: one root
+gives lambda. In the eigenvectors of K, with eigenvalues k_i and c_i the components of e,
+
+.. math:: q = \frac{\sum_i c_i^2\, \lambda^2/(k_i + \lambda)^2}{\sum_i c_i^2}, \qquad
+          \|dW\|_F^2 = \sum_i \frac{k_i\, c_i^2}{(k_i + \lambda)^2}.
+
+References
+----------
+.. [1] Jaeger, H. (2001). The "echo state" approach to analysing and training recurrent neural
+   networks. GMD Report 148.
+.. [2] Jacot, A., Gabriel, F. & Hongler, C. (2018). Neural tangent kernel: convergence and
+   generalization in neural networks. NeurIPS 31.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tau_rnn.bptt import backward
+from tau_rnn.checks import check_array, check_generator, check_integer, check_number
+from tau_rnn.discretisation import DEFAULT_METHOD
+from tau_rnn.losses import mse
+from tau_rnn.measures._shared import MOST_DRAWS, Array, double_params, ratio
+from tau_rnn.measures.alignment import output_blocks, output_gradients
+from tau_rnn.measures.decoding import PENALTIES
+from tau_rnn.measures.dynamics import fixed_points
+from tau_rnn.model import forward
+from tau_rnn.noise import private_noise
+
+__all__ = [
+    "LinearDistance",
+    "RidgeReadout",
+    "SlowModes",
+    "Untrained",
+    "linear_distance",
+    "measure_untrained",
+    "ridge_readout",
+    "slow_modes",
+]
+
+MOST_OUTPUTS = 6000  # of a tangent kernel that is held in memory, 300 MB
+ROUNDING = 1e-10  # below which, relative to the largest, an eigenvalue of a kernel counts as 0
+
+
+class RidgeReadout(NamedTuple):
+    """How well a linear readout of the rates does the task, on trials it was not fitted to.
+
+    Attributes
+    ----------
+    loss : weighted mean squared error, as of `tau_rnn.losses.mse`
+    r2 : (n_out,) 1 - squared error over that of the best constant output; nan where the target is
+        constant
+    y : (T, B, n_out) what the readout says, each trial by one that was not fitted to it
+    """
+
+    loss: float
+    r2: Array
+    y: Array
+
+
+class SlowModes(NamedTuple):
+    """Modes of the network at rest that last longer than a delay.
+
+    Attributes
+    ----------
+    number : how many
+    timescales : (number,) their time constants in seconds, the longest first; negative where a mode
+        grows, inf where it does neither
+    kind : of the point at rest, see `tau_rnn.measures.FixedPoints`; "none" if none was found
+    """
+
+    number: int
+    timescales: Array
+    kind: str
+
+
+class LinearDistance(NamedTuple):
+    """The least change of W, to first order, that leaves some fraction of the squared error.
+
+    Attributes
+    ----------
+    fractions : (F,) of the squared error that is left
+    absolute : (F,) norm of the least change, ||dW||_F; inf where no change leaves so little
+    relative : (F,) the same over ||W||_F; nan where that is zero
+    reach : the least fraction that any change leaves, to first order
+    loss : of the network as it is, weighted mean squared error
+    change : (F, N, N) the least changes; nan where there is none
+    """
+
+    fractions: Array
+    absolute: Array
+    relative: Array
+    reach: float
+    loss: float
+    change: Array
+
+
+class Untrained(NamedTuple):
+    """What `measure_untrained` returns; see the types of its fields."""
+
+    readout: RidgeReadout
+    modes: SlowModes | None
+    distance: LinearDistance
+
+
+def ridge_readout(rates, target, mask, rng, *, n_folds=5, penalties=PENALTIES) -> RidgeReadout:
+    r"""Cross-validated loss of the best ridge readout of the rates.
+
+    .. math:: \min_{w, b} \sum_{tb} m_{tb}\, (w^\top r[t, b] + b - y^*[t, b])^2 + \lambda \|w\|^2
+
+    for each output. Whole trials are left out; lambda is chosen by cross-validation within the
+    trials that are not.
+
+    Parameters
+    ----------
+    rates : (T, B, N) rates; those that y[t] reads are ``traj.r[1:]`` of a `Trajectory`
+    target : (T, B, n_out) what the outputs should be
+    mask : (T, B) or (T, B, n_out) weights >= 0: all steps that count, or the decision window alone
+    rng : numpy.random.Generator, which deals the trials into folds
+    n_folds : number of folds, from 3 to B
+    penalties : lambda to choose from, > 0, relative to the weighted mean square of the rates
+
+    Returns
+    -------
+    RidgeReadout
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a value is not finite, a weight is negative, no step of some output
+        counts, or an option is out of range.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> rates = rng.standard_normal((6, 40, 3))
+    >>> target = rates @ np.array([[1.0], [2.0], [0.0]]) + 0.5
+    >>> readout = ridge_readout(rates, target, np.ones((6, 40)), rng)
+    >>> bool(readout.loss < 1e-9), bool(readout.r2[0] > 1 - 1e-9)
+    (True, True)
+    """
+    rates = check_array("rates", rates, ("T", "B", "N")).astype(float)
+    T, B, _ = rates.shape
+    target = check_array("target", target, (T, B, "n_out"), finite=False).astype(float)
+    weights, target = _weighted(mask, target)
+    n_folds = check_integer("n_folds", n_folds, 3, B)
+    penalties = check_array("penalties", penalties, ("P",)).astype(float)
+    if (penalties <= 0).any():
+        raise ValueError(f"penalties: must be > 0, got {penalties}")
+    fold_of = check_generator(rng).permutation(B) % n_folds
+    folds = [np.flatnonzero(fold_of == fold) for fold in range(n_folds)]
+    if any((weights[:, trials].sum(axis=(0, 1)) == 0).any() for trials in folds):
+        raise ValueError("mask: must have weights above 0 for every output in every fold")
+    with_one = np.concatenate([rates, np.ones((T, B, 1))], axis=2)
+    y = np.empty(target.shape)
+    for k in range(target.shape[2]):
+        y[..., k] = _cross_validated(with_one, target[..., k], weights[..., k], folds, penalties)
+    middle = (weights * target).sum(axis=(0, 1)) / weights.sum(axis=(0, 1))
+    wrong, total = ((weights * (target - v) ** 2).sum(axis=(0, 1)) for v in (y, middle))
+    constant = np.ptp(np.where(weights > 0, target, middle), axis=(0, 1)) <= 1e-12 * np.abs(middle)
+    r2 = 1 - ratio(wrong, np.where(constant, 0, total))
+    return RidgeReadout(mse(y, target, weights)[0], r2, y)
+
+
+def _weighted(mask, target) -> tuple[Array, Array]:
+    """Weights (T, B, n_out) of a mask, and the target, 0 where it has none."""
+    mask = check_array("mask", mask)
+    if mask.shape not in (target.shape, target.shape[:2]):
+        raise ValueError(f"mask: must be (T, B) or {target.shape}, got shape {mask.shape}")
+    if (mask < 0).any():
+        raise ValueError("mask: every weight must be >= 0")
+    mask = mask if mask.ndim == 3 else mask[..., np.newaxis]
+    weights = np.broadcast_to(mask, target.shape).astype(float)
+    return weights, check_array("target", np.where(weights > 0, target, 0))
+
+
+def _cross_validated(X, target, weights, folds, penalties) -> Array:
+    """Predictions (T, B) for one output from X (T, B, N + 1), whose last column is 1."""
+    n = X.shape[2]
+    grams, sides = np.zeros((len(folds), n, n)), np.zeros((len(folds), n))
+    for f, trials in enumerate(folds):  # what each fold adds to the normal equations
+        Z = (X[:, trials] * weights[:, trials, np.newaxis]).reshape(-1, n)
+        grams[f] = Z.T @ X[:, trials].reshape(-1, n)
+        sides[f] = Z.T @ target[:, trials].ravel()
+
+    def fits(*left_out) -> Array:  # (P, N + 1) to all folds but these
+        kept = np.setdiff1d(np.arange(len(folds)), left_out)
+        gram, side = grams[kept].sum(axis=0), sides[kept].sum(axis=0)
+        scale = np.trace(gram[:-1, :-1]) / (n - 1) or 1.0  # the 1 is not penalised
+        ridge = penalties[:, np.newaxis, np.newaxis] * np.diag([scale] * (n - 1) + [0])
+        return np.linalg.solve(gram + ridge, side[:, np.newaxis])[..., 0]
+
+    y = np.empty(target.shape)
+    for f, trials in enumerate(folds):
+        error = np.zeros(len(penalties))
+        for g, inner in enumerate(folds):
+            if g != f:
+                missed = X[:, inner] @ fits(f, g).T - target[:, inner, np.newaxis]
+                error += np.einsum("tb,tbp->p", weights[:, inner], missed**2)
+        y[:, trials] = X[:, trials] @ fits(f)[error.argmin()]
+    return y
+
+
+def slow_modes(params, delay, *, phi="tanh") -> SlowModes:
+    """Modes that outlast a delay, around the point at which the network rests without input.
+
+    That point is sought from x0, by `tau_rnn.measures.fixed_points`.
+
+    Parameters
+    ----------
+    params : Params
+    delay : in seconds; modes that last longer are counted
+    phi : nonlinearity, by name or as a `Nonlinearity`
+
+    Returns
+    -------
+    SlowModes
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or delay is not positive.
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> params = init_params(4, 1, 1, [0.5, 1, 2, 4], np.random.default_rng(0), gain=0)
+    >>> number, timescales, kind = slow_modes(params, 1.5)
+    >>> number, timescales.tolist(), str(kind)
+    (2, [4.0, 2.0], 'attractor')
+    """
+    params = double_params("params", params)
+    delay = check_number("delay", delay, above=0)
+    at_rest = np.zeros(params.W_in.shape[1])
+    points = fixed_points(params, at_rest, params.x0[np.newaxis], phi=phi, slow=delay)
+    if len(points.x) == 0:
+        return SlowModes(0, np.empty(0), "none")
+    slow = points.timescales[0][np.abs(points.timescales[0]) > delay]
+    slow = slow[np.argsort(-np.abs(slow), kind="stable")]
+    return SlowModes(len(slow), slow, str(points.kind[0]))
+
+
+def linear_distance(
+    params, u, target, mask, dt, *, fractions=(0.1, 0.3), phi="tanh", method=DEFAULT_METHOD,
+    noise=None,
+) -> LinearDistance:  # fmt: skip
+    r"""How far is a solution, in the tangent space of the network as it is? (This module's head.)
+
+    .. math:: \min_{dW} \|dW\|_F \quad\text{with}\quad
+              \sum m\,(y + J\,dW - y^*)^2 = q \sum m\,(y - y^*)^2
+
+    Only W changes; W_in, b, W_out, b_out and tau stay.
+
+    Parameters
+    ----------
+    params : Params, of an untrained network
+    u : (T, B, n_in) inputs
+    target : (T, B, n_out) what the outputs should be
+    mask : (T, B) or (T, B, n_out) weights >= 0; at most 6000 outputs count
+    dt : time step in seconds
+    fractions : q, fractions of the squared error that may be left, between 0 and 1
+    phi, method, noise : as for `tau_rnn.model.forward`
+
+    Returns
+    -------
+    LinearDistance
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a fraction is out of its range, nothing counts or the error is 0.
+
+    Notes
+    -----
+    With A outputs that count, the kernel takes A^2 N^2 operations and its eigenvectors some 10 A^3:
+    about 3 s for N = 100 and 16 trials of 104 steps.
+    """
+    from scipy.optimize import brentq
+
+    params = double_params("params", params)
+    traj = forward(params, u, dt, phi=phi, method=method, noise=noise)
+    target = check_array("target", target, traj.y.shape, finite=False).astype(float)
+    weights, target = _weighted(mask, target)
+    q = check_array("fractions", fractions, ("F",)).astype(float)
+    if (q <= 0).any() or (q >= 1).any():
+        raise ValueError(f"fractions: must be above 0 and below 1, got {q}")
+    where = np.nonzero(weights)
+    check_integer("mask: the number of outputs that count", len(where[0]), 1, MOST_OUTPUTS)
+    root = np.sqrt(weights[where])
+    e = root * (target - traj.y)[where]
+    if not e.any():
+        raise ValueError("target: must differ from the outputs of the network")
+    kernel = _kernel(params, traj, np.stack(where, axis=1)[:, [1, 0, 2]])
+    k, Q = np.linalg.eigh(root[:, np.newaxis] * kernel * root)
+    k, c = np.maximum(k, 0), Q.T @ e
+    reached = k > ROUNDING * k[-1]
+
+    def left(log_lam) -> float:
+        part = 1 / (1 + k[reached] * np.exp(-log_lam))
+        return float((c[~reached] @ c[~reached] + np.square(c[reached] * part).sum()) / (c @ c))
+
+    reach = left(-np.inf) if reached.any() else 1.0
+    change = np.full((len(q), *params.W.shape), np.nan)
+    for f, fraction in enumerate(q):
+        if fraction <= reach:
+            continue
+        low, high = np.log(k[reached][0]) - 40, np.log(k[-1]) + 40
+        lam = np.exp(brentq(lambda x, goal=fraction: left(x) - goal, low, high, xtol=1e-12))
+        dy = np.zeros(weights.shape)
+        dy[where] = root * (Q[:, reached] @ (c[reached] / (k[reached] + lam)))
+        change[f] = backward(params, traj, dy).W  # J^T (K + lambda)^-1 e
+    norms = np.linalg.norm(change, axis=(1, 2))
+    absolute = np.where(np.isfinite(norms), norms, np.inf)
+    loss = mse(traj.y, target, weights)[0]
+    relative = ratio(absolute, np.linalg.norm(params.W))
+    return LinearDistance(q, absolute, relative, reach, loss, change)
+
+
+def _kernel(params, traj, outputs) -> Array:
+    """Tangent kernel (A, A) of the recurrent weights."""
+    blocks = output_blocks(outputs, len(params.b), len(traj.y))
+    places = np.cumsum([0, *map(len, blocks)])
+    kernel = np.empty((len(outputs), len(outputs)))
+    for i, block in enumerate(blocks):
+        G_i = output_gradients(params, traj, block).reshape(len(block), -1)
+        rows = slice(places[i], places[i + 1])
+        for j in range(i + 1):
+            other = G_i if j == i else output_gradients(params, traj, blocks[j])
+            columns = slice(places[j], places[j + 1])
+            kernel[rows, columns] = G_i @ other.reshape(len(blocks[j]), -1).T
+            kernel[columns, rows] = kernel[rows, columns].T
+    return kernel
+
+
+def measure_untrained(
+    params, task, *, rng, phi="tanh", method=DEFAULT_METHOD, n_trials=256, n_near=16,
+    fractions=(0.1, 0.3),
+) -> Untrained:  # fmt: skip
+    """What an untrained network has of what a task needs: readout, slow modes, distance.
+
+    Parameters
+    ----------
+    params : Params of the untrained network
+    task : a task of `tau_rnn.tasks`, or one of your own
+    rng : numpy.random.Generator
+    phi, method : as for `tau_rnn.model.forward`
+    n_trials : trials of the readout, with the task's noise; every step that has a weight counts
+    n_near : trials of the distance, without noise
+    fractions : see `linear_distance`
+
+    Returns
+    -------
+    Untrained; modes are None for a task without a longest delay
+
+    Raises
+    ------
+    ValueError
+        As `ridge_readout` and `linear_distance`.
+    """
+    params, rng = double_params("params", params), check_generator(rng)
+    n_trials = check_integer("n_trials", n_trials, 3, MOST_DRAWS)
+    n_near = check_integer("n_near", n_near, 1, MOST_DRAWS)
+    trials, near = task.trials(n_trials, rng), task.trials(n_near, rng)
+    sigma, noise = getattr(task, "noise", 0.0), None
+    if sigma:
+        T, B = trials.u.shape[:2]
+        noise = private_noise(params, task.dt, sigma, T, B, rng, method=method)
+    traj = forward(params, trials.u, task.dt, phi=phi, method=method, noise=noise)
+    readout = ridge_readout(traj.r[1:], trials.target, trials.mask, rng)
+    delay = getattr(task, "delay_max", None)
+    modes = None if delay is None else slow_modes(params, delay, phi=phi)
+    distance = linear_distance(
+        params, near.u, near.target, near.mask, task.dt, fractions=fractions, phi=phi, method=method
+    )
+    return Untrained(readout, modes, distance)
