@@ -292,7 +292,7 @@ def linear_distance(
     Notes
     -----
     With A outputs that count, the kernel takes A^2 N^2 operations and its eigenvectors some 10 A^3:
-    about 3 s for N = 100 and 16 trials of 104 steps.
+    2 s (multi_timescale) to 10 s (integrate_and_remember) for N = 100 and 16 trials.
     """
     from scipy.optimize import brentq
 
