@@ -126,42 +126,56 @@ def effect_row(part: str, row: Row, steps: int, note: str = "") -> dict[str, Any
 # --- part 1: the claims --------------------------------------------------------------------------
 
 
-def timescales_of(config: RunConfig, initial, final) -> list[dict[str, Any]]:
-    """Effective timescales before and after training, for each burn-in. No training is needed."""
-    from tau_rnn.measures import spontaneous_rates
-    from tau_rnn.timescales import fit_timescales
+def timescale_rows(settings: dict, store: str) -> list[dict[str, Any]]:
+    """The rows of timescales.csv of a stored run, in a worker: no training is needed.
 
-    found: dict[tuple[float, str], dict[str, Any]] = {}
-    for when, params in (("before", initial), ("after", final)):
-        rates = spontaneous_rates(
-            params, config.dt, streams(config.seed)["analysis"], sigma=config.make_task().noise,
-            n_trials=ACTIVITY_TRIALS, duration=BURN_INS[-1] - BURN_INS[0] + ACTIVITY_SECONDS,
-            burn_in=BURN_INS[0], phi=config.phi, method=config.method,
-        )  # fmt: skip
-        for wait in BURN_INS:
-            start, length = (round(s / config.dt) for s in (wait - BURN_INS[0], ACTIVITY_SECONDS))
-            part = rates[:, start : start + length]
-            fit = fit_timescales(part, config.dt, center="trial", ci=None)
-            tau, too_long = measurable(fit.tau, fit.flag)
+    After the run's own burn-in, its effective timescales are stored; after longer ones they are
+    measured, where the initial gain is the usual one.
+    """
+    config = RunConfig.from_json(settings)
+    result = load_run(place(store, config))
+    about = {"part": "confirmation", "key": config.key,
+             **{k: getattr(config, k) for k in ("task", "dist", "gain", "seed")}}  # fmt: skip
+    rows: list[dict[str, Any]] = []
+    waits = BURN_INS if config.gain == RunConfig().gain else BURN_INS[:1]
+    found = {wait: {longest: {} for longest in LONGEST} for wait in waits}
+    for when, params in (("before", result.initial), ("after", result.final)):
+        measured = {config.burn_in: [result.units[f"tau_eff_{when}"],
+                                     result.units[f"tau_eff_flag_{when}"]]}  # fmt: skip
+        measured |= longer_burn_ins(config, params, waits[1:])
+        for wait in waits:
+            tau, too_long = measurable(*measured[wait])
             for longest in LONGEST:
                 kept = tau[np.isfinite(tau) & ~(too_long & (longest == "left out"))]
-                row = found.setdefault((wait, longest), {"burn_in": wait, "longest": longest})
-                row |= {
+                found[wait][longest] |= {
                     f"sd_{when}": float(np.log(kept).std(ddof=1)),
                     f"median_{when}": float(np.median(kept)),
                     f"too_long_{when}": int(too_long.sum()),
                     f"unfitted_{when}": int((~np.isfinite(tau)).sum()),
                 }
-    return list(found.values())
+    for wait, both in found.items():
+        rows += [{**about, "burn_in": wait, "longest": k, **v} for k, v in both.items()]
+    return rows
 
 
-def timescale_rows(settings: dict, store: str) -> list[dict[str, Any]]:
-    """The rows of timescales.csv of a stored run, in a worker."""
-    config = RunConfig.from_json(settings)
-    result = load_run(place(store, config))
-    about = {"part": "confirmation", "key": config.key,
-             **{k: getattr(config, k) for k in ("task", "dist", "gain", "seed")}}  # fmt: skip
-    return [{**about, **row} for row in timescales_of(config, result.initial, result.final)]
+def longer_burn_ins(config: RunConfig, params, waits) -> dict[float, list[np.ndarray]]:
+    """Effective timescales and their flags after some burn-ins, of one simulation."""
+    from tau_rnn.measures import spontaneous_rates
+    from tau_rnn.timescales import fit_timescales
+
+    if not waits:
+        return {}
+    rates = spontaneous_rates(
+        params, config.dt, streams(config.seed)["analysis"], sigma=config.make_task().noise,
+        n_trials=ACTIVITY_TRIALS, duration=waits[-1] - waits[0] + ACTIVITY_SECONDS,
+        burn_in=waits[0], phi=config.phi, method=config.method,
+    )  # fmt: skip
+    found = {}
+    for wait in waits:
+        start, length = (round(s / config.dt) for s in (wait - waits[0], ACTIVITY_SECONDS))
+        fit = fit_timescales(rates[:, start : start + length], config.dt, center="trial", ci=None)
+        found[wait] = [fit.tau, np.asarray(fit.flag, str)]
+    return found
 
 
 def is_plain(config: RunConfig) -> bool:

@@ -35,6 +35,11 @@ def draw_all(tables: dict[str, list[dict]], folder: Path) -> list[Path]:
     paths = []
     with in_style():
         figures = {"claims": plot_claims(findings(tables["claims"]))}
+        for name, metrics in (
+            ("speed", ("log_mean_loss",)), ("accuracy", ("accuracy_last5",)),
+            ("weights", ("weight_change", MATCHED_LOSS)),
+        ):  # fmt: skip
+            figures[f"claims_{name}"] = plot_claims(findings(tables["claims"]), metrics)
         if pick(tables["effects"], part="degree"):
             figures["claims_weights"] = degree_figure(tables, ("weight_change", MATCHED_LOSS))
         if pick(tables["effects"], part="homogeneous"):
@@ -113,31 +118,30 @@ def spread_figure(tables):
     from tau_rnn.plotting import color_of, new_figure
 
     rows = pick(tables["effects"], part="confirmation", metric="tau_eff_spread")
-    figure, axes = new_figure(len(TASKS), 2, figsize=(8.4, 5.4), layout="constrained",
-                              sharex=True, sharey="row")  # fmt: skip
-    waits = ("5 s", "20 s", "60 s")
+    figure, axes = new_figure(1, len(TASKS), figsize=(9, 3.8), layout="constrained")
+    cases = (("5 s", ""), ("20 s", ""), ("60 s", ""), ("5 s", ", gain=1"))
     treatments = (
         ("", {"mfc": None, "ls": "-"}), (", longest left out", {"mfc": "white", "ls": ":"})
     )  # fmt: skip
-    for line, task in zip(axes, TASKS):
-        for axis, gain in zip(line, ("", ", gain=1")):
-            for k, dist in enumerate(POSTER):
-                for suffix, style in treatments:
-                    found = [pick(rows, task=task, condition=dist + gain,
-                                  note=f"burn-in {wait}{suffix}")[0] for wait in waits]  # fmt: skip
-                    x = np.arange(3) + 0.09 * (k - 1.5) + (0.035 if suffix else 0)
-                    error_bars(axis, x, found, color=color_of(dist), lw=1.2, marker="o", ms=4,
-                               label=None if suffix else dist, **style)  # fmt: skip
-            axis.axhline(0, color="black", lw=0.8, zorder=0)
-            axis.set_xticks(range(3), waits)
-            axis.set_title(f"{task}, gain {gain[-1:] or 0.8}")
-        line[0].set_ylabel("sd of ln tau_eff, after - before")
+    for axis, task in zip(axes, TASKS):
+        for k, dist in enumerate(POSTER):
+            for suffix, style in treatments:
+                found = [
+                    pick(rows, task=task, condition=dist + gain, note=f"burn-in {wait}{suffix}")[0]
+                    for wait, gain in cases
+                ]
+                x = np.arange(len(cases)) + 0.11 * (k - 1.5) + (0.045 if suffix else 0)
+                style = {"color": color_of(dist), "lw": 1.2, "marker": "o", "ms": 4, **style}
+                error_bars(axis, x[:3], found[:3], label=None if suffix else dist, **style)
+                error_bars(axis, x[3:], found[3:], **style)
+        axis.axhline(0, color="black", lw=0.8, zorder=0)
+        axis.set_xticks(range(len(cases)), ["5 s", "20 s", "60 s", "5 s,\ngain 1"])
+        axis.set(title=task, xlabel="burn-in that is dropped, at initial gain 0.8 or 1")
+    axes[0].set_ylabel("sd of ln tau_eff, after - before")
     for suffix, style in treatments:
         text = suffix[2:].replace("longest", "longest timescales") or "longest timescales capped"
-        axes[0, 1].plot([], [], color="#444444", marker="o", ms=4, label=text, **style)
-    for axis in axes[1]:
-        axis.set_xlabel("burn-in that is dropped")
-    axes[0, 1].legend(ncols=2)
+        axes[0].plot([], [], color="#444444", marker="o", ms=4, label=text, **style)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return figure
 
 

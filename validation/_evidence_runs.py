@@ -21,7 +21,6 @@ from tau_rnn.experiment.conditions import (
     POSTER,
     sweep_configs,
 )
-from tau_rnn.experiment.store import is_complete
 
 TASKS = ("multi_timescale", "integrate_and_remember")
 DEGREES = (0.0, 0.3, 0.6, 0.9)
@@ -114,6 +113,11 @@ PARTS: dict[str, Callable[[Plan], list[RunConfig]]] = {
 
 
 # --- computing -----------------------------------------------------------------------------------
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a run was stored: its numbers are written last."""
+    return (folder / "metrics.json").is_file()
 
 
 def place(store, config: RunConfig) -> Path:

@@ -7,7 +7,7 @@
 
 A part fills a store (runs/claims, not committed; what is there is not computed again) and refreshes
 its rows in tau_rnn/evidence/*.csv, which are committed and are all that the page is made of. The
-stored runs keep their networks, so --rows measures effective timescales anew. Exit status: 0 if
+stored runs keep their networks, so --timescales measures them anew. Exit status: 0 if
 every run is complete (--quick: and every check of the machinery passes), 1 if not. The science is
 no part of it: a claim that fails is a result.
 """
@@ -30,16 +30,13 @@ from tau_rnn.experiment.claims_data import load_claims
 HERE = Path(__file__).resolve().parent
 
 
-def write_rows(plan: runs.Plan, part: str, store, folder: Path, workers: int) -> None:
+def write_rows(plan: runs.Plan, part: str, store, folder: Path, workers: int, again=False) -> None:
     """Refresh a part's rows in all tables from the stored runs, of seeds that are complete."""
     configs = runs.whole_seeds(runs.PARTS[part](plan), store)
     done = runs.load(configs, store, plan.looks)
     tables = {"runs": [runs.run_row(part, d) for d in done], "conditions": made.levels(part, done)}
     if part == "confirmation":
-        plain = [c.to_json() for c in configs if made.is_plain(c)]
-        with runs.processes(workers) as pool:
-            found = list(pool.map(made.timescale_rows, plain, [str(store)] * len(plain)))
-        tables["timescales"] = [row for rows in found for row in rows]
+        tables["timescales"] = timescales(configs, store, folder, workers, again)
         tables["effects"], tests = made.confirmation(plan, done, tables["timescales"])
         tables["claims"] = [{"part": part, **row} for row in made.claims_table(tests)]
     else:
@@ -49,6 +46,19 @@ def write_rows(plan: runs.Plan, part: str, store, folder: Path, workers: int) ->
             tables["effects"] += more[part](plan, done)
     for name, rows in tables.items():
         refresh(folder / f"{name}.csv", part, rows, list(runs.PARTS))
+
+
+def timescales(configs, store, folder: Path, workers: int, again: bool) -> list[dict]:
+    """The effective timescales of the runs of claim 4: those in the table, and what it lacks."""
+    known = [] if again else load_claims(folder).get("timescales", [])
+    plain = [c for c in configs if made.is_plain(c)]
+    keys = {c.key for c in plain}
+    kept = [row for row in known if row["key"] in keys]
+    lacking = keys - {row["key"] for row in kept}
+    todo = [c.to_json() for c in plain if c.key in lacking]
+    with runs.processes(workers) as pool:
+        found = list(pool.map(made.timescale_rows, todo, [str(store)] * len(todo)))
+    return kept + [row for rows in found for row in rows]
 
 
 def quick(workers: int) -> int:
@@ -88,6 +98,8 @@ def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--part", choices=runs.PARTS, metavar="NAME", help=", ".join(runs.PARTS))
     parser.add_argument("--rows", action="store_true", help="only the rows of stored runs")
+    parser.add_argument("--timescales", action="store_true",
+                        help="the same, with all effective timescales measured again")  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, metavar="P", help="processes")
     parser.add_argument("--store", default="runs/claims", metavar="FOLDER",
                         help="where the runs are kept (default: runs/claims)")  # fmt: skip
@@ -98,14 +110,14 @@ def main(argv=None) -> int:
     if args.part is None:
         write_page(load_claims(), HERE)
         return 0
-    if not args.rows:
+    if not (args.rows or args.timescales):
         try:
             if runs.fill(runs.PARTS[args.part](runs.FULL), args.store, args.workers):
                 return 1
         except KeyboardInterrupt:
             print("Interrupted; the same command goes on from there.", file=sys.stderr)
             return 130
-    write_rows(runs.FULL, args.part, args.store, EVIDENCE, args.workers)
+    write_rows(runs.FULL, args.part, args.store, EVIDENCE, args.workers, args.timescales)
     return 0
 
 

@@ -22,8 +22,6 @@ HERE = Path(__file__).resolve().parent
 SHORT = {
     "poster_claims.py": "The runs themselves take hours; their results are in "
     "[poster_claims.md](poster_claims.md). This is a check of the machinery.",
-    "burn_in.py": "It measures the runs of poster_claims.py again; the result is in "
-    "[burn_in.md](burn_in.md). This is a check of the machinery.",
     "time_step.py": "It simulates the networks of poster_claims.py again; the result is in "
     "[time_step.md](time_step.md). This is a check of the machinery.",
 }

@@ -16,13 +16,12 @@ from pathlib import Path
 
 import numpy as np
 from _evidence_csv import EVIDENCE, cell, refresh
-from _evidence_runs import FULL, PARTS, TASKS, place
+from _evidence_runs import FULL, PARTS, TASKS, is_complete, place
 
 from tau_rnn.experiment import RunConfig, load_run, run_one
 from tau_rnn.experiment.files import write_text
 from tau_rnn.experiment.report import grid
 from tau_rnn.experiment.run import EVALUATION_BATCH, make_held_out
-from tau_rnn.experiment.store import is_complete
 from tau_rnn.model import forward
 from tau_rnn.noise import noise_scale
 

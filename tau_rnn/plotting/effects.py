@@ -144,7 +144,7 @@ def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = tuple(CLAIM_P
             axis.set_yticks(range(len(some)), [t.dist for t in some])
             axis.set_ylim(len(some) - 0.4, -0.6)
             if len(metrics) == 1:
-                axis.set(title=task, xlabel=f"{title.split('. ')[1].rstrip(' ?')} {unit}")
+                axis.set(title=task, xlabel=f"{title.split('. ')[1].split(':')[0]}, {unit}")
             else:
                 axis.set_title(title if task == tasks[0] else "")
                 axis.set_xlabel(unit if task == tasks[-1] else "")
