@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from tau_rnn.checks import check_dt, nearest
+from tau_rnn.checks import check_array, check_dt, nearest
 
 Array = np.ndarray
 METHODS = ("euler", "exponential")
@@ -42,7 +42,7 @@ def alpha(tau, dt: float, method: str = DEFAULT_METHOD) -> Array:
         If an Euler step has dt > min(tau) / 2.
     """
     dt = check_dt(dt)
-    tau = np.asarray(tau)
+    tau = check_array("tau", tau, may_be_complex=True, finite=False)
     if not np.issubdtype(tau.dtype, np.inexact):
         tau = tau.astype(float)
     # Comparing the real part keeps the complex step usable through tau.

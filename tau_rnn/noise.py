@@ -11,6 +11,7 @@ and each draw is 16 random bits that look one of them up.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
@@ -104,7 +105,7 @@ def private_noise(params, dt, sigma, T, B, rng, *, method=DEFAULT_METHOD, out=No
 
     Parameters
     ----------
-    params : Params, of which tau and the dtype are used
+    params : Params, or a mapping with its fields, of which tau and its dtype are used
     dt : time step in seconds
     sigma : standard deviation of the state of an isolated unit, >= 0
     T, B : numbers of time steps and trials
@@ -126,7 +127,8 @@ def private_noise(params, dt, sigma, T, B, rng, *, method=DEFAULT_METHOD, out=No
     sigma = check_number("sigma", sigma, least=0)
     T, B = check_integer("T", T, 0), check_integer("B", B, 0)
     check_generator(rng)
-    scale = sigma * noise_scale(params.tau, dt, method)
+    tau = params["tau"] if isinstance(params, Mapping) else params.tau
+    scale = sigma * noise_scale(tau, dt, method)
     dtype = scale.dtype if scale.dtype in (np.float32, np.float64) else np.dtype(np.float64)
     return standard_noise((T, B, len(scale)), dtype, rng, scale.real.astype(dtype), out=out)
 

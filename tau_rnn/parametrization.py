@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tau_rnn.checks import nearest, shown
+from tau_rnn.checks import check_array, nearest, shown
 from tau_rnn.model import Array, Params
 
 TAU_MAX = 10.0  # s, upper bound of a trained time constant
@@ -52,7 +52,7 @@ def parse_fields(train) -> tuple[str, ...]:
     return tuple(f for f in Params._fields if f in chosen)
 
 
-def tau_of(s, dt: float) -> tuple[Array, Array]:
+def constrain(s, dt: float) -> tuple[Array, Array]:
     r"""Time constants from their unbounded variable s, and dtau/ds.
 
     .. math:: \log\tau = c + h \tanh(s / h), \qquad c \pm h = \log 10\,\mathrm{s},\; \log dt
@@ -71,9 +71,9 @@ def tau_of(s, dt: float) -> tuple[Array, Array]:
     return tau, slope
 
 
-def s_of(tau, dt: float) -> Array:
-    """The inverse of `tau_of`. ValueError unless dt < tau < 10 s for every unit."""
-    tau = np.asarray(tau)
+def unconstrain(tau, dt: float) -> Array:
+    """The inverse of `constrain`. ValueError unless dt < tau < 10 s for every unit."""
+    tau = check_array("tau", tau, finite=False)
     if not ((tau > dt) & (tau < TAU_MAX)).all():
         raise ValueError(
             f"tau: to be trained, every time constant must lie between dt = {dt:g} s and "

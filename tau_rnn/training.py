@@ -44,10 +44,10 @@ from tau_rnn.model import (
 from tau_rnn.parametrization import (
     DEFAULT_FIELDS,
     FIELD_GROUPS,
+    constrain,
     flatten,
     parse_fields,
-    s_of,
-    tau_of,
+    unconstrain,
     unflatten,
 )
 from tau_rnn.tasks import Trials, check_task
@@ -172,12 +172,12 @@ def start(params, settings: TrainConfig, dt: float, trials_rng, noise_rng) -> Tr
 def _with_s(params: Params, settings: TrainConfig, dt: float) -> Params:
     if "tau" not in settings.train:
         return params
-    return params._replace(tau=s_of(params.tau, dt).astype(params.tau.dtype))
+    return params._replace(tau=unconstrain(params.tau, dt).astype(params.tau.dtype))
 
 
 def _params_of(theta, like: Params, settings: TrainConfig, dt: float) -> Params:
     params = unflatten(theta, like, settings.train)
-    return params._replace(tau=tau_of(params.tau, dt)[0]) if "tau" in settings.train else params
+    return params._replace(tau=constrain(params.tau, dt)[0]) if "tau" in settings.train else params
 
 
 def _check_theta(state: TrainingState, settings: TrainConfig, dt: float) -> None:
@@ -332,7 +332,7 @@ def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterato
                 params, trials, noise, dt, settings, out=traj
             )
             if "tau" in fields:
-                slope = tau_of(unflatten(theta, params, fields).tau, dt)[1]
+                slope = constrain(unflatten(theta, params, fields).tau, dt)[1]
                 grads = grads._replace(tau=grads.tau * slope)
             gradient = flatten(grads, fields)
             norm = norm_of(gradient)

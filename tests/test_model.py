@@ -25,6 +25,7 @@ from tau_rnn.model import (
     velocity,
 )
 from tau_rnn.noise import noise_scale
+from tau_rnn.parametrization import unconstrain
 
 # The whole space includes coarse Euler steps, of which `alpha` warns.
 coarse = pytest.mark.filterwarnings("ignore:dt = :RuntimeWarning")
@@ -268,6 +269,11 @@ def test_params_may_be_a_mapping_or_a_sequence(tmp_path):
             g = backward(params, traj, np.ones_like(traj.y))
             assert isinstance(g, Params)
             velocity(params, traj.x[0], case.u[0])
+        draws = [
+            private_noise(params, 0.1, 0.2, 3, 2, np.random.default_rng(0))
+            for params in (case.params, *mappings)
+        ]
+        np.testing.assert_array_equal(draws[1:], [draws[0]] * 2)
 
 
 FIELDS = "W, W_in, b, W_out, b_out, x0, tau"
@@ -304,6 +310,19 @@ def test_what_is_no_params_is_refused_by_name(message, change):
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_time_constants_that_are_masked_or_ragged_are_refused_by_name():
+    masked, ragged = np.ma.masked_array([1.0, 2.0], [True, False]), [[1.0], [1.0, 2.0]]
+    for tau, message in ((masked, "must not be a masked array"), (ragged, "must be an array")):
+        for call in (
+            lambda tau=tau: alpha(tau, 0.1),
+            lambda tau=tau: noise_scale(tau, 0.1),
+            lambda tau=tau: unconstrain(tau, 0.1),
+            lambda tau=tau: init_params(2, 1, 1, tau, np.random.default_rng(0)),
+        ):
+            with pytest.raises(ValueError, match=f"^tau: {message}"):
+                call()
 
 
 @pytest.mark.parametrize("name", ["u", "noise", "x0"])

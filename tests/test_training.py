@@ -18,10 +18,10 @@ from tau_rnn.parametrization import (
     DEFAULT_FIELDS,
     FIELD_GROUPS,
     TAU_MAX,
+    constrain,
     flatten,
     parse_fields,
-    s_of,
-    tau_of,
+    unconstrain,
     unflatten,
 )
 from tau_rnn.tasks import make_task
@@ -173,11 +173,11 @@ def test_a_step_goes_down_the_clipped_gradient_of_the_chosen_fields(fields, seed
     )
     before, grads, loss, after = one_sgd_step(settings, seed)
     if "tau" in settings.train:
-        s = s_of(before.params.tau, TASK.dt)
-        grads = grads._replace(tau=grads.tau * tau_of(s, TASK.dt)[1])
+        s = unconstrain(before.params.tau, TASK.dt)
+        grads = grads._replace(tau=grads.tau * constrain(s, TASK.dt)[1])
     g = flatten(grads, settings.train)
     norm = math.sqrt(sum(x * x for x in g))
-    # Rounding alone: s_of loses some digits to the cancellation in tau -> s -> tau.
+    # Rounding alone: unconstrain loses some digits to the cancellation in tau -> s -> tau.
     np.testing.assert_allclose(after.grad_norm, norm, rtol=1e-9)
     assert after.loss == loss and after.step == 1
     step = -0.1 * g * min(1, clip / norm)
@@ -435,30 +435,30 @@ time_steps = st.sampled_from([0.001, 0.05, 0.1, 1.0])
 
 
 @given(st.lists(inside, min_size=1, max_size=6), time_steps)
-def test_s_of_and_tau_of_undo_each_other(where, dt):
+def test_unconstrain_and_constrain_undo_each_other(where, dt):
     tau = dt * (TAU_MAX / dt) ** np.array(where)
     # Near a bound arctanh amplifies the rounding of log tau by 1 / (1 - z^2), up to 250 here.
-    np.testing.assert_allclose(tau_of(s_of(tau, dt), dt)[0], tau, rtol=1e-11)
-    s = s_of(tau, dt)
-    np.testing.assert_allclose(s_of(tau_of(s, dt)[0], dt), s, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(constrain(unconstrain(tau, dt), dt)[0], tau, rtol=1e-11)
+    s = unconstrain(tau, dt)
+    np.testing.assert_allclose(unconstrain(constrain(s, dt)[0], dt), s, rtol=1e-9, atol=1e-9)
 
 
 @given(st.floats(-300, 300), time_steps, st.sampled_from([np.float32, np.float64]))
 def test_tau_stays_between_dt_and_ten_seconds_and_its_slope_does_not_die(s, dt, dtype):
-    tau, slope = tau_of(np.array([s], dtype), dt)
+    tau, slope = constrain(np.array([s], dtype), dt)
     assert tau.dtype == dtype and dt < tau[0] < TAU_MAX
     if abs(s) < (10 if dtype == np.float64 else 5):
         assert slope[0] > 0
     # It can be trained again, from where it is: near a bound s is known to few digits, tau is not.
-    again = s_of(tau, dt)
+    again = unconstrain(tau, dt)
     assert np.isfinite(again).all()
     tolerance = 1e-11 if dtype == np.float64 else 1e-5
-    np.testing.assert_allclose(tau_of(again, dt)[0], tau, rtol=tolerance)
-    assert tau_of(np.array([s + 0.1], dtype), dt)[0][0] >= tau[0]
+    np.testing.assert_allclose(constrain(again, dt)[0], tau, rtol=tolerance)
+    assert constrain(np.array([s + 0.1], dtype), dt)[0][0] >= tau[0]
 
 
 def test_s_is_log_tau_in_the_middle_of_the_range():
-    tau, slope = tau_of(np.zeros(1), 0.1)
+    tau, slope = constrain(np.zeros(1), 0.1)
     np.testing.assert_allclose(tau, [1.0], rtol=1e-14)  # sqrt(0.1 * 10)
     np.testing.assert_allclose(slope, tau, rtol=1e-14)  # dtau/ds = tau
 
@@ -466,16 +466,16 @@ def test_s_is_log_tau_in_the_middle_of_the_range():
 @given(st.floats(-8, 8), time_steps)
 def test_the_slope_of_tau_by_complex_step(s, dt):
     h = 1e-30
-    slope = tau_of(np.array([s]), dt)[1]
+    slope = constrain(np.array([s]), dt)[1]
     # 1 - tanh^2 loses digits where tanh is near 1: 1e-16 of tau.
-    tau = tau_of(np.array([s + 1j * h]), dt)[0]
+    tau = constrain(np.array([s + 1j * h]), dt)[0]
     np.testing.assert_allclose(slope, tau.imag / h, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("tau", [0.05, 0.01, 10.0, 11.0, np.nan])
 def test_a_tau_that_cannot_be_trained_is_refused(tau):
     with pytest.raises(ValueError, match=r"tau: to be trained, .* between dt = 0.05 s and 10 s"):
-        s_of(np.array([1.0, tau]), 0.05)
+        unconstrain(np.array([1.0, tau]), 0.05)
     with pytest.raises(ValueError, match="tau"):
         params = network()._replace(tau=np.full(UNITS, tau))
         start(params, TrainConfig(train=("tau",)), 0.05, None, None)
@@ -496,7 +496,7 @@ def test_the_gradient_of_a_step_in_s_by_central_difference(seed, method):
     gradient = s - after.theta
 
     def loss(h):
-        params = network(seed)._replace(tau=tau_of(s + h * v, TASK.dt)[0])
+        params = network(seed)._replace(tau=constrain(s + h * v, TASK.dt)[0])
         noise = noise_scale(params.tau, TASK.dt, method) * xi
         return loss_and_gradient(params, trials, noise, TASK.dt, settings)[0]
 

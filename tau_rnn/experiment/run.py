@@ -13,7 +13,7 @@ from tau_rnn.experiment.config import RunConfig
 from tau_rnn.losses import mse
 from tau_rnn.model import Array, Params, forward, init_params
 from tau_rnn.noise import noise_scale, standard_noise
-from tau_rnn.parametrization import s_of
+from tau_rnn.parametrization import unconstrain
 from tau_rnn.tasks import Trials
 from tau_rnn.taus import sample_tau
 from tau_rnn.training import TrainingState, start, training_steps
@@ -56,7 +56,7 @@ def build_network(config: RunConfig) -> Params:
     tau = draw_tau(config, rngs["tau"])
     alpha(tau, config.dt, config.method)
     if "tau" in config.train:
-        s_of(tau, config.dt)
+        unconstrain(tau, config.dt)
     return init_params(
         config.units, task.n_in, task.n_out, tau, rngs["weights"],
         gain=config.gain, dtype=np.dtype(config.dtype),
