@@ -1,6 +1,127 @@
-"""``python -m tau_rnn.gradcheck FILE``."""
+"""``python -m tau_rnn.gradcheck FILE``: mark a file that defines a function ``backward``."""
 
-from tau_rnn.gradcheck.check import main
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import tau_rnn
+from tau_rnn.discretisation import DEFAULT_METHOD, METHODS
+from tau_rnn.gradcheck.check import check_backward
+from tau_rnn.nonlinearities import NONLINEARITIES
+
+RIGHT, WRONG, UNUSABLE = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the report on a file. Exit status: 0 if right, 1 if wrong, 2 if unusable.
+
+    The file runs in a process of its own, which writes its report to a file that only this one
+    knows: whatever the reader's code prints, and however it ends, no report is no verdict.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = _parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't show is no error
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "report.json"
+        command = [
+            sys.executable,
+            "-c",
+            "from tau_rnn.gradcheck.__main__ import report; report()",
+            str(written),
+            *argv,
+        ]
+        root = str(Path(tau_rnn.__file__).parent.parent)
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        status = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}).returncode
+        if not written.exists():
+            error = f"{args.file}: ended with status {status} before it could be judged"
+            print(error, file=sys.stderr)
+            return UNUSABLE
+        verdict = json.loads(written.read_text(encoding="utf-8"))
+    if "error" in verdict:
+        print(verdict["error"], file=sys.stderr)
+        return UNUSABLE
+    try:
+        print(f"{args.file}: {verdict['text']}", flush=True)
+    except BrokenPipeError:  # the other end of the pipe has read enough; the status still tells
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return verdict["status"]
+
+
+def report() -> None:
+    """What the process of the reader's file runs: check it, and write the report."""
+    written, args = Path(sys.argv[1]), _parser().parse_args(sys.argv[2:])
+    try:
+        backward = _load(args.file, args.function)
+        found = check_backward(
+            backward, phi=args.phi, method=args.method, rng=args.seed, rtol=args.rtol
+        )
+        text = str(found)
+        if args.explain and found.explained():
+            text += f"\n\n{found.explained()}"
+        status = RIGHT if found.ok else WRONG if found.usable else UNUSABLE
+        verdict = {"status": status, "text": text}
+    except ValueError as error:
+        verdict = {"error": str(error)}
+    part = written.with_suffix(".part")
+    part.write_text(json.dumps(verdict), encoding="utf-8")
+    part.replace(written)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tau_rnn.gradcheck",
+        description="Check a hand-derived backward(params, traj, dy); say what is wrong with it.",
+        epilog="exit status: 0 every gradient is right, 1 some are wrong, 2 the file is unusable",
+    )
+    parser.add_argument("file", type=Path, help="Python file that defines the function")
+    parser.add_argument("--function", default="backward", help="its name (default: backward)")
+    parser.add_argument("--phi", default="tanh", help=f"{', '.join(NONLINEARITIES)} (default tanh)")
+    parser.add_argument(
+        "--method", default=DEFAULT_METHOD, help=f"{', '.join(METHODS)} (default {DEFAULT_METHOD})"
+    )
+    parser.add_argument(
+        "--explain", action="store_true", help="add the equations, and the chapter they are from"
+    )
+    parser.add_argument("--rtol", type=float, default=1e-10, help="bar (default 1e-10)")
+    parser.add_argument("--seed", type=int, default=0, help="draws other networks (default 0)")
+    return parser
+
+
+def _load(path: Path, name: str) -> Callable:
+    """The function of that name in a Python file, or a ValueError that says why there is none."""
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file")
+    module = ModuleType("tau_rnn_reader")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # where dataclasses look a module up
+    sys.path.insert(0, str(path.resolve().parent))  # it may import what lies beside it
+    try:
+        # Compiled anew: the cache of imports would take an edit within a second for none.
+        exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), module.__dict__)
+    except (Exception, SystemExit) as error:  # a sys.exit(0) must not pass for "right"
+        last = traceback.format_exception_only(error)[-1].strip()
+        raise ValueError(f"{path}: cannot be imported: {last}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ValueError(f"{path}: defines no function {name!r} (see --function)")
+    return function
+
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -2,379 +2,136 @@
 
 Three kinds of evidence, from outside, without reading the code under test:
 
-1. *Which slip reproduces it?* Every slip of `slips`, and every two, is carried out; the one that
+1. *Which slip reproduces it?* Every slip of `known_errors`, and every two, is carried out; what
    gives the wrong gradient to rounding, on networks drawn at random, is the diagnosis.
-2. *How far back is it right?* The last k steps of a run are a run of their own with the same
-   adjoint. The smallest k whose gradient is wrong is where the adjoint leaves the right one.
+2. *Is the adjoint right, and from which step on is it wrong?* Five gradients hold it, and a
+   statement about it is made only where each of the five allows it. With an input that is a pulse
+   of its own at each step, dW_in shows the adjoint step by step.
 3. *When is it right?* Failing the first, the gradient is tried where a term cannot matter: equal
    time constants, a symmetric W, no noise, and so on.
 """
 
 from __future__ import annotations
 
-import itertools
-import traceback
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tau_rnn.discretisation import DEFAULT_METHOD
-from tau_rnn.gradcheck.known_errors import (
-    OWN,
-    RECIPE,
-    SHARED,
-    SUMS,
-    Slip,
-    gradient,
-    recipe_with,
-    scene,
-)
-from tau_rnn.model import Array, Params, Trajectory, forward
+from tau_rnn.gradcheck.adjoint import READERS, first_wrong_step, read_adjoint, truncated, where
+from tau_rnn.gradcheck.answers import Network, agrees, distance
+from tau_rnn.gradcheck.facts import facts, shortest_wrong_run
+from tau_rnn.gradcheck.recipe import ADJOINT_FIELDS, FIELDS
+from tau_rnn.gradcheck.report import Finding
+from tau_rnn.gradcheck.search import Asked, Explanation, Own, explain
 
-# Two computations of one gradient differ by rounding, about 1e-14; two different ones by far more.
-SAME = 1e-9
-ADJOINT_FIELDS = ("W", "W_in", "b", "x0", "tau")  # those whose gradient needs the adjoint
+NEARLY = 1e-5  # errors below it are those of single precision, or of a finite difference
 
 
-class Network(NamedTuple):
-    """A random network, its input, and the derivative of a loss with respect to its outputs."""
-
-    params: Params
-    u: Array
-    noise: Array | None
-    dy: Array
-    dt: float
-    phi: object
-    method: str
-
-    def run(self, params: Params | None = None) -> Trajectory:
-        """Simulate it, or the same with other parameters."""
-        params = self.params if params is None else params
-        return forward(params, self.u, self.dt, phi=self.phi, method=self.method, noise=self.noise)
-
-    def loss(self, params: Params):
-        """A loss whose derivative with respect to y is dy."""
-        return (self.dy * self.run(params).y).sum()
-
-    def exact(self) -> dict[str, Array]:
-        """The right gradient of the loss, by field name."""
-        return gradient(self.params, self.run(), self.dy)
-
-    def __str__(self) -> str:
-        (T, B, _), N = self.u.shape, len(self.params.b)
-        return f"N = {N}, T = {T}, B = {B}, {'no noise' if self.noise is None else 'noise'}"
-
-
-def draw_network(rng, N, T, B, *, n_in=2, n_out=3, phi="tanh", method=DEFAULT_METHOD, noisy=True):
-    """A network in which every term of every gradient counts: nothing in it is zero or equal."""
-    dt = 0.05
-    params = Params(
-        W=rng.standard_normal((N, N)) / np.sqrt(N),
-        W_in=rng.standard_normal((N, n_in)),
-        b=0.3 * rng.standard_normal(N),
-        W_out=rng.standard_normal((n_out, N)),
-        b_out=rng.standard_normal(n_out),
-        x0=rng.standard_normal(N),
-        tau=dt / rng.uniform(0.1, 0.45, N),
-    )
-    u, dy = rng.standard_normal((T, B, n_in)), rng.standard_normal((T, B, n_out))
-    noise = rng.standard_normal((T, B, N)) if noisy else None
-    return Network(params, u, noise, dy, dt, phi, method)
-
-
-def distance(given: Array, right: Array) -> float:
-    """``sum(abs(given - right)) / sum(abs(right))``: the scaled error of all entries at once."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        difference, scale = np.abs(given - right).sum(), np.abs(right).sum()
-    if difference == 0:
-        return 0.0
-    return float(difference / scale) if scale > 0 and np.isfinite(difference) else np.inf
-
-
-class Answer(NamedTuple):
-    """What a backward returned: arrays of the right shape, and what is the matter with the rest."""
-
-    grads: dict[str, Array]
-    problems: dict[str, str]
-
-
-def ask(backward: Callable, network: Network, right: Mapping[str, Array]) -> Answer:
-    """Call a backward that may do anything: raise, return None, or arrays of any shape."""
-    # All that it is given are copies: what it does to its arguments stays its own affair.
-    params = Params(*map(np.copy, network.params))
-    noise = None if network.noise is None else network.noise.copy()
-    traj = network._replace(u=network.u.copy(), noise=noise).run()
-    try:
-        result = backward(params, traj, network.dy.copy())
-    except (Exception, SystemExit) as error:
-        return Answer({}, dict.fromkeys(right, f"raised {_described(error, backward)}"))
-    if isinstance(result, Mapping):
-        values = {name: result.get(name, result.get(f"d{name}")) for name in right}
-    elif isinstance(result, Sequence) and len(result) == len(right):
-        values = dict(zip(right, result))
-    else:
-        what = f"{type(result).__name__} of {len(result)}" if isinstance(result, Sequence) else None
-        problem = f"not returned: backward gave {what or type(result).__name__}, not a Params"
-        return Answer({}, dict.fromkeys(right, problem))
-    grads, problems = {}, {}
-    for name, value in values.items():
-        if value is None:
-            problems[name] = "not returned: it is None"
-            continue
-        try:
-            value = np.asarray(value)
-            if value.dtype.kind not in "fiub":
-                raise TypeError
-        except (TypeError, ValueError):
-            problems[name] = "not an array of real numbers"
-            continue
-        if value.shape != right[name].shape:
-            problems[name] = _wrong_shape(value, right[name])
-        else:
-            grads[name] = value
-    return Answer(grads, problems)
-
-
-def _described(error: BaseException, backward: Callable) -> str:
-    text = f"{type(error).__name__}: {error}".rstrip(": ")
-    file = getattr(getattr(backward, "__code__", None), "co_filename", None)
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
-    return f"{text} (line {lines[-1]} of {Path(file).name})" if file and lines else text
-
-
-def _wrong_shape(value: Array, right: Array) -> str:
-    hint = ""
-    if value.T.shape == right.shape and distance(value.T, right) < SAME:
-        hint = "; its transpose is right"
-    elif value.ndim == 0 and distance(value, right.sum()) < SAME:
-        hint = "; it is the sum of the right one over its entries (summed over units?)"
-    elif value.ndim > right.ndim and value.shape[value.ndim - right.ndim :] == right.shape:
-        if distance(value.sum(tuple(range(value.ndim - right.ndim))), right) < SAME:
-            hint = "; summed over its leading axes (time, trials) it is right"
-    return f"has shape {value.shape}, must be {right.shape}{hint}"
-
-
-# The order of the search: how many shared slips, and how many of a field's own, at most.
-ROUNDS = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (2, 1))
-
-
-class Explanation(NamedTuple):
-    """The slips that together reproduce a wrong gradient: shared ones, and those of one field."""
-
-    shared: tuple[Slip, ...]
-    own: dict[str, tuple[str, ...]]  # field -> words; a field that is absent is not explained
-
-
-def explain(networks, answers: Sequence[Answer], wrong: Sequence[str]) -> list[Explanation]:
-    """The fewest slips that reproduce the wrong fields, each to rounding on every network.
+def diagnose(
+    backward: Callable, draw: Callable[..., Network], asked: Sequence[Asked], wrong: Sequence[str]
+) -> list[Finding]:
+    """Findings for the wrong fields of a backward.
 
     Parameters
     ----------
-    networks, answers : what was asked, and what was answered
-    wrong : names of the fields to explain
-
-    Returns
-    -------
-    list of Explanation
-        Usually one. A second or third where no one set of shared slips explains every field.
+    backward : the function under test
+    draw : draws a network, as `draw_network` without its rng
+    asked : what it answered on two short networks, the smallest one, and a long one
+    wrong : names of the fields that it gave, and that are not right
     """
-    asked = [(n, n.run(), a.grads, n.exact()) for n, a in zip(networks, answers)]
-    found: list[Explanation] = []
-    left = [name for name in wrong if any(name in a.grads for a in answers)]
-    while left:
-        best = None
-        for size, limit in ROUNDS:
-            for shared in itertools.combinations(SHARED, size):
-                if size == 2 and set(shared[0].edits) & set(shared[1].edits):
-                    continue
-                recipe = recipe_with(shared)
-                own = _own_slips(recipe, asked, left, limit)
-                if not own:
-                    continue
-                # Fields that are right, although these slips would make them wrong, count against.
-                against = 0 if found else _contradictions(recipe, asked, wrong)
-                cost = size + sum(map(len, own.values())) + 4 * (len(left) - len(own) + against)
-                if best is None or cost < best[0]:
-                    best = cost, Explanation(shared, own)
-            if best is not None and best[0] <= size + limit * len(left):
-                break
-        if best is None:
-            break
-        found.append(best[1])
-        left = [name for name in left if name not in best[1].own]
-    return found
+    short, long = asked[:2], asked[3]
+    findings, wrong = _peculiar(backward, asked, wrong)
+    broken = {name for finding in findings for name in finding.fields}
+    # On short networks a slip is either reproduced to rounding or not; errors do not grow.
+    seen = [name for name in wrong if not _right(name, short)]
+    kept = [name for name in FIELDS if name not in broken | set(seen) and _right(name, short)]
+    found = explain(short, seen, kept)
+    findings += _named(found)
+
+    # Does what was found hold in a long run as well? And if not, is it the adjoint that differs?
+    s = long.scene(found.shared)
+    own = {name: Own() for name in kept} | found.own
+    late = [f for f in own if f in long.grads and not agrees(long.grads[f], own[f].of(f, s))]
+    unnamed = [name for name in seen if name not in found.own]
+    reading = None
+    if late or set(READERS) <= set(unnamed):
+        reading = read_adjoint(backward, draw(N=70, T=60, B=1, n_in=60), found, own)
+    if reading and reading.cut_off:
+        findings.append(truncated([f for f in ADJOINT_FIELDS if f in (*late, *unnamed)], reading))
+        late, unnamed = ([f for f in names if f not in ADJOINT_FIELDS] for names in (late, unnamed))
+    unnamed += [name for name in late if name in wrong]
+    if unnamed:
+        holders = _holders(kept, found, [*late, *broken])
+        findings += facts(backward, draw, asked, unnamed, found, holders)
+    step = first_wrong_step(asked, found, reading)
+    if step is not None:
+        held = tuple(name for name in ADJOINT_FIELDS if name in wrong)
+        findings.append(Finding("first_wrong_step", held, where(step), step))
+    return findings
 
 
-def _own_slips(recipe, asked, names, limit) -> dict[str, tuple[str, ...]]:
-    """For each field that this recipe reproduces, the slips of its own it needs to do so."""
-    scenes: list = [None] * len(asked)
-
-    def reproduced(name: str, formula: Callable, total: Callable) -> bool:
-        compared = 0
-        for k, (network, traj, grads, _) in enumerate(asked):
-            if name in grads:
-                if scenes[k] is None:
-                    scenes[k] = scene(network.params, traj, network.dy, recipe)
-                if not distance(grads[name], total(formula(scenes[k]))) < SAME:
-                    return False
-                compared += 1
-        return compared > 0
-
-    own: dict[str, tuple[str, ...]] = {}
-    for name in names:
-        formulas = [((), recipe[name])] + [((s.words,), s.edits[name]) for s in OWN[name]]
-        totals = [((), _total)] + [((words,), function) for words, function in SUMS]
-        choices = sorted(itertools.product(formulas, totals), key=lambda c: len(c[0][0] + c[1][0]))
-        for (slip, formula), (sums, total) in choices:
-            if len(slip + sums) <= limit and reproduced(name, formula, total):
-                own[name] = slip + sums
-                break
-    return own
+def _right(name: str, asked: Sequence[Asked]) -> bool:
+    """Whether a gradient was given, and is right, on all of these networks."""
+    pairs = [(a.grads.get(name), a.exact[name]) for a in asked]
+    return all(given is not None and agrees(given, right) for given, right in pairs)
 
 
-def _total(terms: Array) -> Array:
-    return terms.sum((0, 1))
+def _peculiar(backward, asked, wrong) -> tuple[list[Finding], list[str]]:
+    """What needs no search: not finite, nearly right, another gradient. And the fields left."""
+    findings, left = [], []
+    given = {name: [(a.grads[name], a.exact) for a in asked if name in a.grads] for name in wrong}
+    endless = [f for f in wrong if not all(np.isfinite(g).all() for g, _ in given[f])]
+    first = shortest_wrong_run(backward, asked[3].network, endless).nonfinite if endless else {}
+    for name in wrong:
+        error = max(distance(g, exact[name]) for g, exact in given[name])
+        if name in endless:
+            findings.append(_not_finite(name, first.get(name)))
+        elif error < NEARLY:
+            words = f"nearly right, to {error:.0e}: is something in single precision, or a finite "
+            findings.append(Finding("precision", (name,), words + "difference?", error))
+        elif other := _is_gradient_of(name, given[name]):
+            words = f"what is returned for d{name} is the gradient of {other}: mind the order"
+            findings.append(Finding("copy", (name,), words, other))
+        else:
+            left.append(name)
+    return findings, left
 
 
-def _contradictions(recipe, asked, wrong) -> int:
-    """Number of fields that are right, and would not be with the slips of this recipe."""
-    network, traj, _, exact = asked[0]
-    s = scene(network.params, traj, network.dy, recipe)
-    right = [name for name in exact if name not in wrong]
-    return sum(distance(_total(recipe[name](s)), exact[name]) > SAME for name in right)
+def _is_gradient_of(name: str, given) -> str | None:
+    """The other field whose right gradient this is."""
+    for other in FIELDS:
+        if other != name and all(
+            g.shape == exact[other].shape and agrees(g, exact[other]) for g, exact in given
+        ):
+            return other if any(g.any() for g, _ in given) else None
+    return None
 
 
-class Reach(NamedTuple):
-    """The smallest number of last steps at which the gradient of a field goes wrong."""
-
-    wrong: dict[str, int]  # fields that are wrong then, or not finite
-    nonfinite: dict[str, int]  # fields that are not finite then
-
-
-def reach(backward: Callable, network: Network, names: Sequence[str]) -> Reach:
-    """Try the last 1, 2, 3, ... steps of a run of one trial, until all the names have gone wrong.
-
-    dW, dW_in, db and dtau of the last k steps contain dx[T], ..., dx[T-k+1], and dx0 is dx[T-k]:
-    what is right at k - 1 and wrong at k is wrong in what comes from k - 1 steps before the last.
-    """
-    x, T = network.run().x, len(network.u)
-    found = Reach({}, {})
-    for k in range(1, T + 1):
-        last = slice(T - k, T)
-        part = network._replace(
-            params=network.params._replace(x0=x[T - k, 0]),
-            u=network.u[last],
-            noise=None if network.noise is None else network.noise[last],
-            dy=network.dy[last],
-        )
-        right = part.exact()
-        for name, g in ask(backward, part, right).grads.items():
-            if not np.isfinite(g).all():
-                found.nonfinite.setdefault(name, k)
-            if not distance(g, right[name]) < SAME:
-                found.wrong.setdefault(name, k)
-        if found.wrong.keys() >= set(names):
-            break
-    return found
+def _not_finite(name: str, steps: int | None) -> Finding:
+    words = "not finite (inf or nan)"
+    if steps is not None:
+        before = f"{steps - 1} steps before the last".replace("1 steps", "1 step")
+        words += f", first in what comes from {'the last step' if steps == 1 else before}"
+    return Finding("nonfinite", (name,), words, steps)
 
 
-class Departure(NamedTuple):
-    """Where the adjoint leaves the right one: at dx[T - steps]."""
-
-    steps: int | None
-    cut_off: bool = False  # it carries nothing further back than there
-
-
-def departure(backward: Callable, network: Network, dW_in_is_right: bool) -> Departure:
-    """Find where, counted back from the end, the adjoint of one long trial goes wrong.
-
-    The adjoint is read step by step from dW_in: where the input is zero but for a pulse at step
-    t, dW_in = alpha dx[t+1]. If the formula of dW_in is itself wrong, `reach` has to do.
-    """
-    T = len(network.u)
-    if not dW_in_is_right:
-        k = reach(backward, network, ADJOINT_FIELDS).wrong
-        k = {name: k[name] for name in ADJOINT_FIELDS if name in k}
-        later = [n if name == "x0" else n - 1 for name, n in k.items() if n > 1]
-        return Departure(min(later, default=0 if len(k) == len(ADJOINT_FIELDS) else None))
-    for n in range(T):
-        given, right = _read_adjoint(backward, network, n)
-        if not distance(given, right) < SAME:
-            last_output = network.dy * (np.arange(T) == T - 1)[:, np.newaxis, np.newaxis]
-            further = network._replace(dy=last_output)
-            rest = [_read_adjoint(backward, further, m)[0] for m in range(n, min(n + 5, T))]
-            return Departure(n, cut_off=not np.any(rest))
-    return Departure(None)
+def _named(found: Explanation) -> list[Finding]:
+    """One finding for each slip, of all the fields that have it."""
+    held = tuple(name for name in ADJOINT_FIELDS if name in found.own)
+    findings = [Finding("slip", held, s.words, s.name, s.equation) for s in found.shared]
+    together: dict = {}
+    for name in (name for name in FIELDS if name in found.own):
+        own = found.own[name]
+        for slip in own.slips:
+            together.setdefault(("own", slip.name, slip.words, slip.equation), []).append(name)
+        for each in own.sums:
+            together.setdefault(("sum", each.name, each.words, ""), []).append(name)
+    for (kind, name, words, equation), fields in together.items():
+        findings.append(Finding(kind, tuple(fields), words, name, equation))
+    return findings
 
 
-def departure_of(slips: Sequence[Slip], network: Network) -> int | None:
-    """Where the adjoint with these slips leaves the right one, counted back from the end."""
-    traj, T = network.run(), len(network.u)
-    given, right = (
-        scene(network.params, traj, network.dy, recipe_with(made)).dx for made in (slips, ())
-    )
-    differ = (n for n in range(T + 1) if not distance(given[T - n], right[T - n]) < SAME)
-    return next(differ, None)
-
-
-def last_adjoint_is_wrong(backward: Callable, network: Network) -> bool:
-    """Whether dW_in, db and dtau of the last step alone tell of the same wrong dx[T].
-
-    With an input of 1, dW_in and db are both alpha dx[T]. Where they differ, or where dtau is
-    right, which holds dx[T] without alpha, a formula is wrong, whatever dx[T] is.
-    """
-    last = network._replace(
-        params=network.params._replace(x0=network.run().x[-2, 0]),
-        u=np.ones_like(network.u[-1:]),
-        noise=None if network.noise is None else network.noise[-1:],
-        dy=network.dy[-1:],
-    )
-    right = last.exact()
-    grads = ask(backward, last, right).grads
-    return (
-        {"W_in", "b", "tau"} <= grads.keys()
-        and distance(grads["W_in"][:, 0], grads["b"]) < SAME
-        and not distance(grads["tau"], right["tau"]) < SAME
-    )
-
-
-def _read_adjoint(backward: Callable, network: Network, n: int) -> tuple[Array, Array]:
-    """alpha dx[T-n] of the backward (nan if it gives none), and the right one."""
-    pulse = np.zeros_like(network.u)
-    pulse[-1 - n] = 1
-    probe = network._replace(u=pulse)
-    right = probe.exact()
-    given = ask(backward, probe, right).grads.get("W_in", np.full_like(right["W_in"], np.nan))
-    return given[:, 0], right["W_in"][:, 0]
-
-
-def conditions(backward: Callable, draw: Callable[..., Network]) -> dict[str, set[str]]:
-    """For each field, the special networks on which it is right: evidence where no slip fits."""
-    base = draw(N=4, T=6, B=3)
-    p = base.params
-    tried = {
-        "a single step": draw(N=4, T=1, B=3),
-        "a single trial": draw(N=4, T=6, B=1),
-        "a single unit": draw(N=1, T=6, B=3),
-        "a symmetric W": base._replace(params=p._replace(W=p.W + p.W.T)),
-        "W = 0": base._replace(params=p._replace(W=0 * p.W)),
-        "equal time constants": base._replace(params=p._replace(tau=0 * p.tau + p.tau.mean())),
-        "dt = tau": base._replace(params=p._replace(tau=0 * p.tau + base.dt)),
-        "a linear phi": base._replace(phi="linear"),
-        "no noise": base._replace(noise=None),
-        "no input": base._replace(u=0 * base.u),
-        "x0 = 0": base._replace(params=p._replace(x0=0 * p.x0)),
-        "b = 0": base._replace(params=p._replace(b=0 * p.b)),
-    }
-    where: dict[str, set[str]] = {name: set() for name in RECIPE if name in Params._fields}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # dt = tau is a coarse step, on purpose
-        for words, network in tried.items():
-            right = network.exact()
-            for name, g in ask(backward, network, right).grads.items():
-                if right[name].any() and distance(g, right[name]) < SAME:
-                    where[name].add(words)
-    return where
+def _holders(kept: Sequence[str], found: Explanation, but: Sequence[str]) -> list[str]:
+    """The fields that hold the right adjoint: right ones, and those with slips of their own."""
+    own = {} if found.shared else {f: o for f, o in found.own.items() if not o.sums}
+    return [f for f in ADJOINT_FIELDS if f in (*kept, *own) and f not in but]

@@ -1,0 +1,120 @@
+"""The adjoint that a backward has in it, read off its gradients, and where it goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tau_rnn.gradcheck.answers import Network, agrees, ask, distance
+from tau_rnn.gradcheck.recipe import step_back
+from tau_rnn.gradcheck.report import Finding
+from tau_rnn.gradcheck.search import Asked, Explanation, Own
+
+READERS = ("W", "W_in", "b", "tau")  # the gradients that hold dx[T] .. dx[1]; dx0 is dx[0]
+READ = 1e-6  # precision to which an adjoint is read off: solving for it from dW costs digits
+
+
+class Reading(NamedTuple):
+    """The adjoint that all gradients tell of, compared with the steps of a recipe."""
+
+    steps: int | None  # the first from the end that does not follow the recipe: dx[T - steps]
+    cut_off: bool  # whether nothing is passed back at each such step
+
+
+def read_adjoint(
+    backward: Callable, network: Network, found: Explanation, own: Mapping[str, Own]
+) -> Reading | None:
+    """Read the adjoint off the gradients, step by step, if they all tell of the same one.
+
+    The network has one trial, and an input of its own for each step, 1 at this step and else 0:
+    dW_in = alpha dx[t+1] in the column of input t. With more units than steps, dW is solved for
+    the same. Either is believed only if dW, dW_in, db and dtau all follow from it.
+
+    What multiplies the adjoint of each unit by a factor of its own may as well be in the formulas
+    of all gradients. So the same is done with another loss: where the first wrong value is the
+    right one times factors, and these are the same for both, nothing is said.
+    """
+    T = len(network.u)
+    network = network._replace(u=np.eye(T)[:, np.newaxis])
+    readings, ratios = [], []
+    for dy in (network.dy, np.roll(network.dy, 1, axis=2)):
+        s = _scene_as_read(backward, network._replace(dy=dy), found, own)
+        if s is None:
+            return None
+        readings.append(_compare(s, T))
+        n = readings[0].steps
+        if n is not None:
+            right = _asked(backward, network._replace(dy=dy)).scene(found.shared).dx
+            ratios.append(s.dx[T - n, 0] / right[T - n, 0])
+    scaled = len(ratios) == 2 and np.allclose(ratios[0], ratios[1], rtol=READ)
+    return None if scaled and not readings[0].cut_off else readings[0]
+
+
+def _asked(backward: Callable, network: Network) -> Asked:
+    exact = network.exact()
+    return Asked(network, network.run(), ask(backward, network, exact).grads, exact)
+
+
+def _scene_as_read(backward, network, found, own):
+    """What the formulas read, with the adjoint that the gradients tell of; None if they differ."""
+    asked = _asked(backward, network)
+    grads, s = asked.grads, asked.scene(found.shared)
+    own = {name: own.get(name, Own()) for name in READERS}
+    if not all(name in grads and np.isfinite(grads[name]).all() for name in READERS):
+        return None
+    candidates = []
+    if own["W_in"] == Own():
+        candidates.append(grads["W_in"].T / s.alpha)
+    if own["W"] == Own():
+        candidates.append((np.linalg.pinv(s.r[:-1, 0].T) @ grads["W"].T) / s.alpha)
+    for candidate in candidates:
+        s.dx[1:-2, 0] = candidate
+        # Formulas that read more than dx, dr for instance, tell of an adjoint by another way.
+        if all(distance(grads[name], own[name].of(name, s)) < READ for name in READERS):
+            return s
+    return None
+
+
+def _compare(s, T: int) -> Reading:
+    """At which steps does the adjoint of a scene not follow from the step after it?"""
+    off, cut = [], []
+    for t in range(T, 0, -1):
+        _, passed, dx = step_back(s, t)
+        if not distance(s.dx[t], dx) < READ:
+            off.append(T - t)
+            cut.append(distance(s.dx[t], dx - passed) < READ)
+    return Reading(off[0] if off else None, bool(off) and all(cut))
+
+
+def first_wrong_step(asked, found: Explanation, reading: Reading | None) -> int | None:
+    """Where the adjoint leaves the right one, as far as the gradients tell."""
+    steps = [reading.steps] if reading else []
+    for each in asked if found.shared else ():
+        given, right = each.scene(found.shared).dx, each.scene().dx
+        T = len(each.network.u)
+        differ = (n for n in range(T + 1) if not agrees(given[T - n], right[T - n]))
+        steps.append(next(differ, None))
+    return min((n for n in steps if n is not None), default=None)
+
+
+def truncated(fields: Sequence[str], reading: Reading) -> Finding:
+    """The finding that nothing is passed back beyond the last steps."""
+    last = "step" if reading.steps == 1 else f"{reading.steps} steps"
+    words = (
+        f"what comes from the last {last} is right, what comes from further back is missing "
+        "(truncated backpropagation)"
+    )
+    return Finding("truncated", tuple(fields), words, reading.steps, "3.5")
+
+
+def where(steps: int) -> str:
+    """Where the adjoint leaves the right one, in words."""
+    if steps == 0:
+        return "The adjoint is wrong from its first value on: dx[T], at the end of the run."
+    good = "dx[T]" if steps == 1 else f"dx[T] to dx[T-{steps - 1}]"
+    return (
+        f"Counting back from the end, the adjoint is right at {good} and leaves the right one at "
+        f"dx[T-{steps}]."
+    )

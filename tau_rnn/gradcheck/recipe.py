@@ -1,0 +1,164 @@
+"""The gradient as a recipe, one function for each part of its derivation.
+
+    dr[t] = W^T (alpha dx[t+1]) + W_out^T dy[t-1]                                      (Eq. 3.4)
+    dx[t] = (1 - alpha) dx[t+1] + phi'(x[t]) dr[t],    t = T .. 0,    dx[T+1] = 0      (Eq. 3.5)
+    dfield = sum of terms over time and trials                                  (Eqs. 3.7 to 3.12)
+
+A slip is an edit of the recipe, several slips are several edits, and any of them can be carried out
+and compared with a gradient. The derivation is at the head of `bptt`. Written apart from it and for
+clarity alone: with no edit it is one more independent implementation of the gradient, and a test
+holds it to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+
+from tau_rnn.discretisation import alpha
+from tau_rnn.nonlinearities import nonlinearity
+
+FIELDS = ("W", "W_in", "b", "W_out", "b_out", "x0", "tau")
+ADJOINT_FIELDS = ("W", "W_in", "b", "x0", "tau")  # those whose gradient holds the adjoint
+
+#: The equations that a report cites: number -> the equation as text; all are in chapter 3.
+EQUATIONS = {
+    "3.4": "dr_j[t] = sum_i W_ij alpha_i dx_i[t+1] + sum_k W_out_kj dy_k[t-1]",
+    "3.5": "dx_j[t] = (1 - alpha_j) dx_j[t+1] + phi'(x_j[t]) dr_j[t],  dx[T+1] = 0",
+    "3.7": "dW_ij = sum_t alpha_i dx_i[t+1] r_j[t]",
+    "3.8": "dW_in_ik = sum_t alpha_i dx_i[t+1] u_k[t],  db_i = sum_t alpha_i dx_i[t+1]",
+    "3.9": "dW_out_kj = sum_t dy_k[t] r_j[t+1],  db_out_k = sum_t dy_k[t]",
+    "3.10": "dx0_i = dx_i[0]",
+    "3.11": "dalpha_i = sum_t dx_i[t+1] (c_i[t] - x_i[t]),  c = W r + W_in u + b + noise",
+    "3.12": "dtau_i = dalpha_i dalpha_i/dtau_i,  dalpha/dtau = -alpha/tau (Euler) or "
+    "-(1 - alpha) dt/tau^2 (exponential)",
+}
+#: The equation of each gradient's own formula.
+EQUATION_OF = {
+    "W": "3.7", "W_in": "3.8", "b": "3.8", "W_out": "3.9", "b_out": "3.9", "x0": "3.10",
+    "tau": "3.11",
+}  # fmt: skip
+
+
+def shifted(a, k, ends="repeat"):
+    """a[t + k]: where there is no such entry the end is repeated, wrapped around, or zero."""
+    at = np.arange(len(a)) + k
+    if ends == "wrap":
+        return a[at % len(a)]
+    inside = (at >= 0) & (at < len(a)) if ends == "zero" else np.ones(len(a), bool)
+    return a[np.clip(at, 0, len(a) - 1)] * inside.reshape(-1, *[1] * (a.ndim - 1))
+
+
+def output(s, t):
+    """dy[t], zero where there is no such output."""
+    return s.dy[t] if 0 <= t < len(s.dy) else np.zeros_like(s.dy[0])
+
+
+def parts(s, *names):
+    """The parts of the recipe that do not change with the time of the adjoint."""
+    return [s.recipe[name](s) for name in names]
+
+
+def weight(field):
+    """Terms (T, B, to, from) of the gradient of a weight."""
+
+    def terms(s):
+        gain, post, pre = parts(s, *(f"{field}.{part}" for part in ("gain", "post", "pre")))
+        return s.recipe[f"{field}.turn"]((gain * post)[..., np.newaxis] * pre[..., np.newaxis, :])
+
+    return terms
+
+
+def bias(field):
+    """Terms (T, B, N) of the gradient of a bias."""
+
+    def terms(s):
+        gain, post = parts(s, f"{field}.gain", f"{field}.post")
+        return s.recipe[f"{field}.turn"](gain * post)
+
+    return terms
+
+
+def tau_terms(s):
+    """Terms (T, B, N) of dtau: dx[t+1] (c[t] - x[t]) dalpha/dtau."""
+    gain, post, state, slope, scale = parts(
+        s, "tau.gain", "tau.post", "tau.state", "tau.slope", "tau.scale"
+    )
+    currents = parts(s, "tau.recurrent", "tau.inputs", "tau.bias", "tau.noise")
+    c = sum(currents, start=np.zeros_like(s.x[:-1]))
+    return gain * post * (s.recipe["tau.shift"](c) - state) * slope * scale
+
+
+def same(a):
+    return a
+
+
+def one(s):
+    return 1.0
+
+
+def adjoint(s):
+    return s.dx[1:-2]
+
+
+RECIPE: dict[str, Callable] = {
+    "alpha": lambda s: alpha(s.tau, s.dt, s.method),
+    "alpha_slope": lambda s: (
+        -s.alpha / s.tau if s.method == "euler" else -(1 - s.alpha) * s.dt / s.tau**2
+    ),
+    # The adjoint: what the units that are driven send back, through which weights, times what.
+    "driven": lambda s, t: s.alpha * s.dx[t + 1],
+    "back": lambda s: s.W,
+    "driver": one,
+    "slope_recurrent": lambda s: s.phi.derivative(s.r),
+    "leak": lambda s, t: (1 - s.alpha) * s.dx[t + 1],
+    "output": lambda s, t: output(s, t - 1),
+    "slope_readout": lambda s: s.phi.derivative(s.r),
+    # The gradients, each from its parts.
+    "W": weight("W"), "W.gain": lambda s: s.alpha, "W.post": adjoint,
+    "W.pre": lambda s: s.r[:-1], "W.turn": same,
+    "W_in": weight("W_in"), "W_in.gain": lambda s: s.alpha, "W_in.post": adjoint,
+    "W_in.pre": lambda s: s.u, "W_in.turn": same,
+    "b": bias("b"), "b.gain": lambda s: s.alpha, "b.post": adjoint, "b.turn": same,
+    "W_out": weight("W_out"), "W_out.gain": one, "W_out.post": lambda s: s.dy,
+    "W_out.pre": lambda s: s.r[1:], "W_out.turn": same,
+    "b_out": bias("b_out"), "b_out.gain": one, "b_out.post": lambda s: s.dy, "b_out.turn": same,
+    "x0": bias("x0"), "x0.gain": one, "x0.post": lambda s: s.dx[:1], "x0.turn": same,
+    "tau": tau_terms, "tau.gain": one, "tau.post": adjoint, "tau.state": lambda s: s.x[:-1],
+    "tau.slope": lambda s: s.alpha_slope, "tau.scale": one, "tau.shift": same,
+    "tau.recurrent": lambda s: s.r[:-1] @ s.W.T, "tau.inputs": lambda s: s.u @ s.W_in.T,
+    "tau.bias": lambda s: s.b, "tau.noise": lambda s: s.noise,
+}  # fmt: skip
+
+
+def scene(params, traj, dy, recipe=RECIPE) -> SimpleNamespace:
+    """Everything the formulas read, by the names of the derivation, with the adjoint solved."""
+    s = SimpleNamespace(**dict(zip(FIELDS, params)), recipe=recipe)
+    s.x, s.r, s.u, s.dt, s.method, s.dy = traj.x, traj.r, traj.u, traj.dt, traj.method, dy
+    s.noise = np.zeros_like(s.x[:-1]) if traj.noise is None else traj.noise
+    s.phi = nonlinearity(traj.phi)
+    for name in ("alpha", "alpha_slope", "back", "driver", "slope_recurrent", "slope_readout"):
+        setattr(s, name, recipe[name](s))
+    # dx[t] for t = 0 .. T, zero after the end; dr as it is where phi' has not been applied, and
+    # `passed` what dx[t+1] passes back, that is dx without what the output puts in.
+    s.dx, s.dr, s.passed = np.zeros((3, len(dy) + 3, *s.x.shape[1:]))
+    for t in reversed(range(len(dy) + 1)):
+        s.dr[t], s.passed[t], s.dx[t] = step_back(s, t)
+    return s
+
+
+def step_back(s, t):
+    """dr[t], what dx[t+1] passes back, and dx[t], from dx[t+1]."""
+    recurrent = s.driver * (s.recipe["driven"](s, t) @ s.back)
+    readout = s.recipe["output"](s, t) @ s.W_out
+    passed = s.recipe["leak"](s, t) + s.slope_recurrent[t] * recurrent
+    return recurrent + readout, passed, passed + s.slope_readout[t] * readout
+
+
+def gradient(params, traj, dy, edits: dict[str, Callable] | None = None) -> dict:
+    """dLoss/dfield for every field, right if the recipe is not edited."""
+    recipe = RECIPE | (edits or {})
+    s = scene(params, traj, dy, recipe)
+    return {name: recipe[name](s).sum((0, 1)) for name in FIELDS}
