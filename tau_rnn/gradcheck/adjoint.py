@@ -33,23 +33,25 @@ def read_adjoint(
     the same. Either is believed only if dW, dW_in, db and dtau all follow from it.
 
     What multiplies the adjoint of each unit by a factor of its own may as well be in the formulas
-    of all gradients. So the same is done with another loss: where the first wrong value is the
+    of all gradients. So the same is done with another run: where the first wrong value is the
     right one times factors, and these are the same for both, nothing is said.
     """
     T = len(network.u)
-    network = network._replace(u=np.eye(T)[:, np.newaxis])
-    readings, ratios = [], []
-    for dy in (network.dy, np.roll(network.dy, 1, axis=2)):
-        s = _scene_as_read(backward, network._replace(dy=dy), found, own)
-        if s is None:
+    first = network._replace(u=np.eye(T)[:, np.newaxis])
+    second = first._replace(
+        dy=np.roll(first.dy, 1, axis=2),
+        noise=None if first.noise is None else np.roll(first.noise, 1, axis=2),
+    )
+    s, other = (_scene_as_read(backward, each, found, own) for each in (first, second))
+    if s is None or other is None:
+        return None
+    reading = _compare(s, T)
+    if reading.steps is not None and not reading.cut_off:
+        t = T - reading.steps
+        right, right_other = (_asked(backward, n).scene(found.shared).dx for n in (first, second))
+        if distance(s.dx[t] * right_other[t], other.dx[t] * right[t]) < READ:
             return None
-        readings.append(_compare(s, T))
-        n = readings[0].steps
-        if n is not None:
-            right = _asked(backward, network._replace(dy=dy)).scene(found.shared).dx
-            ratios.append(s.dx[T - n, 0] / right[T - n, 0])
-    scaled = len(ratios) == 2 and np.allclose(ratios[0], ratios[1], rtol=READ)
-    return None if scaled and not readings[0].cut_off else readings[0]
+    return reading
 
 
 def _asked(backward: Callable, network: Network) -> Asked:

@@ -188,6 +188,8 @@ def _currents(k):
             said + words,
             {"tau.shift": lambda c, ends=ends: shifted(c, k, ends)},
         )
+        if (k, ends) == (-1, "repeat"):
+            continue  # its parts are the same
         yield Slip(f"c[t{k:+d}] {ends} in parts", said + words,
                    {"tau.recurrent": lambda s, ends=ends: shifted(s.r, k, ends)[:-1] @ s.W.T,
                     "tau.inputs": lambda s, ends=ends: shifted(s.u, k, ends) @ s.W_in.T,
