@@ -22,7 +22,7 @@ from tau_rnn.gradcheck.answers import Network, agrees, distance
 from tau_rnn.gradcheck.facts import facts, shortest_wrong_run
 from tau_rnn.gradcheck.recipe import ADJOINT_FIELDS, FIELDS
 from tau_rnn.gradcheck.report import Finding
-from tau_rnn.gradcheck.search import Asked, Explanation, Own, explain
+from tau_rnn.gradcheck.search import ZERO, Asked, Explanation, Own, explain
 
 NEARLY = 1e-5  # errors below it are those of single precision, or of a finite difference
 
@@ -117,7 +117,7 @@ def _not_finite(name: str, steps: int | None) -> Finding:
 
 def _named(found: Explanation) -> list[Finding]:
     """One finding for each slip, of all the fields that have it."""
-    held = tuple(name for name in ADJOINT_FIELDS if name in found.own)
+    held = tuple(f for f in ADJOINT_FIELDS if f in found.own and ZERO not in found.own[f].sums)
     findings = [Finding("slip", held, s.words, s.name, s.equation) for s in found.shared]
     together: dict = {}
     for name in (name for name in FIELDS if name in found.own):

@@ -48,9 +48,9 @@ PLACES = {
 SLOPES = (
     ("missing", "phi' is missing {}", lambda s: np.ones_like(s.r)),
     ("at t+1", "phi' is taken at the wrong time, t+1 instead of t, {}",
-     lambda s: shifted(s.phi.derivative(s.r), 1)),
+     lambda s: shifted(s.slope, 1)),
     ("at t-1", "phi' is taken at the wrong time, t-1 instead of t, {}",
-     lambda s: shifted(s.phi.derivative(s.r), -1)),
+     lambda s: shifted(s.slope, -1)),
     ("of x", "phi', a function of the rate r, is given the state x {}",
      lambda s: s.phi.derivative(s.x)),
     *((f"of {name}", f"phi' is the slope of {name}, {formula}, {{}}, whatever phi is: ask traj.phi",
@@ -58,11 +58,17 @@ SLOPES = (
       for name, formula in (("tanh", "1 - r^2"), ("sigmoid", "r (1 - r)"), ("relu", "r > 0"),
                             ("softplus", "1 - e^-r"))),
 )  # fmt: skip
-WRONG_SLOPES = [
-    Slip(f"phi' {what} {place}", words.format(place), dict.fromkeys(edited, slope), "3.5")
-    for what, words, slope in SLOPES
-    for place, edited in PLACES.items()
-]
+
+
+def _slopes():
+    for what, words, slope in SLOPES:
+        for place, edited in PLACES.items():
+            # Another function everywhere leaves room for a wrong time of it in some place.
+            parts = ("slope",) if "of" in what and place == "everywhere" else edited
+            yield Slip(
+                f"phi' {what} {place}", words.format(place), dict.fromkeys(parts, slope), "3.5"
+            )
+
 
 SHARED: tuple[Slip, ...] = (
     Slip("W untransposed", "W is not transposed: unit j collects from all units i that it drives, "
@@ -117,7 +123,7 @@ SHARED: tuple[Slip, ...] = (
          {"output": lambda s, t: output(s, t - 1 if t == len(s.dy) else -1)}, "3.4"),
     Slip("last step", "the last step is left out: dx[T] is not phi'(x[T]) W_out^T dy[T-1]",
          {"output": lambda s, t: output(s, t - 1 if t < len(s.dy) else -1)}, "3.5"),
-    *WRONG_SLOPES,
+    *_slopes(),
     Slip("Euler", "alpha is dt/tau (Euler), but the method is exponential: 1 - exp(-dt/tau); read "
          "traj.method, or check it with --method euler",
          {"alpha": lambda s: s.dt / s.tau, "alpha_slope": lambda s: -s.dt / s.tau**2}, "3.12"),

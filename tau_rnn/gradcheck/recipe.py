@@ -112,10 +112,11 @@ RECIPE: dict[str, Callable] = {
     "driven": lambda s, t: s.alpha * s.dx[t + 1],
     "back": lambda s: s.W,
     "driver": one,
-    "slope_recurrent": lambda s: s.phi.derivative(s.r),
+    "slope": lambda s: s.phi.derivative(s.r),
+    "slope_recurrent": lambda s: s.slope,
     "leak": lambda s, t: (1 - s.alpha) * s.dx[t + 1],
     "output": lambda s, t: output(s, t - 1),
-    "slope_readout": lambda s: s.phi.derivative(s.r),
+    "slope_readout": lambda s: s.slope,
     # The gradients, each from its parts.
     "W": weight("W"), "W.gain": lambda s: s.alpha, "W.post": adjoint,
     "W.pre": lambda s: s.r[:-1], "W.turn": same,
@@ -133,13 +134,17 @@ RECIPE: dict[str, Callable] = {
 }  # fmt: skip
 
 
+#: The entries that are evaluated once, in this order.
+ONCE = ("alpha", "alpha_slope", "slope", "back", "driver", "slope_recurrent", "slope_readout")
+
+
 def scene(params, traj, dy, recipe=RECIPE) -> SimpleNamespace:
     """Everything the formulas read, by the names of the derivation, with the adjoint solved."""
     s = SimpleNamespace(**dict(zip(FIELDS, params)), recipe=recipe)
     s.x, s.r, s.u, s.dt, s.method, s.dy = traj.x, traj.r, traj.u, traj.dt, traj.method, dy
     s.noise = np.zeros_like(s.x[:-1]) if traj.noise is None else traj.noise
     s.phi = nonlinearity(traj.phi)
-    for name in ("alpha", "alpha_slope", "back", "driver", "slope_recurrent", "slope_readout"):
+    for name in ONCE:
         setattr(s, name, recipe[name](s))
     # dx[t] for t = 0 .. T, zero after the end; dr as it is where phi' has not been applied, and
     # `passed` what dx[t+1] passes back, that is dx without what the output puts in.

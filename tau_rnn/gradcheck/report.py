@@ -33,7 +33,8 @@ class Finding:
         - ``adjoint_right``: the slip is not in the adjoint; the fields that hold it
         - ``short_runs``: right in runs of fewer steps than value
         - ``right_when``: right in these special networks; their descriptions
-        - ``smallest``: wrong with one unit, step and trial; what is given there, and the right one
+        - ``smallest``: wrong in every special case; an entry that is given, and the right one
+        - ``example``: an entry that is given, and the right one
         - ``small_steps``: right where dt is much smaller than tau
         - ``problem``: not returned, of a wrong shape, no numbers, raised, ...
         - ``unusable``: a problem with which nothing can be judged

@@ -24,6 +24,7 @@ ROUNDS = ((0, 1), (1, 0), (0, 2), (1, 1), (2, 0), (1, 2), (2, 1))
 
 
 #: Ways to add up terms: the right one, each wrong one, and two at once.
+ZERO = next(each for each in SUMS if each.name == "zero")
 ADDED_UP = [sums for size in (0, 1, 2) for sums in itertools.combinations(SUMS, size)]
 
 
@@ -78,8 +79,11 @@ def explain(asked: Sequence[Asked], wrong: Sequence[str], right: Sequence[str]) 
     wrong : names of the fields to explain
     right : names of the fields that are right, which no slip in the adjoint may change
     """
-    readout = _Attempt(asked, ()).own([name for name in wrong if name not in ADJOINT_FIELDS], 2)
-    wrong = [name for name in wrong if name in ADJOINT_FIELDS]
+    plain = _Attempt(asked, ())
+    readout = plain.own([name for name in wrong if name not in ADJOINT_FIELDS], 2)
+    # A gradient of zeros is just that, whatever the adjoint is.
+    zero = {name: Own((), (ZERO,)) for name in wrong if plain.is_zero(name)}
+    wrong = [name for name in wrong if name in ADJOINT_FIELDS and name not in zero]
     right = [name for name in right if name in ADJOINT_FIELDS]
     best = Explanation((), {})
     if wrong:
@@ -94,7 +98,7 @@ def explain(asked: Sequence[Asked], wrong: Sequence[str], right: Sequence[str]) 
                     own = attempt.own(wrong, limit) if not size or attempt.fits_some(wrong) else {}
                     if own and Explanation(shared, own).cost(wrong) < best.cost(wrong):
                         best = Explanation(shared, own)
-    return Explanation(best.shared, readout | best.own)
+    return Explanation(best.shared, zero | readout | best.own)
 
 
 def totals(field: str, s: SimpleNamespace, slips: Sequence[Slip] = ()) -> Array:
@@ -163,6 +167,10 @@ class _Attempt:
             if found[size]:
                 return found[size]
         return []
+
+    def is_zero(self, field: str) -> bool:
+        """Whether all that was answered for a field is 0."""
+        return not any(asked.grads[field].any() for asked in self.asked if field in asked.grads)
 
     def fits_some(self, fields: Sequence[str]) -> bool:
         """Whether one of the fields has no slip of its own, but perhaps a wrong sum."""
