@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         styled,
     )
     from tau_rnn.plotting.sweep import plot_sweep
+    from tau_rnn.plotting.timescales import plot_timescales
 
 __all__ = [
     "COLORS",
@@ -38,6 +39,7 @@ __all__ = [
     "plot_measures",
     "plot_run",
     "plot_sweep",
+    "plot_timescales",
     "save",
     "styled",
 ]
@@ -60,5 +62,6 @@ __getattr__, __dir__ = lazy_names(
             "styled",
         ],
         "sweep": ["plot_sweep"],
+        "timescales": ["plot_timescales"],
     },
 )

@@ -242,7 +242,8 @@ def _options(n_trials, n, dt, **given):
         given["estimator"] = "likelihood" if center == "auto" else "window"
     if not (isinstance(first, str) and first == "auto"):
         samples = isinstance(first, (int, np.integer))
-        first = first if samples else round(check_number("min_lag", first, least=0) / dt)
+        if not samples:  # seconds: the first lag that is not below
+            first = int(np.ceil(check_number("min_lag", first, least=0) / dt * (1 - 1e-9)))
         first = check_integer("min_lag", first, 0, n - 1)
     try:
         seed = int(np.random.default_rng(given["seed"]).integers(2**63))

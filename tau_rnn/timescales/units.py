@@ -11,6 +11,7 @@ from tau_rnn.timescales.mixtures import choose
 from tau_rnn.timescales.result import MISFIT, blank, report
 
 MIN_SAMPLES = 10  # per trial
+FEW = 3.0  # a variance that so few of many trials hold tells nothing of the others
 MIN_PAIR = 24  # trials beyond the number of conditions, for two exponentials; and 20 samples
 
 
@@ -118,6 +119,8 @@ def finish(x, e, plan, order, offsets, slopes):
     o, d = plan.o, plan.designs[order]
     y = d.centred(x)
     acf = mo.pooled(y, d)
+    energy = np.sum(y**2, axis=2)
+    behind = energy.sum(axis=1) ** 2 / np.sum(energy**2, axis=1)  # trials that hold the variance
     first = first_lag(acf, d, o)
     e["estimator"], e["first"] = np.full(len(x), "likelihood", dtype="<U10"), first
     if o.model == "exp":
@@ -129,6 +132,7 @@ def finish(x, e, plan, order, offsets, slopes):
             for name, values in found.items():
                 e[name][i] = values
             e["estimator"][i] = "window"
+    e["silent"] |= behind < min(FEW, len(y[0]) / 8)
     e["interval"] = hull(e["interval"], e["doubt"])
     return report(acf, e, d, o, offsets, slopes)
 

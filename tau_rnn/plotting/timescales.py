@@ -1,0 +1,101 @@
+"""One unit's timescale: what was computed, what was fitted, and what the subtraction did."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tau_rnn.plotting.style import COLORS, OTHER_COLOR, new_figure, styled
+
+SHOWN = 5.0  # timescales of lags that are shown
+FIT = COLORS["lognormal"]
+
+
+@styled
+def plot_timescales(result, unit=0, axis=None):
+    """The autocovariance of a unit, its fit, what centring did to it, and the interval of tau.
+
+    Parameters
+    ----------
+    result : TimescaleResult
+    unit : int
+        Index of the unit.
+    axis : matplotlib Axes, optional
+        What to draw on; a new figure if None.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        If there is no such unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tau_rnn import fit_timescales
+    >>> walk = np.cumsum(np.random.default_rng(0).standard_normal((20, 100, 1)), axis=1)
+    >>> plot_timescales(fit_timescales(walk, 0.1)).get_xlabel()
+    'lag (s)'
+    """
+    n_units = len(result.tau)
+    if not (isinstance(unit, (int, np.integer)) and -n_units <= unit < n_units):
+        raise ValueError(f"unit: must be an index of {n_units} units, got {unit!r}")
+    if axis is None:
+        _, axis = new_figure(figsize=(5, 3.2), layout="constrained")
+    lags, acf, fit = result.lags, result.acf[:, unit], result.acf_fit[:, unit]
+    tau, (low, high) = result.tau[unit], result.tau_ci[unit]
+    known = np.isfinite(tau)
+    end = min(lags[-1], max(SHOWN * tau, 12 * lags[1])) if known else 0.75 * lags[-1]
+    near = (lags <= end) & np.isfinite(acf)
+    used = lags >= result.min_lag_used[unit] - 1e-9 * lags[-1]
+    if not known:
+        used = lags > 0
+    extra = [0.0]
+    axis.axhline(0, color="0.8", lw=0.8, zorder=0)
+    for which, face, label in ((used, OTHER_COLOR, "computed"), (~used, "none", None)):
+        at = near & which
+        axis.plot(lags[at], acf[at], "o", ms=3, mfc=face, mec=OTHER_COLOR, mew=0.8, label=label)
+    if known:
+        shown = near & used  # noise at lag 0 would hide the rest
+        axis.plot(lags[shown], fit[shown], color=FIT, lw=1.8, label="fitted, as expected of it")
+        if result.model_used[unit] == "exp":
+            scale = result.amplitude[unit] * _share(result, unit)
+            axis.plot(lags[near], scale * np.exp(-lags[near] / tau), "--", color=FIT, lw=1.2,
+                      label="before the subtraction")  # fmt: skip
+            extra = [0.0, 1.05 * scale]
+        _interval(axis, tau, low, high, end)
+    inside = np.concatenate([acf[near & used], extra])
+    pad = 0.08 * max(np.ptp(inside), 1e-300)
+    axis.set_ylim(inside.min() - 2 * pad, inside.max() + pad)
+    axis.set(xlabel="lag (s)", ylabel="autocovariance", xlim=(-0.02 * end, 1.02 * end))
+    axis.set_title(_title(result, unit, tau, low, high))
+    if known:
+        axis.legend(loc="upper right")
+    return axis
+
+
+def _share(result, unit):
+    """What the condition means leave of a variance."""
+    n = result.n_trials
+    return 1.0 if n == 1 else 1 - 1 / n
+
+
+def _interval(axis, tau, low, high, end):
+    """tau and its interval as a bar at the foot of the axis; an arrow where the end is open."""
+    at = axis.get_xaxis_transform()
+    axis.plot([tau], [0.06], "|", color="black", ms=9, mew=1.5, transform=at)
+    if np.isfinite(low):
+        axis.plot([low, min(high, end)], [0.06, 0.06], color="black", lw=2, transform=at)
+        if high > end:
+            axis.plot([end], [0.06], ">", color="black", ms=5, transform=at)
+
+
+def _title(result, unit, tau, low, high):
+    name = f"unit {unit}: " + (f"τ = {tau:.3g} s" if np.isfinite(tau) else "no timescale")
+    if np.isfinite(low):
+        name += f", interval {low:.3g} to " + (f"{high:.3g} s" if np.isfinite(high) else "∞")
+    p, flag = result.p_fit[unit], result.flag[unit].replace(",", ", ").replace("_", " ")
+    below = [f"fit p = {p:.2g}"] * bool(np.isfinite(p)) + [flag] * bool(flag)
+    return "\n".join([name, "; ".join(below)]).rstrip()
