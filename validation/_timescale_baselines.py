@@ -1,6 +1,6 @@
 """Exactly simulated units of known timescale, and the estimators in common use.
 
-Shared by timescale_recovery.py and the benchmark of the same subject; no check of its own.
+Shared by both pages of timescale_recovery.py and the benchmark of the same subject.
 """
 
 from __future__ import annotations
@@ -49,21 +49,23 @@ def linear_network(rng, A, Q, T, dt, n_trials=N_TRIALS):
 # --- baselines ----------------------------------------------------------------------------------
 
 
-def murray(x, dt):
+def murray(x, dt, from_peak=False):
     """Exponential with offset fitted to the across-trial autocovariance (Murray et al. 2014)."""
-    acf = autocovariance(x, center="psth")
+    acf = autocovariance(x, center="psth" if len(x) > 1 else "trial")
     n = len(acf)
-    t = dt * np.arange(1, n // 2)
     taus = np.full(x.shape[2], np.nan)
     for i, c in enumerate((acf / acf[0]).T):
+        first = 1 + int(np.nanargmax(c[1 : n // 2])) if from_peak else 1
+        lags = np.arange(first, n // 2)
+        lags = lags[np.isfinite(c[lags])]
         try:
             p, _ = curve_fit(
                 lambda t, a, tau, b: a * (np.exp(-t / tau) + b),
-                t, c[1 : n // 2], p0=[1, 0.1 * n * dt, 0],
+                dt * lags, c[lags], p0=[1, 0.1 * n * dt, 0],
                 bounds=([0, 0.1 * dt, -10], [10, 10 * n * dt, 10]),
             )  # fmt: skip
             taus[i] = p[1]
-        except (RuntimeError, OptimizeWarning):
+        except (RuntimeError, OptimizeWarning, TypeError):  # no convergence, or too few lags
             pass
     return taus
 
@@ -91,3 +93,73 @@ def ar1(x, dt):
     """-dt / ln of the lag-1 autocorrelation, trial means subtracted."""
     acf = autocovariance(x)
     return timescale_of_decay(np.clip(acf[1] / acf[0], 1e-9, 1 - 1e-9), dt)
+
+
+def ar1_psth(x, dt):
+    """-dt / ln of the lag-1 autocorrelation, the condition mean alone subtracted."""
+    acf = autocovariance(x, center="psth" if len(x) > 1 else "trial")
+    return timescale_of_decay(np.clip(acf[1] / acf[0], 1e-9, 1 - 1e-9), dt)
+
+
+def murray_from_peak(x, dt):
+    """`murray` from the first peak of the autocovariance on, as the paper fits refractory cells."""
+    return murray(x, dt, from_peak=True)
+
+
+def kalman(x, dt):
+    """AR(1) and white noise by the Kalman filter of statsmodels, after the PSTH, trials pooled."""
+    from statsmodels.tsa.statespace.mlemodel import MLEModel
+
+    class Noisy(MLEModel):
+        start_params = np.array([1.0, 0.0, -1.0])
+
+        def __init__(self, trials):
+            super().__init__(trials[0], k_states=1, k_posdef=1, initialization="stationary",
+                             loglikelihood_burn=0)  # fmt: skip
+            self.trials = trials
+            self["design", 0, 0] = self["selection", 0, 0] = 1.0
+
+        def update(self, params, **_):
+            phi = 1 / (1 + np.exp(-params[0]))
+            self["transition", 0, 0] = phi
+            self["state_cov", 0, 0] = np.exp(params[1]) * (1 - phi**2)
+            self["obs_cov", 0, 0] = np.exp(params[2])
+
+        def loglike(self, params, **_):
+            self.update(params)
+            total = 0.0
+            for trial in self.trials:
+                self.ssm.bind(np.ascontiguousarray(trial[np.newaxis]))
+                self.ssm.initialize_stationary()
+                total += self.ssm.loglike()
+            return total
+
+    from scipy.optimize import minimize
+
+    y = x - np.nanmean(x, axis=0) if len(x) > 1 else x - np.nanmean(x)
+    taus = []
+    for unit in np.moveaxis(y, 2, 0):
+        model = Noisy([t[:, np.newaxis] for t in unit / np.nanstd(unit)])
+        best = minimize(lambda p, m=model: -m.loglike(p), [2.0, 0.0, -1.0], method="Nelder-Mead",
+                        options={"maxfev": 150, "xatol": 1e-2, "fatol": 1e-2})  # fmt: skip
+        taus.append(timescale_of_decay(np.clip(1 / (1 + np.exp(-best.x[0])), 1e-9, 1 - 1e-9), dt))
+    return np.array(taus)
+
+
+def mr_estimator(x, dt):
+    """mrestimator: coefficients of trials separated, exponential with offset; no gaps."""
+    import logging
+
+    import mrestimator as mre
+
+    logging.getLogger("mrestimator").setLevel(logging.ERROR)
+    if np.isnan(x).any():
+        return np.full(x.shape[2], np.nan)
+    taus = []
+    for unit in np.moveaxis(x, 2, 0):
+        try:
+            r = mre.coefficients(unit, method="ts", dt=1e3 * dt, steps=(1, x.shape[1] // 2))
+            taus.append(mre.fit(r, fitfunc="exponential_offset").tau / 1e3)
+        except Exception:  # a fit of theirs that fails has no estimate
+            taus.append(np.nan)
+    return np.array(taus)

@@ -1,0 +1,168 @@
+"""The second page of timescale_recovery.py: recordings, and what others make of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from _timescale_baselines import ar1_psth, kalman, mr_estimator, murray, murray_from_peak, ou
+
+from tau_rnn.timescales import bin_spikes, fit_timescales
+
+#: What is compared. Safe: neither noise nor offsets between trials ruin it in themselves.
+PEERS = {"Murray": murray, "Murray, peak": murray_from_peak, "AR(1) PSTH": ar1_psth}
+SLOW_PEERS = {"Kalman": kalman, "mrestimator": mr_estimator}
+SAFE = ("Murray", "Murray, peak", "mrestimator")
+FINE = 0.002  # s, step in which rates of spikes are simulated
+
+
+def firing_rate(rng, n_units, hertz, tau, T, n_trials, gain=0.0):
+    """Rates that wander by half of their mean; `gain` is the sd of the log gain of trials."""
+    rate = hertz * np.maximum(1 + 0.5 * ou(rng, n_units, tau, T, FINE, n_trials), 0)
+    return rate * np.exp(gain * rng.standard_normal((n_trials, 1, n_units)))
+
+
+def poisson(rng, n_units, hertz, gain=0.0):
+    """Counts of 100 trials of 2.5 s in bins of 50 ms; tau = 0.3 s."""
+    rate = firing_rate(rng, n_units, hertz, 0.3, 2.5, 100, gain)
+    mean = rate.reshape(100, 50, 25, n_units).mean(axis=2)
+    return rng.poisson(mean * 0.05) / 0.05, 0.05, 0.3
+
+
+def renewals(rng, n_units, order, dt):
+    """20 Hz gamma renewal spikes, counted; tau = 0.3 s."""
+    area = np.cumsum(firing_rate(rng, n_units, 20, 0.3, 2.5, 100), axis=1) * FINE * order
+    times = []
+    for trial in area:
+        events = np.cumsum(rng.exponential(size=(int(2 * trial[-1].max()) + 60, n_units)), axis=0)
+        units = []
+        for a, e in zip(trial.T, events.T):
+            e = e[rng.integers(order) :: order]
+            e = e[e < a[-1]]
+            at = np.searchsorted(a, e)
+            units.append((at + rng.random(len(at))) * FINE)
+        times.append(units)
+    return bin_spikes(times, dt, (0.0, 2.5)), dt, 0.3
+
+
+def few(rng, n_units, n_trials, tau=1.0, offset=0.0):
+    """Trials of 5 s in steps of 50 ms."""
+    x = ou(rng, n_units, tau, 5, 0.05, n_trials)
+    return x + offset * rng.standard_normal((n_trials, 1, n_units)), 0.05, tau
+
+
+def line(rng, n_units):
+    x, dt, tau = few(rng, n_units, 40, 0.3)
+    return x + rng.standard_normal((40, 1, n_units)) * np.linspace(-1, 1, 100)[:, None], dt, tau
+
+
+def unequal(rng, n_units, offset=0.0):
+    x, dt, tau = few(rng, n_units, 40, 0.3, offset)
+    x[::2, 60:] = np.nan
+    return x, dt, tau
+
+
+def scattered(rng, n_units):
+    x, dt, tau = few(rng, n_units, 40, 0.3)
+    x[rng.random(x.shape[:2]) < 0.1] = np.nan
+    return x, dt, tau
+
+
+CELLS = {
+    "clean, 40 trials": lambda rng, n: few(rng, n, 40, 0.3),
+    "clean, 100 trials, tau = T/5": lambda rng, n: few(rng, n, 100),
+    **{f"counts {h} Hz": lambda rng, n, h=h: poisson(rng, n, h) for h in (1, 2, 5, 10, 20)},
+    "counts 5 Hz, gain 0.3": lambda rng, n: poisson(rng, n, 5, 0.3),
+    "counts 10 Hz, gain 0.3": lambda rng, n: poisson(rng, n, 10, 0.3),
+    "gamma-5 spikes, 10 ms": lambda rng, n: renewals(rng, n, 5, 0.01),
+    "gamma-2 spikes, 20 ms": lambda rng, n: renewals(rng, n, 2, 0.02),
+    "a slope in every trial": line,
+    "trials of 3 and 5 s": unequal,
+    "trials of 3 and 5 s, offsets": lambda rng, n: unequal(rng, n, 1.0),
+    "a tenth missing": scattered,
+    **{f"{m} trials, tau = T/5": lambda rng, n, m=m: few(rng, n, m) for m in (2, 5, 10, 20)},
+    **{
+        f"{m} trials, offsets": lambda rng, n, m=m: few(rng, n, m, 0.3, 1.0)
+        for m in (2, 5, 10, 20)
+    },
+    "20 conditions of two trials": lambda rng, n: few(rng, n, 40, 0.3),
+    "one trial of 200 s": lambda rng, n: (ou(rng, n, 0.3, 200, 0.05, 1), 0.05, 0.3),
+}  # fmt: skip
+
+
+def errors(found, tau):
+    """Bias and RMS error in percent, of the estimates that exist."""
+    error = 100 * (found[np.isfinite(found)] / tau - 1)
+    return (error.mean(), np.sqrt(np.mean(error**2))) if len(error) else (np.nan, np.nan)
+
+
+def recordings(report, rng, n_units, slow_units=0):
+    """Print the page: for each cell ours and its peers, then the bars."""
+    report.section(f"Recordings: bias / RMS error in %, {n_units} units a cell; ours with "
+                   "intervals that hold, no estimate, flagged (%)")  # fmt: skip
+    peers = PEERS | (SLOW_PEERS if slow_units else {})
+    print("  " + " " * 30 + f"{'ours':>13}  holds  NaN flag"
+          + "".join(f"{name:>15}" for name in peers))  # fmt: skip
+    missed, ratio = {}, {}
+    for (name, simulate), stream in zip(CELLS.items(), rng.spawn(len(CELLS))):
+        rates, dt, tau = simulate(stream, n_units)
+        labels = np.arange(len(rates)) // 2 if "conditions" in name else None
+        ours = fit_timescales(rates, dt, conditions=labels)
+        low, high = ours.tau_ci.T
+        told = np.isfinite(low)
+        missed[name] = np.sum(told & ((low > tau) | (high < tau)))
+        row = f"{errors(ours.tau, tau)[0]:+6.0f} /{errors(ours.tau, tau)[1]:5.0f}"
+        row += f"  {100 * np.mean((low <= tau) & (tau <= high)):5.0f}"
+        row += f"{100 * np.mean(np.isnan(ours.tau)):5.0f}{100 * np.mean(ours.flag != ''):5.0f}"
+        best, by = np.inf, ""
+        for peer, estimate in peers.items():
+            use = slice(slow_units) if peer in SLOW_PEERS else slice(None)
+            if labels is not None or (len(rates) == 1 and peer != "AR(1) PSTH"):
+                row += f"{'-':>15}"
+                continue
+            found = np.where(np.isfinite(ours.tau[use]), estimate(rates[:, :, use], dt), np.nan)
+            bias, rms = errors(found, tau)
+            row += f"{bias:+8.0f} /{rms:5.0f}"
+            if peer in SAFE and rms < best and np.isfinite(found).mean() > 0.5:
+                best, by = rms, peer
+        if np.isfinite(best) and np.isfinite(ours.tau).mean() > 0.5:
+            ratio[name] = errors(ours.tau, tau)[1] / best, by
+        print(f"  {name:30s}{row}", flush=True)
+    bar = 0.1 * n_units + 2.33 * np.sqrt(0.09 * n_units)  # 1 in 100 by chance where 10 % miss
+    worst = max(missed, key=missed.get)
+    report.check("intervals that exclude the truth, worst cell",
+                 f"{100 * missed[worst] / n_units:.0f} % ({worst})",
+                 f"10 %, {100 * bar / n_units:.0f} % with the binomial error of {n_units} units",
+                 missed[worst] <= bar)  # fmt: skip
+    worse = {name: v for name, v in ratio.items() if v[0] > 1.1}
+    for name, (times, by) in worse.items():
+        print(f"  RMS error {times:.2f} times that of {by}: {name}")
+    report.check("RMS error no more than 1.1 times the best safe peer's",
+                 f"{len(ratio) - len(worse)} of {len(ratio)} cells", "9 of 10",
+                 len(worse) <= 0.1 * len(ratio))  # fmt: skip
+
+
+def honesty(report, rng, n_units):
+    """False alarms of flags and of p_fit, and what a slope and a sine raise."""
+    report.section(f"Flags and goodness of fit, {n_units} units")
+    clean = [fit_timescales(few(rng, n_units, m, t)[0], 0.05, ci=None)
+             for m, t in ((40, 0.3), (100, 0.3), (10, 0.3), (40, 1.0))]  # fmt: skip
+    alarms = {word: 100 * max(np.mean(np.char.find(c.flag, word) >= 0) for c in clean)
+              for word in ("dc_drift", "trend", "misfit")}  # fmt: skip
+    print("  false alarms, worst of four cells: "
+          + ", ".join(f"{word} {share:.1f} %" for word, share in alarms.items()))  # fmt: skip
+    margin = 233 * np.sqrt(0.05 * 0.95 / n_units)
+    report.check("false alarms of each", f"{max(alarms.values()):.1f} %", f"7 % + {margin:.1f}",
+                 max(alarms.values()) <= 7 + margin)  # fmt: skip
+    p = np.concatenate([c.p_fit for c in clean])
+    small = [100 * np.mean(p < level) for level in (0.01, 0.05, 0.5)]
+    report.check("p_fit below 1, 5 and 50 %", " / ".join(f"{s:.1f} %" for s in small),
+                 "3, 8, 60 %", small[0] <= 3 and small[1] <= 8 and small[2] <= 60)  # fmt: skip
+    sloped = fit_timescales(line(rng, n_units)[0], 0.05, ci=None, detrend="constant")
+    found = 100 * np.mean(np.char.find(sloped.flag, "trend") >= 0)
+    report.check("a slope of sd 1 is flagged", f"{found:.0f} %", "95 %", found >= 95)
+    t = 0.05 * np.arange(100)[:, np.newaxis] + rng.random((40, 1, n_units))
+    x = few(rng, n_units, 40, 0.1)[0]
+    slow = few(rng, n_units, 40, 2.0)[0]
+    for name, other in (("a sine", 0.7 * np.sin(2 * np.pi * t)), ("a second timescale", slow)):
+        p = fit_timescales(x + other, 0.05, ci=None, detrend="constant").p_fit
+        told = 100 * np.mean(p < 0.01)
+        report.check(f"{name}: p_fit < 0.01", f"{told:.0f} %", "90 %", told >= 90)
