@@ -18,7 +18,7 @@ from tau_rnn.gradcheck import (
     random_direction,
     relative_error,
 )
-from tau_rnn.gradcheck.known_errors import RECIPE, scene
+from tau_rnn.gradcheck.recipe import RECIPE, scene
 from tau_rnn.gradcheck.strategies import cases, make_case
 from tau_rnn.losses import mse, rate_penalty
 from tau_rnn.model import NONLINEARITIES, Nonlinearity, Params, alpha, forward
@@ -328,7 +328,7 @@ def test_single_precision(case):
     scales = {name: np.abs(RECIPE[name](terms)).sum() for name in FIELDS}
     parts = np.abs(traj.r[:-1]) @ np.abs(terms.W.T) + np.abs(case.u) @ np.abs(terms.W_in.T)
     parts = parts + np.abs(terms.b) + np.abs(terms.noise) + np.abs(traj.x[:-1])
-    scales["tau"] = (np.abs(terms.dx[1:-1]) * parts * np.abs(terms.da) * terms.tau).sum()
+    scales["tau"] = (np.abs(terms.dx[1:-2]) * parts * np.abs(terms.alpha_slope) * terms.tau).sum()
     exact = backward(case.params, traj, dy)
     for name, a, b in zip(FIELDS, g, exact):
         error = np.abs((a - b) * (terms.tau if name == "tau" else 1)).max(initial=0)

@@ -92,14 +92,17 @@ def tau_terms(s):
 
 
 def same(a):
+    """What leaves the terms as they are."""
     return a
 
 
 def one(s):
+    """No factor."""
     return 1.0
 
 
 def adjoint(s):
+    """dx[t+1] for t = 0 .. T-1."""
     return s.dx[1:-2]
 
 

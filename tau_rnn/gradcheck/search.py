@@ -98,6 +98,7 @@ def explain(asked: Sequence[Asked], wrong: Sequence[str], right: Sequence[str]) 
                     own = attempt.own(wrong, limit) if not size or attempt.fits_some(wrong) else {}
                     if own and Explanation(shared, own).cost(wrong) < best.cost(wrong):
                         best = Explanation(shared, own)
+    zero |= _Attempt(asked, best.shared).own(list(zero), 0)  # but with these slips it may be 0
     return Explanation(best.shared, zero | readout | best.own)
 
 
