@@ -199,9 +199,11 @@ def test_a_gradient_is_clipped_whatever_its_size(dtype, size):
     """Squares of float32 overflow from 1.8e19 on, and vanish below 1e-23."""
     vector = np.array([3, -4] * 50, dtype) * dtype(size)
     assert norm_of(vector) == pytest.approx(np.sqrt(1250) * size, rel=1e-6)
-    clipped = vector.copy()
-    clip_to(clipped, norm_of(vector), 0.5 * norm_of(vector))
-    np.testing.assert_allclose(clipped, 0.5 * vector, rtol=1e-6)  # float32
+    for longest in (0.5 * norm_of(vector), 1e-3):  # 1e-3 / norm is subnormal in single precision
+        clipped = vector.copy()
+        clip_to(clipped, norm_of(vector), longest)
+        expected = vector.astype(np.longdouble) * (longest / norm_of(vector))
+        np.testing.assert_allclose(clipped, expected.astype(dtype), rtol=1e-6)  # float32
 
 
 def test_a_finite_gradient_in_single_precision_whose_squares_overflow_is_clipped():
