@@ -129,7 +129,7 @@ def kalman(x, dt):
             self.update(params)
             total = 0.0
             for trial in self.trials:
-                self.ssm.bind(np.ascontiguousarray(trial[np.newaxis]))
+                self.ssm.bind(np.ascontiguousarray(trial))
                 self.ssm.initialize_stationary()
                 total += self.ssm.loglike()
             return total

@@ -48,18 +48,17 @@ class Design:
         With gaps the mean over changing trials would pick up their offsets: these go first.
         """
         mask = self.mask
-        y = np.where(mask, x, 0.0)
+        y = x.copy() if self.whole else np.where(mask, x, 0.0)
         if self.shared:
             if offsets_first and not self.whole and self.order:
                 y = y - mask * self._offsets(y)[..., None]
             for g in range(self.n_conditions):
-                members = self.group == g
+                members = self.group == g if self.n_conditions > 1 else slice(None)
                 count = np.maximum(mask[members].sum(axis=0), 1)
-                y[..., members, :] -= (
-                    mask[members] * (y[..., members, :].sum(-2) / count)[..., None, :]
-                )
+                mean = y[..., members, :].sum(axis=-2) / count
+                y[..., members, :] -= (1.0 if self.whole else mask[members]) * mean[..., None, :]
         for b in self.basis():
-            y = y - b * np.sum(b * y, axis=-1, keepdims=True)
+            y -= b * np.einsum("...t,...t->...", b, y)[..., None]
         return y
 
     def _offsets(self, y):

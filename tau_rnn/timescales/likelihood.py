@@ -174,7 +174,7 @@ def variances(m, mode0, E, ratio):
     """Least D, a and b for exponentials E (units, K, bins), from noise-to-signal ratios (units, K).
 
     Iterated weighted least squares of the powers on (E, noise): Fisher's scoring; a step that
-    would raise D is shortened. A ratio of None means no noise.
+    would raise D is left out. A ratio of None means no noise.
     """
     found, noise, noisy = m.found[:, None], m.noise, ratio is not None
     ratio = np.zeros(E.shape[:2]) if ratio is None else ratio
@@ -183,7 +183,6 @@ def variances(m, mode0, E, ratio):
     least = 1e-12 * np.mean(m.found, axis=1)[:, None] + TINY
     a = np.maximum(np.sum(w * found / V, axis=-1) / np.maximum(w.sum(axis=-1), 1), least)
     best = [deviance(m, mode0, a[..., None] * V), a, ratio * a]
-    step = np.ones(a.shape)
     for _ in range(ROUNDS):
         V = best[1][..., None] * E + best[2][..., None] * noise
         w = counted(m, mode0, V) / V**2
@@ -199,11 +198,9 @@ def variances(m, mode0, E, ratio):
             b = np.where(a2 < 0, nf / np.maximum(nn, TINY), b)
             a = np.where(b < 0, a, a2)
             b = np.maximum(b, 0)
-        a = np.maximum(best[1] + step * (a - best[1]), least)
-        b = best[2] + step * (b - best[2])
+        a = np.maximum(a, least)
         D = deviance(m, mode0, a[..., None] * E + b[..., None] * noise)
         better = D < best[0]
-        step = np.where(better, 1.0, step / 3)
         best = [np.where(better, new, old) for new, old in zip((D, a, b), best)]
     return best
 
