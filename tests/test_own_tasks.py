@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from tau_rnn.experiment import RunConfig, load_run, run_one, save_run
+from tau_rnn.experiment import RunConfig, load_run, run_one, save_run, sweep
+from tau_rnn.experiment.conditions import label
 from tau_rnn.model import init_params
 from tau_rnn.tasks import (
     TASKS,
@@ -202,7 +203,7 @@ changed.trials = lambda n, rng, dtype=float: Trials(
         ("multi_timescale:dt=0.1", "no parameter 'dt'"),
         ("multi_timescale:delay_max", "expected parameter=value"),
         ("multi_timescale:delay_max=x", "delay_max: must be a finite number >= 0, got 'x'"),
-        ("multi_timescale:n_pulses=4", "n_pulses must be odd"),
+        ("multi_timescale:n_pulses=2.5", "n_pulses: must be an integer >= 1, got 2.5"),
         ("", "unknown task ''"),
         ("nowhere.py:Echo", "there is no file 'nowhere.py'"),
         ("no_such_module:Echo", "cannot import 'no_such_module'"),
@@ -415,6 +416,8 @@ def test_a_stored_run_is_read_without_importing_or_opening_anything(file, monkey
 
 
 def test_an_instance_must_have_the_time_step_of_the_run(file):
+    with pytest.raises(ValueError, match="n_pulses must be odd"):
+        RunConfig(task="multi_timescale:n_pulses=4", **SMALL)
     config = RunConfig(task=Echo(delay=3, dt=0.1), **SMALL)
     assert config.task_label == "Echo:delay=3" and config.make_task().delay == 3
     with pytest.raises(ValueError, match=r"Echo has dt = 0\.2 s, and the run has dt = 0\.1 s"):
@@ -423,6 +426,16 @@ def test_an_instance_must_have_the_time_step_of_the_run(file):
     assert RunConfig(task="my_task.py:Echo", **SMALL).make_task().dt == 0.1
     with pytest.raises(ValueError, match=r"Echo has dt = 0\.1 s, and the run has dt = 0\.05 s"):
         RunConfig(task="my_task.py:Echo", **{**SMALL, "dt": 0.05})
+
+
+def test_a_task_that_needs_another_time_step_than_the_default_has_a_name(tmp_path):
+    """What is the default is looked up, not tried with this task: 0.05 s does not divide 1.02 s."""
+    config = RunConfig(task="multi_timescale:delay_max=1.02", **{**SMALL, "dt": 0.02})
+    assert label(config) == "normal" and label(config.replace(gain=1)) == "normal, gain=1"
+    assert set(config.changed) == {"task", *SMALL}
+    save_run(tmp_path / "run", run_one(config.replace(steps=1)))
+    done = sweep([config.replace(steps=1)], store=tmp_path / "store")
+    assert not done.failures and len(done.folders) == 1
 
 
 def test_a_mistake_is_told_before_a_run_begins(file):

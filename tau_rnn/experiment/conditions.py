@@ -12,7 +12,6 @@ compared within one setting, and paired by seed.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
 from typing import Any
 
 from tau_rnn.checks import nearest
@@ -167,20 +166,16 @@ def label(config: RunConfig) -> str:
 
 def setting_parts(config: RunConfig) -> list[str]:
     """Those fields of the setting that a control or an option changed, as ``name=value``."""
-    default = RunConfig(task=config.task)
     parts = []
-    for field in fields(config):
-        value, usual = getattr(config, field.name), getattr(default, field.name)
-        if value == usual or field.name in ("task", "seed", *CONDITION_FIELDS):
+    for name, value in config.changed.items():
+        if name in ("task", "seed", *CONDITION_FIELDS, *SHARED_FIELDS):
             continue
-        if field.name in SHARED_FIELDS:
-            continue
-        if field.name == "train":
+        if name == "train":
+            usual = RunConfig.train
             extra = [f for f in value if f not in usual]
             kept = set(usual) <= set(value)
             value = "+" + "+".join(extra) if kept and extra else "+".join(value)
-        parts.append(f"{field.name}={value:g}" if isinstance(value, float) else
-                     f"{field.name}={value}")  # fmt: skip
+        parts.append(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}")
     return parts
 
 

@@ -146,6 +146,12 @@ class RunConfig(TrainConfig):
         return parse_task(self.task).label
 
     @property
+    def changed(self) -> dict[str, Any]:
+        """The fields that differ from their defaults, by name."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: v for name, v in values.items() if v != getattr(type(self), name)}
+
+    @property
     def key(self) -> str:
         """Hash of the configuration and of `EXPERIMENT_VERSION`: 12 hexadecimal digits."""
         text = json.dumps([EXPERIMENT_VERSION, self.to_json()], sort_keys=True)

@@ -335,8 +335,8 @@ class _Job:
         there = stores.find(self.store, config) if self.force else None
         if there:
             return [there, keyed], entry(there)
-        default = RunConfig(task=config.task, dist=config.dist, seed=config.seed)
-        return ([plain, keyed] if config == default else [keyed]), None
+        default = config.changed.keys() <= {"task", "dist", "seed"}
+        return ([plain, keyed] if default else [keyed]), None
 
     def stopped(self, error: OSError) -> StoreError:
         why = error.strerror or error

@@ -115,8 +115,8 @@ class DelayedReport(ABC):
 
     def __post_init__(self):
         for field in fields(self):
-            name, value = f"{self.name}: {field.name}", getattr(self, field.name)
-            object.__setattr__(self, field.name, self._checked(field, name, value))
+            value = self.checked(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
         undivided = [
             f"{name} = {getattr(self, name):g}"
             for name in self._durations
@@ -143,9 +143,10 @@ class DelayedReport(ABC):
                 f"got {self.decision_window:g}"
             )
 
-    def _checked(self, field, name: str, value):
-        """The value of a field in its type; a ValueError that begins with the name."""
-        may_be_zero = field.name in self._may_be_zero
+    @classmethod
+    def checked(cls, field, value):
+        """The value of a field in its type; a ValueError if it could not be one in any task."""
+        name, may_be_zero = f"{cls.name}: {field.name}", field.name in cls._may_be_zero
         if field.type in (int, "int"):
             return check_integer(name, value, 0 if may_be_zero else 1)
         return check_number(name, value, **({"least": 0} if may_be_zero else {"above": 0}))

@@ -110,9 +110,12 @@ class MultiTimescaleMemory(DelayedReport):
                 f"the number of slots, {self.n_slots}; got {self.n_pulses}"
             )
 
-    def _checked(self, field, name, value):
+    @classmethod
+    def checked(cls, field, value):
+        """The value of a field in its type; coherences are a tuple of numbers."""
         if field.name != "coherences":
-            return super()._checked(field, name, value)
+            return super().checked(field, value)
+        name = f"{cls.name}: coherences"
         values = check_array(name, value if hasattr(value, "__len__") else [value], ("n",))
         return tuple(check_number(name, c, above=0) for c in values.tolist())
 

@@ -183,9 +183,16 @@ def _spec(place: str, parameters: dict[str, Any], digest: str = "") -> TaskSpec:
 def _from_text(text: str) -> TaskSpec:
     name, _, rest = text.partition(":")
     if name in TASKS:
-        known = [field.name for field in fields(TASKS[name]) if field.name != "dt"]
-        given = parameters_of(rest, known, text)
-        return _spec(name, _changed(make_task(name, **{k: _value(v) for k, v in given.items()})))
+        cls = TASKS[name]
+        usual = {field.name: field for field in fields(cls) if field.name != "dt"}
+        given = parameters_of(rest, usual, text)
+        # Whether they fit together, and the dt, is seen when the task is built.
+        values = {
+            key: cls.checked(field, _value(given[key]))
+            for key, field in usual.items()
+            if key in given
+        }
+        return _spec(name, {k: v for k, v in values.items() if v != usual[k].default})
     match = re.fullmatch(r"(.+\.py|[\w.]+):([\w.]+)(?::(.*?))?(?:#([0-9a-f]+))?", text)
     if not match:
         raise ValueError(
