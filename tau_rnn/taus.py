@@ -32,8 +32,8 @@ from tau_rnn.checks import check_integer, check_number, nearest, shown
 from tau_rnn.specs import parameters_of, read_scipy, scipy_text, spec_text, value_text
 
 __all__ = [
-    "DISTRIBUTIONS", "Family", "Fixed", "TauDistribution", "describe", "describe_all", "parse_tau",
-    "sample_tau", "stratified_quantiles", "truncate",
+    "DISTRIBUTIONS", "Family", "Fixed", "TauDistribution", "describe", "parse_tau", "sample_tau",
+    "stratified_quantiles", "truncate",
 ]  # fmt: skip
 
 #: Bounds of every time constant and parameter: nobody needs others, and all squares are finite.
@@ -66,7 +66,7 @@ def _lognormal(mean, cv0, **bounds):
     return _scipy("lognorm", math.sqrt(variance), scale=mean * math.exp(-variance / 2))
 
 
-#: The distributions by name. A new one is a new entry here.
+#: The distributions by name, as ``--help`` shows them. A new one is a new entry here.
 DISTRIBUTIONS: dict[str, Family] = {
     "vanilla": Family("every unit 1 s"),
     "normal": Family(
@@ -93,11 +93,6 @@ DISTRIBUTIONS: dict[str, Family] = {
     "file": Family("one per unit, from a .npy or text file: file:PATH"),
     "scipy": Family("any of scipy.stats: scipy:weibull_min:c=2, and bounds: low=0.1,high=5"),
 }  # fmt: skip
-
-
-def describe_all() -> str:
-    """The distributions that have a name, one line each, for help and documentation."""
-    return "\n".join(f"{name:<10} {family.about}" for name, family in DISTRIBUTIONS.items())
 
 
 class TauDistribution:

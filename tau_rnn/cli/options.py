@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import Field
 from typing import Any
 
@@ -15,6 +15,7 @@ from tau_rnn import __version__
 from tau_rnn.checks import explained, type_name
 from tau_rnn.experiment.conditions import CONTROLS
 from tau_rnn.experiment.config import RunConfig
+from tau_rnn.taus import DISTRIBUTIONS
 from tau_rnn.training import TrainConfig
 
 __all__ = ["build_parser", "settings_given"]
@@ -30,12 +31,9 @@ MORE = {
 
 EPILOG = """\
 distributions of the time constants tau (seconds):
-  vanilla          every unit 1 s
-  normal           mean 1, sd 0.2, truncated to [0.1, 1.9]
-  uniform          uniform on [0.1, 1.9]
-  bimodal          0.5 or 1.5, in equal halves
-  lognormal, gamma, constant:0.61, file:PATH, and parameters as in normal:mean=1,sd=0.3
+{distributions}
   all              the first four, one after the other
+Parameters follow a colon, as in normal:mean=1,sd=0.3.
 
 controls:
 {controls}
@@ -72,6 +70,10 @@ def _paragraph(name: str, text: str) -> str:
     return textwrap.fill(text, 79, initial_indent=f"  {name:<17}", subsequent_indent=" " * 19)
 
 
+def _list(items: Mapping[str, str]) -> str:
+    return "\n".join(_paragraph(name, text) for name, text in items.items())
+
+
 def _add_settings(group, fields: Iterable[Field]) -> None:
     # An option that is not given is not among the parsed arguments.
     for field in fields:
@@ -94,7 +96,10 @@ def build_parser(config: type[TrainConfig] = RunConfig) -> Parser:
         prog="python -m tau_rnn.run",
         description="Train rate networks with diverse intrinsic time constants by hand-derived "
         "backpropagation through time.",
-        epilog=EPILOG.replace("{controls}", "\n".join(map(_paragraph, *zip(*CONTROLS.items())))),
+        epilog=EPILOG.format(
+            controls=_list(CONTROLS),
+            distributions=_list({name: family.about for name, family in DISTRIBUTIONS.items()}),
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
