@@ -1,6 +1,6 @@
 """``python -m tau_rnn``: the same as ``python -m tau_rnn.run``."""
 
-from tau_rnn.cli.single import main
+from tau_rnn.run import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

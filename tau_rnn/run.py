@@ -1,8 +1,20 @@
 """The door to the command line: ``python -m tau_rnn.run --dist normal``."""
 
-from tau_rnn.cli.single import main
+import sys
 
 __all__ = ["main"]
+
+
+def main(argv=None) -> int:
+    """Run the command line; returns the exit status."""
+    try:  # loading its parts takes a second, in which Ctrl-C may come
+        from tau_rnn.cli.single import main as command
+
+        return command(argv)
+    except KeyboardInterrupt:
+        print("\ntau_rnn.run: interrupted", file=sys.stderr)
+        return 130
+
 
 if __name__ == "__main__":
     raise SystemExit(main())

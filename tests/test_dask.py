@@ -5,15 +5,18 @@ import gc
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 
-import numpy as np
 import pytest
+from stored import runs_in, same
 
 from tau_rnn.cli.sweep import run_sweep
-from tau_rnn.experiment import RunConfig, executors
+from tau_rnn.experiment import RunConfig, executors, sweeps
 from tau_rnn.experiment.executors import dask_engine
-from tau_rnn.experiment.sweeps import sweep
+from tau_rnn.experiment.sweeps import SweepStopped, sweep
 
 distributed = pytest.importorskip("distributed")
 
@@ -27,15 +30,6 @@ def cluster():
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
     ) as cluster:
         yield cluster
-
-
-def same(a, b):
-    drop = {"seconds": None}
-    return (
-        a.config == b.config
-        and {**a.metrics, **drop} == {**b.metrics, **drop}
-        and all(np.array_equal(x, y) for x, y in zip(a.final, b.final))
-    )
 
 
 def test_a_cluster_gives_the_same_and_a_killed_worker_costs_nothing(cluster, tmp_path):
@@ -148,18 +142,87 @@ def test_what_is_stored_needs_no_scheduler(tmp_path):
     assert done.reused == 1
 
 
-def test_a_scheduler_that_dies_loses_nothing(tmp_path):
-    configs = [BASE.replace(seed=s, steps=60) for s in range(30)]
-    cluster = distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
-    )
+def test_a_client_is_taken_as_well_as_its_executor(cluster, tmp_path):
+    configs = [BASE.replace(seed=s) for s in range(2)]
+    with distributed.Client(cluster, set_as_default=False) as client:
+        done = sweep(configs, client, store=tmp_path / "client")
+        again = sweep(configs, client.get_executor(), store=tmp_path / "executor")
+        assert client.status == "running"  # one that is given open stays open
+    assert (done.computed, again.computed) == (2, 2)
+    assert all(same(a, b) for a, b in zip(done.load(), again.load()))
 
-    def stop(event):
-        if event.kind == "done" and event.done == 2:
-            cluster.close()
 
-    with pytest.raises(ValueError, match="scheduler: cannot reach"):
-        sweep(configs, dask_engine(cluster.scheduler_address), store=tmp_path, progress=stop)
-    done = sweep(configs[:4], store=tmp_path)
-    assert done.reused >= 2
-    assert len(done.folders) == 4
+# --- a scheduler in a process of its own ---------------------------------------------------------
+
+
+def start(module, *arguments):
+    command = [sys.executable, "-m", f"distributed.cli.{module}", *arguments, "--no-dashboard"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def scheduler():
+    """A scheduler's process and its address."""
+    port = closed_port()
+    address = f"tcp://127.0.0.1:{port}"
+    process = start("dask_scheduler", "--host", "127.0.0.1", "--port", str(port))
+    deadline = time.monotonic() + 60
+    while executors._no_scheduler(address) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    yield process, address
+    process.send_signal(signal.SIGCONT)
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def worker(scheduler):
+    process = start("dask_worker", scheduler[1], "--no-nanny", "--nthreads", "1")
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(executors, "CONNECT_SECONDS", 2.0)
+    monkeypatch.setattr(sweeps, "IDLE_LOOK", 1.0)
+    monkeypatch.setattr(sweeps, "IDLE_LIMIT", 3.0)
+
+
+MANY = [BASE.replace(seed=s, steps=60) for s in range(200)]
+
+
+@pytest.mark.parametrize(
+    "how, why",
+    [("SIGKILL", "scheduler: cannot reach"), ("SIGSTOP", "the Dask scheduler has not answered")],
+)
+def test_a_scheduler_that_is_killed_or_stopped(
+    scheduler, worker, impatient, tmp_path, capfd, how, why
+):
+    process, address = scheduler
+    lines = []
+
+    def strike(line):
+        lines.append(line)
+        if line.startswith("run "):
+            process.send_signal(getattr(signal, how))
+
+    status = run_sweep(MANY, out=tmp_path, scheduler=address, progress=strike, figures=False)
+    said = capfd.readouterr()
+    assert status == 1 and said.out == ""
+    stored = len(runs_in(tmp_path))
+    assert stored >= 1 and said.err.count("\n") == 1 and "Traceback" not in said.err
+    assert why in said.err and f"{stored} of 200 runs are stored and stay" in said.err
+    if how == "SIGSTOP":
+        assert f"nothing is being computed: {why} for 2 s; waiting for up to 0.05 minutes" in lines
+    assert sweep(MANY[:stored], store=tmp_path).reused >= 1
+
+
+def test_a_scheduler_without_workers(scheduler, impatient, tmp_path):
+    notes = []
+    with pytest.raises(SweepStopped, match="the Dask scheduler has no workers; 0 of 200 runs"):
+        sweep(MANY, dask_engine(scheduler[1]), store=tmp_path,
+              progress=lambda event: notes.append(event.text))  # fmt: skip
+    assert notes[0].startswith("nothing is being computed: the Dask scheduler has no workers")
+    assert not list(tmp_path.iterdir())

@@ -35,7 +35,8 @@ FLOORS = [
     {"experiment"},
     {"plotting", "cli.progress"},
     {"cli"},
-    {"run", "__main__"},
+    {"run"},
+    {"__main__"},
 ]
 FLOOR = {part: k for k, floor in enumerate(FLOORS) for part in floor}
 #: What may be imported at the head of a file; everything else that is not Python's own may not.

@@ -3,11 +3,11 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections import namedtuple
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from tau_rnn.experiment import RunConfig, load_run, outcome, run_one, store
 from tau_rnn.experiment.conditions import CONTROLS
 from tau_rnn.experiment.files import read_arrays, write_arrays
 from tau_rnn.experiment.unfinished import Work
+from tau_rnn.measures import PARTS
 from tau_rnn.model import Params
 
 SMALL = ["--units", "8", "--dt", "0.1", "--batch", "4", "--steps", "30"]
@@ -39,6 +40,14 @@ def command(*args, cwd):
         [*COMMAND, *args], cwd=cwd, capture_output=True, text=True, timeout=PATIENCE
     )
     return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cheap():
+    """What training changed is measured in full once, in `first`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outcome, "FULL_MEASURES", outcome.BASIC_MEASURES)
+        yield
 
 
 @pytest.fixture
@@ -75,7 +84,7 @@ First = namedtuple("First", "outcome folder")
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
-    """The first command of a newcomer, smaller."""
+    """The first command of a newcomer, smaller, in a process of its own: with all measures."""
     cwd = tmp_path_factory.mktemp("first")
     return First(command("--dist", "normal", *SMALL, cwd=cwd), cwd / "runs" / NAME)
 
@@ -92,6 +101,12 @@ def test_a_run_says_what_it_will_do_then_how_it_goes_then_what_came_of_it(first)
     steps = [line.split()[1] for line in lines if line.startswith("step ")]
     assert steps == ["0/30", "25/30", "30/30"]
     assert "\r" not in out
+    # What follows the steps is named as well.
+    then = next(line for line in lines if line.startswith("then: "))
+    assert then.removeprefix("then: ").split(", ") == [
+        "shuffled tau", "effective timescales", "weights", "alignment", "rank", "lesions",
+        "decoding", "fixed points", "figure.png", "measures.png",
+    ]  # fmt: skip
     step = next(line for line in lines if line.startswith("step 25/30"))
     assert all(word in step for word in ("loss", "accuracy", "steps/s", "s left"))
     table = {line[2:44].strip(): line[44:].split() for line in lines if line.startswith("  ")}
@@ -316,6 +331,61 @@ def test_a_closed_standard_output_is_no_error(more, tmp_path):
     done = subprocess.run(["sh", "-c", line], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert list((tmp_path / "runs").rglob("final.npz"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("more", [[], ["--seeds", "2", "--workers", "1"]], ids=["run", "sweep"])
+def test_a_run_whose_reader_is_gone_goes_on(call, tmp_path, more):
+    """As in ``... | head -1``: the output is lost, and nothing else."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+
+    def child():
+        os.dup2(theirs, 1)
+        os.dup2(theirs, 2)
+        sys.stdout, sys.stderr = (os.fdopen(n, "w", buffering=1) for n in (1, 2))
+        status = run.main([*RUN, *more])
+        print("lost as well")
+        return status
+
+    assert status_of(fork(child)) == 0
+    os.close(theirs)
+    assert f"This is the stored result of {Path('runs', NAME)}" in call(*RUN).out or more
+    assert len(list(Path("runs").rglob("final.npz"))) == (2 if more else 1)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_output_that_cannot_be_written_is_said_and_loses_no_work(tmp_path):
+    line = f"{subprocess.list2cmdline(COMMAND)} {' '.join(RUN)} > /dev/full"
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "No space left on device" in done.stderr and "what was computed is stored" in done.stderr
+    assert load_run(tmp_path / "runs" / NAME)
+
+
+INTERRUPTED_IMPORT = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[-1]:
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+runpy.run_module("tau_rnn.run", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("module", ["tau_rnn.cli.single", "numpy", "tau_rnn.experiment.run"])
+def test_ctrl_c_while_the_program_is_loaded_is_one_line(tmp_path, module):
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT, *RUN, "--dist", "vanilla", module],
+        cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert done.returncode == 130 and "Traceback" not in done.stderr
+    assert done.stderr.strip().count("\n") == 0 and "interrupted" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_name_that_the_terminal_cannot_show_is_no_error(tmp_path):
@@ -595,6 +665,91 @@ def test_a_second_ctrl_c_does_not_wait_and_spoils_nothing(call, tmp_path, interr
     assert checkpoint_step(CHECKED) == 4 and not (tmp_path / "runs" / NAME).exists()
 
 
+@pytest.mark.parametrize("phase", ["shuffled tau", "effective timescales", "alignment",
+                                   "figure.png", "measures.png"])  # fmt: skip
+def test_ctrl_c_in_any_phase_after_the_steps_keeps_them(
+    call, tmp_path, interrupts, monkeypatch, phase
+):
+    named = progress.Progress.phase
+
+    def interrupt(self, name):
+        named(self, name)
+        if name == phase:
+            signal.raise_signal(signal.SIGINT)
+
+    run_with_figures = RUN[:-1]
+    with monkeypatch.context() as patched:
+        patched.setattr(progress.Progress, "phase", interrupt)
+        stopped = call(*run_with_figures)
+    assert stopped.status == 130 and stopped.err.count("\n") == 1
+    assert "the last checkpoint is kept" in stopped.err and stopped.out.endswith(f"{phase}\n")
+    assert checkpoint_step(SHORT) == 3 and store.find("runs", SHORT) is None
+    done = call(*RUN, "--resume")
+    assert done.status == 0 and [p.name for p in Path("runs").iterdir()] == [NAME]
+
+
+def test_measures_that_would_take_too_long_are_left_out_and_named(call, monkeypatch):
+    monkeypatch.setattr(outcome, "MOST_UNITS", {"alignment": 7, "weights": 8})
+    done = call(*RUN)
+    assert done.status == 0
+    assert "Not measured in a network of 8 units: alignment." in done.out
+    metrics = load_run(Path("runs", NAME)).metrics
+    assert "weight_change_W" in metrics and "kernel_alignment" not in metrics
+    again = call(*RUN)  # the table of a stored run lacks them as well
+    assert again.status == 0 and "kernel" not in again.out
+    swept = call(*RUN, "--seeds", 2, "--workers", 1)
+    assert "Not measured in networks of 8 units: alignment." in swept.out and swept.status == 0
+
+
+def test_the_bound_of_measures_depends_on_the_network_alone():
+    assert outcome.within_bounds(RunConfig(units=500), PARTS) == (PARTS, ())
+    parts, left_out = outcome.within_bounds(RunConfig(units=501), PARTS)
+    assert set(parts) | set(left_out) == set(PARTS) and left_out == ("alignment", "fixed_points")
+    assert set(outcome.MOST_UNITS) < set(PARTS) and "weights" not in outcome.MOST_UNITS
+
+
+def test_what_fails_after_the_first_step_is_status_1(call, tmp_path, monkeypatch):
+    """A full disk, a folder that is deleted, too little memory to measure."""
+    def full(work, state):
+        raise OSError(28, "No space left on device")
+
+    def deleted(work, state):
+        shutil.rmtree("runs")
+        save(work, state)
+
+    save = Work.save
+    for fail in (full, deleted):
+        with monkeypatch.context() as patched:
+            patched.setattr(Work, "save", fail)
+            failed = call(*RUN)
+        assert failed.status == 1 and failed.err.count("\n") == 1
+        assert failed.err.startswith("tau_rnn.run: ") and not Path("runs").exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(outcome, "unit_table", lambda *args: np.empty(2**48))
+        failed = call(*RUN)
+    assert failed.status == 1 and failed.err.count("\n") == 1
+    assert "memory" in failed.err and "the last checkpoint is kept" in failed.err
+    assert call(*RUN, "--resume").status == 0
+
+
+BAD_STARTS = [
+    (["--gain", "1e300"], "gain: 1e+300 is too large for weights of float32"),
+    (["--dt", "1e-9"], "not enough memory"),
+    (["--out", "x" * 300], "File name too long"),
+    (["--seed", "9" * 400], "seed"),
+    (["--dist", "lognormal:cv0=1e-300"], "cv0"),
+]
+
+
+@pytest.mark.parametrize("arguments, message", BAD_STARTS, ids=lambda a: str(a)[:40])
+def test_a_failed_start_leaves_nothing_that_blocks_the_corrected_command(
+    call, tmp_path, arguments, message
+):
+    refused = call(*RUN, *arguments)
+    assert refused.status == 2 and refused.err.count("\n") == 1 and message in refused.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_checkpoints_are_as_frequent_as_asked(call, tmp_path, interrupts, monkeypatch):
     saved = []
     monkeypatch.setattr(Work, "save", lambda work, state: saved.append(state.training.step))
@@ -685,79 +840,7 @@ def test_a_run_that_another_process_computes(call):
     assert call(*RUN).status == 0
 
 
-# --- progress on a terminal ----------------------------------------------------------------------
-
-
-def states(n):
-    row = {"loss": 0.5, "accuracy": 0.75}
-    for step in range(n + 1):
-        loss = {0: float("nan"), 1: 1e15}.get(step, 1 / max(step, 1))  # one line is very long
-        yield namedtuple("State", "training history")(
-            namedtuple("Training", "step loss")(step, loss), [row]
-        )
-
-
-def shown(monkeypatch, capsys, *, terminal, quiet=False, tqdm=False):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
-    if not tqdm:
-        monkeypatch.setattr(progress, "find_spec", lambda name: None)
-    bar = progress.Progress(60, quiet=quiet)
-    for state in states(60):
-        bar.show(state)
-    bar.close()
-    return capsys.readouterr()
-
-
-def test_a_terminal_gets_one_line_that_is_rewritten(monkeypatch, capsys):
-    out = shown(monkeypatch, capsys, terminal=True).out
-    lines = out.removesuffix("\n").split("\r")
-    assert "\n" not in out[:-1] and out.endswith("\n") and lines[0] == ""
-    assert len(lines) == 62 and lines[1].startswith("step  0/60  loss 0.5000  accuracy 0.750")
-    assert lines[-1].startswith("step 60/60  loss 0.0167  accuracy 0.750")
-    for before, after in pairwise(lines[1:]):  # nothing of the old line is left standing
-        assert len(after) >= len(before.rstrip())
-
-
-def test_elsewhere_there_is_a_line_every_25_steps(monkeypatch, capsys):
-    out = shown(monkeypatch, capsys, terminal=False).out
-    assert "\r" not in out
-    steps = [line.split()[1] for line in out.splitlines()]
-    assert steps == ["0/60", "25/60", "50/60", "60/60"]
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_quiet_shows_no_progress(monkeypatch, capsys, terminal):
-    assert shown(monkeypatch, capsys, terminal=terminal, quiet=True) == ("", "")
-
-
-def test_tqdm_shows_the_same_numbers_where_it_is_installed(monkeypatch, capsys):
-    pytest.importorskip("tqdm")
-    both = shown(monkeypatch, capsys, terminal=True, tqdm=True)
-    assert "60/60" in both.err and "accuracy 0.750" in both.err
-
-
-@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals of POSIX")
-def test_a_real_terminal(tmp_path):
-    import pty
-
-    ours, theirs = pty.openpty()
-    code = (
-        "import sys; from tau_rnn.cli import progress; progress.find_spec = lambda name: None; "
-        "sys.exit(__import__('tau_rnn.run').run.main(sys.argv[1:]))"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, *RUN], cwd=tmp_path, stdout=theirs, stderr=theirs
-    ) as process:
-        os.close(theirs)
-        text = b""
-        try:
-            while part := os.read(ours, 4096):
-                text += part
-        except OSError:  # how Linux says that the other end is closed
-            pass
-    os.close(ours)
-    assert process.returncode == 0
-    assert b"\rstep 3/3" in text and b"Traceback" not in text
+# --- sweeps --------------------------------------------------------------------------------------
 
 
 def test_all_may_stand_beside_other_distributions(call, tmp_path):

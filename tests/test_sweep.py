@@ -18,7 +18,7 @@ import pytest
 from stored import contents, runs_in, same
 
 from tau_rnn.cli.sweep import run_sweep
-from tau_rnn.experiment import EXPERIMENT_VERSION, RunConfig, load_run, run_one, sweeps
+from tau_rnn.experiment import EXPERIMENT_VERSION, RunConfig, jobs, load_run, run_one, sweeps
 from tau_rnn.experiment import store as stores
 from tau_rnn.experiment.conditions import sweep_configs
 from tau_rnn.experiment.executors import Engine, dask_engine, make_engine, process_engine
@@ -160,7 +160,7 @@ def test_a_failing_sweep_leaves_the_result_of_another_alone(tmp_path, monkeypatc
     save_run(others, run_one(config))
     whole, place = contents(others), stores.places(tmp_path, config)[1]
 
-    def fail(config):
+    def fail(config, parts):
         others.rename(place)
         raise ZeroDivisionError
 
@@ -219,7 +219,7 @@ def test_a_run_that_another_process_computes_is_taken_when_it_is_there(tmp_path,
 
     notes = []
     clock = SimpleNamespace(sleep=other_process, monotonic=time.monotonic)
-    monkeypatch.setattr(sweeps, "time", clock)
+    monkeypatch.setattr(jobs, "time", clock)
     done = sweep(configs, store=tmp_path, progress=notes.append)
     assert (done.computed, done.reused, len(done.load())) == (2, 1, 3)
     said = [event.text for event in notes if event.kind == "note"]
@@ -272,7 +272,7 @@ def test_a_broken_executor_is_opened_again_for_what_is_missing(tmp_path):
     done = sweep(configs, Engine(open_one, 2, "the pool"), store=tmp_path,
                  progress=lambda e: notes.append(e.text))  # fmt: skip
     assert (done.computed, done.failures, len(opened)) == (4, {}, 2)
-    assert any("the pool died" in note for note in notes)
+    assert any("the pool broke" in note for note in notes)
 
 
 def test_a_run_that_kills_its_worker_twice_fails_alone(tmp_path):
@@ -348,7 +348,7 @@ def test_the_time_left_is_that_of_the_runs_that_are_computed(tmp_path, monkeypat
     configs = [BASE.replace(seed=s) for s in range(6)]
     sweep(configs[:3], store=tmp_path)
     clock, events = iter(range(0, 1000, 10)), []  # 10 s from each look at it to the next
-    monkeypatch.setattr(sweeps, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(jobs, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     sweep(configs, store=tmp_path, progress=events.append)
     # Three runs were stored and took no time: the others take 10 s each.
     assert [e.seconds_left for e in events if e.kind == "done"] == [20, 10, 0]
@@ -391,10 +391,114 @@ def test_a_killed_worker_is_replaced(tmp_path):
     assert (done.computed, done.failures) == (6, {})
 
 
-@pytest.mark.parametrize("wrong", [3, "two", object()])
-def test_an_executor_that_is_none(wrong):
-    with pytest.raises(ValueError, match="executor: must be"):
-        make_engine(wrong)
+def test_a_number_is_a_number_of_processes(tmp_path):
+    engine = make_engine(2)
+    assert (engine.name, engine.slots, engine.local) == ("2 processes", 2, False)
+    done = sweep(some_configs(2), np.int64(2), store=tmp_path)
+    assert (done.computed, done.failures) == (2, {})
+
+
+class Client:
+    """What a sweep uses of a Dask client."""
+
+    asynchronous = False
+
+    def get_executor(self):
+        return Breaking(())
+
+
+def test_a_dask_client_is_taken_as_well_as_its_executor(tmp_path):
+    done = sweep(some_configs(2), Client(), store=tmp_path)
+    assert (done.computed, done.failures) == (2, {})
+    client = Client()
+    client.asynchronous = True
+    with pytest.raises(ValueError, match="executor: the Dask client is asynchronous"):
+        make_engine(client)
+
+
+WRONG_EXECUTORS = [
+    ("two", "this str has no method submit"), (object(), "this object has no method submit"),
+    (SimpleNamespace(map=map), "this SimpleNamespace has no method submit"),
+    (0, "executor: must be an integer >= 1, got 0"), (2.5, "got 2.5"), (True, "got True"),
+    (10**400, "executor"), (1j, "executor"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong, message", WRONG_EXECUTORS, ids=[m for _, m in WRONG_EXECUTORS])
+def test_what_is_no_executor_is_refused_by_what_it_lacks(tmp_path, wrong, message):
+    with pytest.raises(ValueError, match=message) as error:
+        sweep(some_configs(1), wrong, store=tmp_path / "store")
+    assert str(error.value).startswith("executor: ") and not (tmp_path / "store").exists()
+
+
+def test_futures_of_another_kind_are_refused(tmp_path):
+    pool = SimpleNamespace(submit=lambda *args: "a promise")
+    with pytest.raises(ValueError, match=r"executor: .*must return a concurrent.*got str"):
+        sweep(some_configs(1), pool, store=tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_an_engine_that_cannot_be_opened_leaves_nothing(tmp_path):
+    def refuse():
+        raise ValueError("scheduler: cannot reach 'nowhere'")
+
+    with pytest.raises(ValueError, match="cannot reach") as error:
+        sweep(some_configs(1), Engine(refuse, 1, "the pool"), store=tmp_path / "a" / "store")
+    assert not isinstance(error.value, StoreError) and not list(tmp_path.iterdir())
+
+
+def test_an_engine_that_cannot_be_opened_again_stops_a_sweep_that_had_begun(tmp_path):
+    configs, opened = [BASE.replace(seed=s) for s in range(3)], []
+
+    def open_once():
+        opened.append(Breaking({1}))
+        if len(opened) == 2:
+            raise ValueError("scheduler: cannot reach 'nowhere'")
+        return opened[-1]
+
+    with pytest.raises(SweepStopped, match=r"cannot reach .*; 1 of 3 runs are stored and stay"):
+        sweep(configs, Engine(open_once, 1, "the pool"), store=tmp_path)
+    assert sweep(configs, store=tmp_path).reused == 1
+
+
+def test_a_silence_is_explained_and_ends_after_a_stated_time(tmp_path, monkeypatch):
+    class Silent(Breaking):
+        def submit(self, fn, /, *args):
+            return Future()
+
+    minutes, notes, whys = iter(range(0, 100)), [], ["", "", *["it has no workers"] * 20]
+    monkeypatch.setattr(sweeps, "wait", lambda flying, **options: (set(), flying))
+    monkeypatch.setattr(sweeps, "time", SimpleNamespace(monotonic=lambda: 60 * next(minutes)))
+    engine = Engine(lambda: Silent(()), 1, "the pool", why_idle=lambda executor: whys.pop(0))
+    with pytest.raises(SweepStopped, match="nothing was computed for 5 minutes: it has no workers"):
+        sweep([BASE], engine, store=tmp_path, progress=lambda event: notes.append(event.text))
+    assert notes == [
+        "nothing is being computed: it has no workers; waiting for up to 5 minutes"
+    ]
+    assert 14 <= len(whys) <= 16  # from then on it was looked at every minute, for five
+
+
+UNGUARDED = """
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from tau_rnn import RunConfig, sweep
+base = RunConfig(units=8, steps=6, batch=4, test_trials=16, dt=0.1)
+own = ProcessPoolExecutor(2, mp_context=get_context("spawn")) if sys.argv[2] == "own" else 2
+sweep([base.replace(seed=s) for s in range(3)], own, store=sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("executor", ["number", "own"])
+def test_a_script_without_a_guard_is_told_what_it_needs(tmp_path, executor):
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    command = [sys.executable, str(script), str(tmp_path / "store"), executor]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.count('put the call under `if __name__ == "__main__":`') == 1
+    assert done.stderr.count("Traceback") == 1 and "broke" not in done.stderr + done.stdout
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["script.py"]
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, "two", None, np.inf])
@@ -580,6 +684,38 @@ def test_a_sweep_of_which_every_run_failed(tmp_path):
     assert len(before) > 1
     assert run_sweep([DIVERGES], out=tmp_path, progress=None, figures=False) == 1
     assert (tmp_path / "effects.csv").read_text().splitlines() == before[:1]
+
+
+def test_a_sweep_that_stops_after_it_had_begun_has_status_1(tmp_path, monkeypatch, capsys):
+    write, configs = stores.write_run, some_configs(3)
+
+    def full(folder, result):
+        if result.config == configs[1]:
+            raise OSError(28, "No space left on device")
+        write(folder, result)
+
+    def deleted(folder, result):
+        shutil.rmtree(tmp_path / "deleted")
+        write(folder, result)
+
+    for name, fail in (("full", full), ("deleted", deleted)):
+        with monkeypatch.context() as patched:
+            patched.setattr(stores, "write_run", fail)
+            assert run_sweep(configs, out=tmp_path / name, progress=None) == 1
+            said = capsys.readouterr().err
+            stored = 1 if name == "full" else 0
+            assert said.count("\n") == 1 and f"{stored} of 3 runs are stored" in said
+
+
+def test_a_report_that_cannot_be_written_has_status_1(tmp_path, monkeypatch, capsys):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tau_rnn.cli.sweep.write_tables", full)
+    assert run_sweep(some_configs(1), out=tmp_path, progress=None, figures=False) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "No space left" in said and "runs are stored" in said
+    assert len(runs_in(tmp_path)) == 1
 
 
 def test_run_sweep_of_nothing(tmp_path):

@@ -1,16 +1,17 @@
-"""How a run goes: its progress on the screen, and Ctrl-C between two steps."""
+"""What is shown while a run or a sweep goes; Ctrl-C between two steps; an output that is gone."""
 
 from __future__ import annotations
 
 import contextlib
-import signal
+import errno
+import os
 import sys
-import threading
-import time
 import warnings
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from typing import Any, TextIO
 
-LINES_EVERY = 25  # steps between two lines where the output is not a terminal
+__all__ = ["Progress", "duration", "interruptions", "lasting_output", "plain_warnings"]
 
 
 def on_terminal() -> bool:
@@ -19,64 +20,104 @@ def on_terminal() -> bool:
 
 
 class Progress:
-    """Shows a run while it goes: one line on a terminal, a line every 25 steps elsewhere.
+    """Shows how far something is: one line that is rewritten on a terminal, lines elsewhere.
 
     With tqdm installed (the extra ``progress``) a terminal gets its bar.
+
+    Parameters
+    ----------
+    total, unit : of what is counted: 400, "step"
+    say : is given lines of text; only `print` can have a terminal. None: nothing is shown
     """
 
-    def __init__(self, steps: int, *, quiet: bool = False):
-        self.steps, self.quiet = steps, quiet
-        self.terminal = on_terminal()
-        self.began, self.first, self.width, self.bar = time.monotonic(), None, 0, None
-        if self.terminal and not quiet and find_spec("tqdm"):
+    def __init__(self, total: int, unit: str, say: Callable[[str], object] | None = print):
+        self.total, self.unit, self.say = total, unit, say
+        self.terminal = say is print and on_terminal()
+        self.line, self.width, self.phases, self.bar = "", 0, 0, None
+        if self.terminal and find_spec("tqdm"):
             from tqdm import tqdm
 
-            self.bar = tqdm(total=steps, unit="step")
+            self.bar = tqdm(total=total, unit=unit)
 
-    def show(self, state) -> None:
-        """Show the state after a step."""
-        if self.quiet:
+    def show(self, done: int, text: str, rate: str = "", *, due: bool = True) -> None:
+        """Show how much is done.
+
+        Parameters
+        ----------
+        done : of the total
+        text : what else there is to say
+        rate : what tqdm shows by itself: speed and time left
+        due : whether it is time for a line where lines are not rewritten
+        """
+        count = f"{self.unit} {done:>{len(str(self.total))}}/{self.total}"
+        line = "  ".join(filter(None, (count, text, rate)))
+        self.line = line
+        if self.say is None:
             return
-        step = state.training.step
-        if self.first is None:
-            self.first = step
         if self.bar is not None:
-            self.bar.set_postfix_str(self._numbers(state))
-            self.bar.update(step - self.bar.n)
+            self.bar.set_postfix_str(text)
+            self.bar.update(done - self.bar.n)
         elif self.terminal:
-            line = self._line(state)
-            print("\r" + line.ljust(self.width), end="", flush=True)
-            self.width = len(line)
-        elif step % LINES_EVERY == 0 or step == self.steps:
-            print(self._line(state), flush=True)
+            self._rewrite(line)
+        elif due:
+            self.say(line)
+
+    def note(self, text: str) -> None:
+        """Say something in a line of its own."""
+        if self.say is None:
+            return
+        if self.bar is not None:
+            self.bar.write(text)
+        else:
+            if self.terminal:
+                self._rewrite("")
+                print("\r", end="")
+            self.say(text)
+
+    def phase(self, name: str) -> None:
+        """Name what is being done beside what is counted."""
+        if self.say is None:
+            return
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+        if self.terminal:
+            self._rewrite(f"{name} ...")
+        else:
+            print(f"{', ' if self.phases else 'then: '}{name}", end="", flush=True)
+        self.phases += 1
+
+    def doing(self, name: str) -> None:
+        """Add to the line what is being done before the next one, where it can be rewritten."""
+        if self.say is not None and self.terminal and self.bar is None:
+            self._rewrite(f"{self.line}  {name} ...".lstrip())
 
     def close(self) -> None:
         """Leave the line."""
         if self.bar is not None:
             self.bar.close()
-        elif self.terminal and not self.quiet:
+            self.bar = None
+        elif self.width or (self.phases and not self.terminal):
             print()
+        self.width = self.phases = 0
 
-    def _numbers(self, state) -> str:
-        loss = state.training.loss
-        if loss != loss:  # before the first step there is no training loss
-            loss = state.history[-1]["loss"]
-        accuracy = state.history[-1].get("accuracy")
-        shown = "" if accuracy is None else f"  accuracy {accuracy:.3f}"
-        return f"loss {loss:.4f}{shown}"
+    def _rewrite(self, line: str) -> None:
+        print("\r" + line.ljust(self.width), end="", flush=True)
+        self.width = len(line)
 
-    def _line(self, state) -> str:
-        step = state.training.step
-        elapsed, done = time.monotonic() - self.began, step - self.first
-        text = f"step {step:>{len(str(self.steps))}}/{self.steps}  {self._numbers(state)}"
-        if done and elapsed > 0:
-            rate = done / elapsed
-            text += f"  {rate:.0f} steps/s  {(self.steps - step) / rate:.0f} s left"
-        return text
+
+def duration(seconds: float) -> str:
+    """A time in words.
+
+    >>> duration(75)
+    '1 min 15 s'
+    """
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
 
 
 @contextlib.contextmanager
-def interruptions():
+def interruptions() -> Iterator[list[int]]:
     """Collect Ctrl-C in a list instead of raising it; the second one is raised.
 
     A step updates its arrays in place and draws from its generators. So a run must stop between
@@ -89,19 +130,22 @@ def interruptions():
             raise KeyboardInterrupt
         signals.append(number)
 
-    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not (ours and threading.current_thread() is threading.main_thread()):
-        yield signals
-        return
-    signal.signal(signal.SIGINT, note)
+    ours = False
+    with contextlib.suppress(ImportError, ValueError):  # no signals here, or not in this thread
+        import signal
+
+        ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if ours:
+            signal.signal(signal.SIGINT, note)
     try:
         yield signals
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager
-def plain_warnings():
+def plain_warnings() -> Iterator[None]:
     """Each warning once, and as one line: it is about the settings, not about a line of code."""
     said: set[str] = set()
 
@@ -113,3 +157,53 @@ def plain_warnings():
     with warnings.catch_warnings():
         warnings.showwarning = say
         yield
+
+
+class _Lasting:
+    """A text stream that goes nowhere once it cannot be written to."""
+
+    def __init__(self, stream: TextIO):
+        self.stream, self.lost, self.error = stream, False, ""
+
+    def write(self, text: str) -> int:
+        self._try(self.stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self.stream.flush)
+
+    def _try(self, action: Callable, *text: str) -> None:
+        try:
+            if not self.lost:
+                action(*text)
+        except OSError as error:
+            self.lost = True
+            if error.errno not in (errno.EPIPE, errno.EINVAL):  # of a pipe; EINVAL on Windows
+                self.error = error.strerror or str(error)
+            with contextlib.suppress(OSError, ValueError):  # what is buffered goes nowhere as well
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self.stream.fileno())
+                os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def lasting_output() -> Iterator[list[str]]:
+    """Let work go on quietly where its output cannot be written to.
+
+    A reader that is gone, as in ``... | head -3``, is no error. At the end the list that is handed
+    over says what else was wrong, such as a disk that is full.
+    """
+    before = sys.stdout, sys.stderr
+    lasting: list[Any] = [stream and _Lasting(stream) for stream in before]
+    sys.stdout, sys.stderr = lasting
+    lost: list[str] = []
+    try:
+        yield lost
+    finally:
+        sys.stdout, sys.stderr = before
+        for stream in filter(None, lasting):
+            stream.flush()
+            lost.extend([stream.error] if stream.error else [])

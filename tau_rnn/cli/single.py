@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tau_rnn.checks import nearest
 from tau_rnn.cli.options import build_parser, settings_given
+from tau_rnn.cli.progress import (
+    Progress,
+    duration,
+    interruptions,
+    lasting_output,
+    plain_warnings,
+)
 from tau_rnn.experiment.conditions import POSTER
 from tau_rnn.tasks import TASKS
 
+LINES_EVERY = 25  # steps between two lines where the output is not a terminal
 QUICK = {"steps": 200, "dt": 0.1}  # what --quick sets, unless it is given
 
 if TYPE_CHECKING:
@@ -31,10 +39,18 @@ def main(argv=None) -> int:
     """Run the command line; returns the exit status."""
     if hasattr(sys.stdout, "reconfigure"):  # a name that the terminal cannot show is no error
         sys.stdout.reconfigure(errors="backslashreplace")
+    with lasting_output() as lost:
+        status = run(argv)
+    for why in lost:
+        print(f"tau_rnn.run: output: {why}; what was computed is stored", file=sys.stderr)
+    return status or len(lost[:1])
+
+
+def run(argv) -> int:
+    """What `main` does, whatever becomes of its output."""
     parser = build_parser()
     args = parser.parse_args(argv)
     # What follows loads SciPy's parts and the tasks, which --help should not wait for.
-    from tau_rnn.cli.progress import plain_warnings
     from tau_rnn.experiment import RunConfig
 
     quick = args.quick
@@ -69,7 +85,7 @@ def main(argv=None) -> int:
     except MemoryError as error:
         parser.error(f"not enough memory: {error}")
     except KeyboardInterrupt:
-        print("\ntau_rnn.run: interrupted; what was done before is kept", file=sys.stderr)
+        print("\ntau_rnn.run: interrupted", file=sys.stderr)
         return 130
     except OSError as error:
         print(f"tau_rnn.run: {error}; what was done before is kept", file=sys.stderr)
@@ -107,7 +123,7 @@ def single(config, args) -> int:
     if show_stored(config, args):
         return 0
     target = find_place(config, args)
-    build_network(config)  # what is wrong with it is said before anything is written
+    tau = build_network(config).tau  # what is wrong with it is said before anything is written
     with made_folder(args.out) as out:
         try:
             work = Work(out, config)
@@ -118,7 +134,7 @@ def single(config, args) -> int:
             raise StoreError(f"--out: cannot write to {out} ({error.strerror})") from None
         with work:
             # Another process may have finished it before the lock was taken.
-            return 0 if show_stored(config, args) else compute(work, target, args)
+            return 0 if show_stored(config, args) else compute(work, tau, target, args)
 
 
 def show_stored(config, args) -> bool:
@@ -203,16 +219,14 @@ def start_of(work, args) -> tuple[RunState | None, str]:
     return saved, f"Going on from step {steps}, where {folder} ended."
 
 
-def compute(work, target: Target, args) -> int:
+def compute(work, tau, target: Target, args) -> int:
     """Train a run, with a checkpoint every few seconds, and store and show its result."""
     from tau_rnn.experiment import iterate
+    from tau_rnn.training import NonFiniteLoss
 
     config = work.config
     saved, said = start_of(work, args)
-    states = iterate(config, saved)
-    state = saved or next(states)  # a new run draws its test set: there is memory for it
     if not args.quiet:
-        tau = state.initial.tau
         print(
             f"Training {config.units} units on {config.task_label} for {config.steps} steps of "
             f"{config.batch} trials, dt = {config.dt:g} s.\n"
@@ -221,64 +235,86 @@ def compute(work, target: Target, args) -> int:
         )
         for line in filter(None, (target.note, said)):
             print(line)
+    progress = Progress(config.steps, "step", None if args.quiet else print)
+    states = iterate(config, saved, progress.doing)
+    state = saved or next(states)  # a new run draws its test set: there is memory for it
+    kept = "The same command with --resume goes on from there."
+
+    def last_checkpoint():
+        return f"; the last checkpoint is kept. {kept}" if work.checkpoint.exists() else ""
+
     try:
-        state, status = train(work, states, state, args)
-        return status or finish_run(work, state, target, args)
+        state, interrupted = train(work, states, state, progress, args)
+        if not interrupted:
+            return finish_run(work, state, target, progress, args)
+        where = f"step {state.training.step} of {config.steps}"
+        return ended(progress, 130, f"Interrupted after {where}, which is saved. {kept}")
+    except KeyboardInterrupt:
+        return ended(progress, 130, f"tau_rnn.run: interrupted{last_checkpoint()}")
+    except NonFiniteLoss as error:
+        work.fail(str(error), error.params)
+        return ended(progress, 1, f"tau_rnn.run: {error}; see {work.folder / 'last_good.npz'}")
     except (OSError, ValueError, MemoryError) as error:
-        kept = "; --resume goes on from the last checkpoint" if work.checkpoint.exists() else ""
         what = "not enough memory: " if isinstance(error, MemoryError) else ""
-        print(f"tau_rnn.run: {what}{error}{kept}", file=sys.stderr)
-        return 1
+        return ended(progress, 1, f"tau_rnn.run: {what}{error}{last_checkpoint()}")
 
 
-def train(work, states, state, args):
-    """Make the steps; returns the last state, and an exit status that is 0 where all are made."""
-    from tau_rnn.cli.progress import Progress, interruptions
-    from tau_rnn.training import NonFiniteLoss
+def ended(progress, status: int, why: str) -> int:
+    """Say why a run ended before its end; returns the exit status."""
+    progress.close()
+    print(why, file=sys.stderr)
+    return status
 
-    config = work.config
-    progress, written = Progress(config.steps, quiet=args.quiet), time.monotonic()
+
+def train(work, states, state, progress, args):
+    """Make the steps; returns the last state, and whether Ctrl-C ended them."""
+    began = written = time.monotonic()
+    first = state.training.step
     with interruptions() as interrupted:
-        try:
-            for latest in itertools.chain([state], states):
-                state = latest
-                progress.show(state)
-                if interrupted:
-                    break
-                if time.monotonic() - written >= args.checkpoint_seconds:
-                    work.save(state)
-                    written = time.monotonic()
-        except NonFiniteLoss as error:
-            progress.close()
-            work.fail(str(error), error.params)
-            print(f"tau_rnn.run: {error}; see {work.folder / 'last_good.npz'}", file=sys.stderr)
-            return state, 1
-        progress.close()
+        for latest in itertools.chain([state], states):
+            state = latest
+            show_step(progress, state, state.training.step - first, time.monotonic() - began)
+            if interrupted:
+                break
+            if time.monotonic() - written >= args.checkpoint_seconds:
+                work.save(state)
+                written = time.monotonic()
         # Also when all steps are made: what follows takes some seconds, and may be interrupted.
         work.save(state)
-    if not interrupted:
-        return state, 0
-    print(
-        f"Interrupted after step {state.training.step} of {config.steps}, which is saved. "
-        "The same command with --resume goes on from there.",
-        file=sys.stderr,
-    )
-    return state, 130
+    return state, bool(interrupted)
 
 
-def finish_run(work, state, target: Target, args) -> int:
+def show_step(progress, state, done: int, seconds: float) -> None:
+    """Show the state after a step; ``done`` steps were made in the seconds."""
+    step, last = state.training.step, state.history[-1]
+    loss = state.training.loss
+    text = f"loss {last['loss'] if loss != loss else loss:.4f}"  # none before the first step
+    if "accuracy" in last:
+        text += f"  accuracy {last['accuracy']:.3f}"
+    rate = ""
+    if done and seconds > 0:
+        left = (progress.total - step) * seconds / done
+        rate = f"{done / seconds:.{0 if done > 9 * seconds else 1}f} steps/s  {duration(left)} left"
+    progress.show(step, text, rate, due=step % LINES_EVERY == 0 or step == progress.total)
+
+
+def finish_run(work, state, target: Target, progress, args) -> int:
     """Measure, draw, publish and show a run that has made all its steps."""
     from tau_rnn.experiment import store, summarise_run
     from tau_rnn.experiment.checkpoints import state_bytes
-    from tau_rnn.experiment.outcome import FULL_MEASURES
+    from tau_rnn.experiment.outcome import FULL_MEASURES, within_bounds
 
-    result = summarise_run(work.config, state, FULL_MEASURES)
+    parts, left_out = within_bounds(work.config, FULL_MEASURES)
+    result = summarise_run(work.config, state, parts, progress.phase)
     made = work.new_run()
     if not args.no_figure:
-        draw(result, made)
+        draw(result, made, progress.phase)
     store.write_run(made, result, state_bytes(work.config, state))
     folder = work.publish(made, target.places, target.old)
+    progress.close()
     print_table(result)
+    if left_out:
+        print(f"Not measured in a network of {work.config.units} units: {', '.join(left_out)}.")
     if folder != target.places[0]:
         print(f"{target.places[0]} was taken meanwhile by a run with other settings.")
     print(f"Results: {folder}")
@@ -287,14 +323,16 @@ def finish_run(work, state, target: Target, args) -> int:
     return 0
 
 
-def draw(result, folder: Path) -> None:
+def draw(result, folder: Path, tell) -> None:
     """Write the two figures of a run: the run itself, and what training changed."""
+    tell("figure.png")
     from tau_rnn.plotting import color_of, files_only, plot_run, save
     from tau_rnn.plotting.measures import plot_measures
 
     files_only()
     config = result.config
     save(plot_run(result), folder / "figure.png")
+    tell("measures.png")
     about = f"{config.task_label}, tau ~ {config.dist_label}, seed {config.seed}"
     title = f"What training changed: {about}"
     page = plot_measures(result.measures, title=title, color=color_of(config.dist))

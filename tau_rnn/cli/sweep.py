@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tau_rnn.cli.progress import on_terminal
+from tau_rnn.cli.progress import Progress, duration
 from tau_rnn.experiment.conditions import label, setting_parts, sweep_configs
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.effects import effects
 from tau_rnn.experiment.executors import Engine, dask_engine, process_engine
-from tau_rnn.experiment.files import write_text
+from tau_rnn.experiment.files import StoreError, write_text
+from tau_rnn.experiment.outcome import BASIC_MEASURES, within_bounds
 from tau_rnn.experiment.report import (
     claims_table,
     judged,
@@ -20,7 +21,7 @@ from tau_rnn.experiment.report import (
     report_text,
     write_tables,
 )
-from tau_rnn.experiment.sweeps import Event, Sweep, sweep
+from tau_rnn.experiment.sweeps import Event, Sweep, SweepStopped, sweep
 
 __all__ = ["run_sweep", "sweep_configs"]
 
@@ -69,15 +70,15 @@ def run_sweep(
     configs = list(dict.fromkeys(configs))
     if not configs:
         raise ValueError("configs: a sweep needs at least one run")
-    shown = Shown(progress)
     if progress:
         where = scheduler or (f"{workers} processes" if workers > 1 else "this process")
         runs = "1 run" if len(configs) == 1 else f"{len(configs)} runs"
         progress(f"{runs}, computed in {where}; results go to {out}.")
+    shown = Progress(len(configs), "run", progress)
+    engine = engine_for(workers, scheduler)
     try:
-        done = sweep(
-            configs, engine_for(workers, scheduler), store=out, progress=shown.show, force=force
-        )
+        done = sweep(configs, engine, store=out, progress=Events(shown), force=force)
+        return write_report(done, out, shown, figures=figures)
     except KeyboardInterrupt:
         shown.close()
         print(
@@ -85,14 +86,26 @@ def run_sweep(
             "from there.", file=sys.stderr,
         )  # fmt: skip
         return 130
+    except SweepStopped as error:
+        shown.close()
+        print(f"tau_rnn.run: {error}", file=sys.stderr)
+        return 1
     finally:
         shown.close()
-    return write_report(done, out, figures=figures)
 
 
-def write_report(done: Sweep, out, *, figures: bool = True) -> int:
+def write_report(done: Sweep, out, shown: Progress, *, figures: bool = True) -> int:
     """Print the tables of a sweep and write its files; returns the exit status."""
-    out, results = Path(out), done.load()
+    out = Path(out)
+    try:
+        return _write_report(done, done.load(), out, shown, figures)
+    except (OSError, StoreError, MemoryError) as error:
+        shown.close()
+        print(f"tau_rnn.run: {error}; the runs are stored in {out}", file=sys.stderr)
+        return 1
+
+
+def _write_report(done: Sweep, results, out: Path, shown: Progress, figures: bool) -> int:
     for config, error in done.failures.items():
         print(f"failed: {label(config)}, {config.task}, seed {config.seed}: {error}",
               file=sys.stderr)  # fmt: skip
@@ -113,6 +126,10 @@ def write_report(done: Sweep, out, *, figures: bool = True) -> int:
             drawn = [p.relative_to(out).as_posix() for p in plot_sweep(results, out / "figures")]
     write_tables(out, done, results)
     write_text(out / "report.md", report_text(done, results, drawn))
+    largest = max(done.configs, key=lambda config: config.units)
+    _, left_out = within_bounds(largest, BASIC_MEASURES)
+    if left_out:
+        print(f"\nNot measured in networks of {largest.units} units: {', '.join(left_out)}.")
     failed = f", {len(done.failures)} failed" if done.failures else ""
     print(
         f"\n{done.computed} runs computed, {done.reused} were stored already{failed}.\n"
@@ -122,55 +139,22 @@ def write_report(done: Sweep, out, *, figures: bool = True) -> int:
     return 1 if done.failures else 0
 
 
-class Shown:
-    """Shows the progress of a sweep: tqdm's bar on a terminal that has it, else lines."""
+class Events:
+    """Shows the events of a sweep: notes at once, and how far it is every two seconds."""
 
-    def __init__(self, say: Callable[[str], object] | None):
-        self.say, self.bar, self.last = say, None, -LINE_SECONDS
+    def __init__(self, shown: Progress):
+        self.shown, self.last = shown, -LINE_SECONDS
 
-    def show(self, event: Event) -> None:
-        """Show an event."""
-        if self.say is None:
-            return
-        if self.bar is None and self.say is print and on_terminal():
-            self.bar = _bar(event.total)
+    def __call__(self, event: Event) -> None:
+        name = f"{label(event.config)}, seed {event.config.seed}" if event.config else ""
         if event.kind in ("note", "failed"):
-            name = f"{label(event.config)}, seed {event.config.seed}: " if event.config else ""
-            text = f"{'failed: ' if event.kind == 'failed' else ''}{name}{event.text}"
-            if self.bar is not None:
-                self.bar.write(text)
-            else:
-                self.say(text)
-        if self.bar is not None:
-            self.bar.update(event.done - self.bar.n)
-            return
+            what = "failed: " if event.kind == "failed" else ""
+            self.shown.note(f"{what}{name}{': ' if name else ''}{event.text}")
+            if event.kind == "note":
+                return
         now = time.monotonic()
-        if event.kind == "note" or (now - self.last < LINE_SECONDS and event.done < event.total):
-            return
-        self.last = now
-        left = "" if event.seconds_left is None else f"  {_duration(event.seconds_left)} left"
-        line = f"run {event.done:>{len(str(event.total))}}/{event.total}{left}"
-        if event.config is not None:
-            line += f"  {event.config.task}, {label(event.config)}, seed {event.config.seed}"
-        self.say(line)
-
-    def close(self) -> None:
-        """Leave the bar."""
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
-
-
-def _bar(total: int):
-    from importlib.util import find_spec
-
-    if not find_spec("tqdm"):
-        return None
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit="run")
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+        due = now - self.last >= LINE_SECONDS or event.done == event.total
+        left = "" if event.seconds_left is None else f"{duration(event.seconds_left)} left"
+        what = f"{event.config.task}, {name}" if event.config else ""
+        self.shown.show(event.done, what, left, due=due)
+        self.last = now if due else self.last

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import numbers
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tau_rnn.checks import check_integer
 
@@ -21,6 +23,12 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
 )  # fmt: skip
 CONNECT_SECONDS = 6.0
+SLOTS = 200  # runs handed out at a time to workers of an unknown number; each holds an open lock
+UNGUARDED = 77  # exit status of a worker whose script would start the sweep again
+GUARD = (
+    "sweep: the worker processes import this script, which starts the sweep again; put the call "
+    'under `if __name__ == "__main__":`'
+)
 
 
 class Engine(NamedTuple):
@@ -32,28 +40,49 @@ class Engine(NamedTuple):
     slots : how many runs the executor is given at a time
     name : for messages
     local : whether ``submit`` computes the run before it returns
+    why_idle : is given the executor and says why nothing is being computed, "" if something may be;
+        None if that is always so
     """
 
     open: Callable[[], contextlib.AbstractContextManager[Executor]]
     slots: int
     name: str
     local: bool = False
+    why_idle: Callable[[Any], str] | None = None
 
 
 def make_engine(executor) -> Engine:
-    """The engine of an executor: None is this process; an Engine is taken as it is.
+    """The engine of what a sweep is given as its executor; an Engine is taken as it is.
 
-    An executor that is given open stays open, and can't be opened again if it breaks.
+    Parameters
+    ----------
+    executor : None for this process, a number of processes, a `concurrent.futures.Executor`, or a
+        Dask ``Client`` or its executor. One that is given open stays open, and can't be opened
+        again if it breaks.
+
+    Raises
+    ------
+    ValueError
+        If it is something else: the message says what it lacks.
     """
     if isinstance(executor, Engine):
         return executor
     if executor is None:
         return Engine(lambda: contextlib.nullcontext(_Here()), 1, "this process", True)
+    if isinstance(executor, numbers.Number):
+        return process_engine(check_integer("executor", executor, 1))
+    if callable(getattr(executor, "get_executor", None)):  # a Dask client
+        if getattr(executor, "asynchronous", False):
+            raise ValueError("executor: the Dask client is asynchronous; give one that is not")
+        executor = executor.get_executor()
     if not callable(getattr(executor, "submit", None)):
         raise ValueError(
-            f"executor: must be None, an Engine or a concurrent.futures.Executor, got {executor!r}"
+            "executor: must be None, a number of processes, a concurrent.futures.Executor or a "
+            f"Dask Client; this {type(executor).__name__} has no method submit"
         )
-    return Engine(lambda: contextlib.nullcontext(executor), 1000, type(executor).__name__)
+    why_idle = _why_idle if hasattr(executor, "_client") else None
+    name = type(executor).__name__
+    return Engine(lambda: contextlib.nullcontext(executor), SLOTS, name, why_idle=why_idle)
 
 
 class _Here(Executor):
@@ -117,6 +146,21 @@ def _processes(workers: int) -> Iterator[Executor]:
                 os.environ[name] = value
 
 
+def leave_if_unguarded() -> None:
+    """End a worker that is only importing its parent's script, which then starts a sweep."""
+    process = sys.modules.get("multiprocessing.process")
+    if process and getattr(process.current_process(), "_inheriting", False):
+        raise SystemExit(UNGUARDED)
+
+
+def was_unguarded(executor) -> bool:
+    """Whether a pool broke since its workers ended in `leave_if_unguarded`."""
+    workers = list((getattr(executor, "_processes", None) or {}).values())
+    for worker in workers:
+        worker.join(1.0)
+    return any(worker.exitcode == UNGUARDED for worker in workers)
+
+
 def _start_worker() -> None:
     """Leave Ctrl-C to the parent, and end when the parent does, however it ended."""
     import multiprocessing
@@ -148,38 +192,64 @@ def dask_engine(address: str) -> Engine:
     ValueError
         When it is opened, if the scheduler does not answer within 6 s or Dask is not installed.
     """
-    return Engine(lambda: _dask(address), 1000, f"the Dask scheduler {address}")
+    name = f"the Dask scheduler {address}"
+    return Engine(lambda: _dask(address), SLOTS, name, why_idle=_why_idle)
 
 
 @contextlib.contextmanager
 def _dask(address: str) -> Iterator[Executor]:
-    import logging
-
     try:
         from distributed import Client
     except ImportError:
         raise ValueError(
             "scheduler: Dask is not installed; pip install 'tau_rnn[cluster]'"
         ) from None
-    # Dask logs every failed attempt to connect at length; the one line below says it all.
-    log = logging.getLogger("distributed")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
     client, why = None, _no_scheduler(address)
+    with _quiet_log():
+        try:
+            if not why:
+                client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            why = " ".join(str(error).split()) or type(error).__name__
+        if client is None:
+            # The client that did not connect goes now. Left to a later garbage collection, it may
+            # be finalised while another client starts, and wait for ever for the lock that one
+            # holds.
+            gc.collect()
+            raise ValueError(f"scheduler: cannot reach {address!r} ({why})")
+        with client:
+            yield client.get_executor()
+
+
+@contextlib.contextmanager
+def _quiet_log() -> Iterator[None]:
+    """Dask logs at length what is said here in one line: that the scheduler is gone."""
+    import logging
+
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    logs = [logging.getLogger(name) for name in (*names, "tornado")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL)
     try:
-        if not why:
-            client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
-        why = " ".join(str(error).split()) or type(error).__name__
+        yield
     finally:
-        log.setLevel(level)
-    if client is None:
-        # The client that did not connect goes now. Left to a later garbage collection, it may be
-        # finalised while another client starts, and wait for ever for the lock that one holds.
-        gc.collect()
-        raise ValueError(f"scheduler: cannot reach {address!r} ({why})")
-    with client:
-        yield client.get_executor()
+        for log, level in zip(logs, levels):
+            log.setLevel(level)
+
+
+def _why_idle(executor) -> str:
+    """Why a Dask cluster computes nothing: it does not answer, or it has no workers."""
+    import asyncio
+
+    client = executor._client
+    try:
+        workers = client.sync(client.scheduler.ncores, callback_timeout=CONNECT_SECONDS)
+    except (asyncio.TimeoutError, TimeoutError):
+        return f"the Dask scheduler has not answered for {CONNECT_SECONDS:g} s"
+    except Exception:  # it is gone, which the futures say better
+        return ""
+    return "" if workers else "the Dask scheduler has no workers"
 
 
 def _no_scheduler(address: str) -> str:

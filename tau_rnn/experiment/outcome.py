@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,10 @@ SHUFFLES = 3  # permutations of tau over which the accuracy with shuffled tau is
 ACTIVITY_TRIALS, ACTIVITY_SECONDS = 40, 20.0
 BASIC_MEASURES = ("weights", "alignment")  # what costs little, for every run of a sweep
 FULL_MEASURES = PARTS
+#: Units beyond which a part is left out: it would take minutes, growing with their cube.
+MOST_UNITS = {
+    "alignment": 500, "fixed_points": 500, "rank": 1000, "lesions": 1000, "decoding": 1000,
+}  # fmt: skip
 LONGEST_TIMESCALE = ACTIVITY_SECONDS / 3  # s; a longer one cannot be told from trials this long
 
 
@@ -79,8 +84,25 @@ def run_one(config: RunConfig, parts=BASIC_MEASURES) -> RunResult:
     return summarise_run(config, last, parts)
 
 
-def summarise_run(config: RunConfig, state: RunState, parts=BASIC_MEASURES) -> RunResult:
+def within_bounds(config: RunConfig, parts=FULL_MEASURES) -> tuple[tuple[str, ...], ...]:
+    """The parts that are measured of a run, and those left out since its network is too large.
+
+    It depends on the configuration alone, not on the speed of the machine: a run has the same
+    metrics everywhere.
+    """
+    left_out = tuple(p for p in parts if config.units > MOST_UNITS.get(p, config.units))
+    return tuple(p for p in parts if p not in left_out), left_out
+
+
+def summarise_run(
+    config: RunConfig,
+    state: RunState,
+    parts=BASIC_MEASURES,
+    tell: Callable[[str], object] | None = None,
+) -> RunResult:
     """The result of a run that has made all its steps.
+
+    ``tell`` is called with the name of each phase when it begins: some take seconds.
 
     The metrics are
 
@@ -114,6 +136,7 @@ def summarise_run(config: RunConfig, state: RunState, parts=BASIC_MEASURES) -> R
     from scipy.integrate import trapezoid
     from scipy.stats import spearmanr
 
+    tell = tell or (lambda name: None)
     training, initial, history, _, seconds = state
     task, final = config.make_task(), Params(*(p.copy() for p in training.params))
     first, last = history[0], history[-1]
@@ -127,6 +150,7 @@ def summarise_run(config: RunConfig, state: RunState, parts=BASIC_MEASURES) -> R
         "loss_initial": first["loss"],
     }
     if "accuracy" in scores:
+        tell("shuffled tau")
         metrics |= {
             "accuracy_last5": float(np.mean([row["accuracy"] for row in history[-5:]])),
             "accuracy_initial": first["accuracy"],
@@ -135,6 +159,7 @@ def summarise_run(config: RunConfig, state: RunState, parts=BASIC_MEASURES) -> R
         if task.criterion is not None:
             reached = [row["step"] for row in history if row["accuracy"] >= task.criterion]
             metrics["steps_to_criterion"] = reached[0] if reached else None
+    tell("effective timescales")
     units = unit_table(config, initial, final)
     for when, tau in (("before", initial.tau), ("after", final.tau)):
         tau_eff, too_long = measurable(units[f"tau_eff_{when}"], units[f"tau_eff_flag_{when}"])
@@ -150,14 +175,14 @@ def summarise_run(config: RunConfig, state: RunState, parts=BASIC_MEASURES) -> R
             f"tau_eff_too_long_{when}": int(too_long.sum()),
             f"tau_eff_unfitted_{when}": int((~fitted).sum()),
         }
-    measures = measures_of(config, initial, final, units, parts)
+    measures = measures_of(config, initial, final, units, parts, tell)
     metrics |= summarise(measures)
     metrics |= {"steps": training.step, "seconds": seconds}
     return RunResult(config, metrics, list(history), initial, final, units, measures)
 
 
 def measures_of(
-    config: RunConfig, initial: Params, final: Params, units, parts
+    config: RunConfig, initial: Params, final: Params, units, parts, tell=None
 ) -> TrainingMeasures:
     """What training changed: `tau_rnn.measures.measure_run` with the run's own random stream.
 
@@ -168,6 +193,7 @@ def measures_of(
     measures = measure_run(
         initial, final, task, rng=streams(config.seed)["measures"],
         phi=config.phi, method=config.method, parts=[part for part in parts if part != "effective"],
+        tell=tell and (lambda part: tell(part.replace("_", " "))),
     )  # fmt: skip
     if "effective" not in parts:
         return measures

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -57,10 +57,14 @@ def build_network(config: RunConfig) -> Params:
     alpha(tau, config.dt, config.method)
     if "tau" in config.train:
         unconstrain(tau, config.dt)
-    return init_params(
-        config.units, task.n_in, task.n_out, tau, rngs["weights"],
-        gain=config.gain, dtype=np.dtype(config.dtype),
-    )  # fmt: skip
+    with np.errstate(over="ignore"):
+        params = init_params(
+            config.units, task.n_in, task.n_out, tau, rngs["weights"],
+            gain=config.gain, dtype=np.dtype(config.dtype),
+        )  # fmt: skip
+    if not np.isfinite(params.W).all():
+        raise ValueError(f"gain: {config.gain:g} is too large for weights of {config.dtype}")
+    return params
 
 
 class HeldOut(NamedTuple):
@@ -115,7 +119,11 @@ def evaluate(config: RunConfig, params: Params, test: HeldOut, task=None) -> dic
     return {"loss": loss, **task.scores(y, test.trials)}
 
 
-def iterate(config: RunConfig, saved: RunState | None = None) -> Iterator[RunState]:
+def iterate(
+    config: RunConfig,
+    saved: RunState | None = None,
+    tell: Callable[[str], object] | None = None,
+) -> Iterator[RunState]:
     """Run step by step; hands over the state at the start and after each step.
 
     Parameters
@@ -124,6 +132,7 @@ def iterate(config: RunConfig, saved: RunState | None = None) -> Iterator[RunSta
     saved : a state that an earlier call handed over last, a deep copy of an earlier one, or one
         of `checkpoints.load_state`; the run goes on from there, bit for bit as if it had not been
         interrupted. The last state of the same run with fewer steps is one as well
+    tell : called with what is done between two steps, such as "evaluation", before it is
 
     Raises
     ------
@@ -139,6 +148,8 @@ def iterate(config: RunConfig, saved: RunState | None = None) -> Iterator[RunSta
     else:
         state, began = saved, began - saved.seconds
     initial, history, losses = state.initial, state.history, state.losses
+    tell = tell or (lambda name: None)
+    tell("evaluation")
     test = make_held_out(config, initial)
     if not history:
         history.append(_evaluation(config, state, test, task))
@@ -151,6 +162,7 @@ def iterate(config: RunConfig, saved: RunState | None = None) -> Iterator[RunSta
         losses.append(training.loss)
         state = RunState(training, initial, history, losses, time.perf_counter() - began)
         if training.step % config.eval_every == 0 or training.step == config.steps:
+            tell("evaluation")
             history.append(_evaluation(config, state, test, task))
             if training.step % config.eval_every == 0:  # a longer run would go on with them
                 losses.clear()

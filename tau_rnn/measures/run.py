@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -185,6 +185,7 @@ def measure_run(
     n_test=256,
     n_times=8,
     parts=PARTS,
+    tell: Callable[[str], object] | None = None,
 ) -> TrainingMeasures:
     """Measure what training changed.
 
@@ -214,6 +215,7 @@ def measure_run(
     n_test : trials of accuracies and decoding, >= 20
     n_times : steps of each trial in the tangent kernel
     parts : which of `PARTS` to measure
+    tell : called with the name of each part when it begins
 
     Returns
     -------
@@ -266,27 +268,33 @@ def measure_run(
     parts = tuple(part for part in parts if part not in left_out)
     score = accuracy_on(task, test, noise=noise_of(final), dtype=np.float32, **run)
     found: dict[str, Any] = {}
-    if "weights" in parts:
+
+    def begins(part: str) -> bool:
+        if part in parts and tell is not None:
+            tell(part)
+        return part in parts
+
+    if begins("weights"):
         found["weights"] = weight_change_by_group(initial, final)
         found["spectrum"] = spectrum = spectrum_of_change(initial.W, final.W)
         k = min(5, len(final.b))
         found["overlap"] = input_output_overlap(spectrum, initial.W_in, final.W_out, k=k)
         found["outliers"] = outlier_eigenvalues(initial.W, final.W)
-    if "alignment" in parts:
+    if begins("alignment"):
         H = [_decision_rates(p, task, probe, run) for p in (initial, final)]
         found["representation_alignment"] = representation_alignment(*H)
         found["kernel_alignment"] = kernel_alignment(
             initial, final, probe.u, task.dt, times=_kernel_times(probe, n_times), **run
         )
-    if "rank" in parts:
+    if begins("rank"):
         found["rank"] = accuracy_by_rank(initial, final, score)
-    if "lesions" in parts:
+    if begins("lesions"):
         found["lesions"] = lesion_by_tau(final, score, stream["lesions"])
-    if "decoding" in parts:
+    if begins("decoding"):
         found["decoding"] = _decoding(initial, final, task, test, noise_of, stream["decoding"], run)
-    if "effective" in parts:
+    if begins("effective"):
         found["effective"] = _effective(initial, final, task, stream["effective"], run)
-    if "fixed_points" in parts:
+    if begins("fixed_points"):
         for name, params in (("before", initial), ("after", final)):
             found[f"fixed_points_{name}"] = _delay_points(params, task, probe, run)
     return TrainingMeasures(initial.tau, final.tau, **found, left_out=left_out)
