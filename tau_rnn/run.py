@@ -2,11 +2,14 @@
 
 import sys
 
+from tau_rnn._threads import one_blas_thread
+
 __all__ = ["main"]
 
 
 def main(argv=None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line, with one BLAS thread by default; returns the exit status."""
+    one_blas_thread()
     try:  # loading its parts takes a second, in which Ctrl-C may come
         from tau_rnn.cli.single import main as command
 

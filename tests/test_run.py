@@ -50,6 +50,18 @@ def cheap():
         yield
 
 
+@pytest.mark.parametrize("given", [{}, {"OPENBLAS_NUM_THREADS": "3"}])
+def test_the_command_uses_one_blas_thread_unless_told_otherwise(given):
+    code = (
+        "import os, sys; from tau_rnn import run; assert 'numpy' not in sys.modules\n"
+        "try: run.main(['--version'])\n"
+        "finally: print(os.environ.get('OPENBLAS_NUM_THREADS'), os.environ.get('OMP_NUM_THREADS'))"
+    )
+    here = {k: v for k, v in os.environ.items() if not k.endswith("_THREADS")} | given
+    shown = subprocess.run([sys.executable, "-c", code], env=here, capture_output=True, text=True)
+    assert shown.stdout.splitlines()[-1] == ("3 None" if given else "1 1")
+
+
 @pytest.fixture
 def call(capsys, tmp_path, monkeypatch):
     """Run the command in this process, in an empty folder: faster than to start another."""

@@ -15,13 +15,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any, NamedTuple
 
+from tau_rnn._threads import THREAD_VARIABLES
 from tau_rnn.checks import check_integer
 
-#: What tells the usual BLAS libraries how many threads to use; they read it when they are loaded.
-THREAD_VARIABLES = (
-    "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
-)  # fmt: skip
 CONNECT_SECONDS = 6.0
 SLOTS = 200  # runs handed out at a time to workers of an unknown number; each holds an open lock
 UNGUARDED = 77  # exit status of a worker whose script would start the sweep again
