@@ -382,6 +382,42 @@ def test_a_quantity_that_is_no_label_is_named():
     assert m.left_out == {"decoding": "labels.sum_of_pulses"}
 
 
+def test_progress_is_told_in_words():
+    task, initial, final = trained("multi_timescale", n_units=4, steps=1)
+    told = []
+    measure_run(initial, final, task, rng=0, progress=told.append, **SMALL)
+    assert told == [
+        "weights", "alignment", "rank", "lesions", "effective", "fixed points", "decoding",
+    ]  # fmt: skip
+    told.clear()
+    measure_run(initial, final, task, rng=0, progress=told.append, parts=["decoding"], **SMALL)
+    assert told == ["decoding"]
+
+
+def test_a_large_network_is_measured_on_fewer_trials_and_this_is_said(monkeypatch):
+    task, initial, final = trained("multi_timescale", n_units=6, steps=1)
+    kernels, decoded = spy(monkeypatch, "kernel_alignment"), spy(monkeypatch, "decode_by_tau")
+    points = spy(monkeypatch, "fixed_points")
+
+    def sizes():
+        (_, _, u, _), options = kernels[-1]
+        return u.shape[1], len(options["times"]), decoded[-1][0][0].shape[1], len(points[-1][0][2])
+
+    parts = ("alignment", "decoding", "fixed_points")
+    assert measure_run(initial, final, task, rng=0, parts=parts).note == ""
+    assert sizes() == (64, 8, 256, 32)
+    monkeypatch.setattr(training_measures, "LARGE", 5)
+    m = measure_run(initial, final, task, rng=0, parts=parts)
+    assert sizes() == (16, 4, 64, 8)
+    assert m.note == (
+        "more than 5 units: n_trials 16 instead of 64, n_test 64 instead of 256, n_times 4 instead "
+        "of 8, n_starts 4 instead of 16"
+    )
+    m = measure_run(initial, final, task, rng=0, parts=parts, n_test=100, n_trials=20)
+    assert sizes() == (20, 4, 100, 8)
+    assert m.note == "more than 5 units: n_times 4 instead of 8, n_starts 4 instead of 16"
+
+
 def test_the_change_of_a_row_stands_at_the_tau_that_its_unit_had():
     task, initial, final = trained("multi_timescale", n_units=5, steps=2)
     final = final._replace(tau=2 * final.tau)

@@ -193,7 +193,7 @@ def measures_of(
     measures = measure_run(
         initial, final, task, rng=streams(config.seed)["measures"],
         phi=config.phi, method=config.method, parts=[part for part in parts if part != "effective"],
-        tell=tell and (lambda part: tell(part.replace("_", " "))),
+        progress=tell,
     )  # fmt: skip
     if "effective" not in parts:
         return measures

@@ -16,8 +16,10 @@ from tau_rnn.measures.alignment import (
 from tau_rnn.measures.decoding import DecodingByTau, aligned, decode, decode_by_tau
 from tau_rnn.measures.dynamics import FixedPoints, fixed_points, jacobian
 from tau_rnn.measures.effective_tau import (
+    EffectiveTau,
     Estimate,
     TauSpread,
+    compare_effective,
     effective_tau,
     spontaneous_rates,
     spread_change,
@@ -29,9 +31,7 @@ from tau_rnn.measures.run import (
     NEEDS,
     PARTS,
     Decoding,
-    EffectiveTau,
     TrainingMeasures,
-    compare_effective,
     measure_run,
 )
 from tau_rnn.measures.summary import summarise

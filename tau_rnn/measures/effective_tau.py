@@ -24,8 +24,10 @@ from tau_rnn.model import forward
 from tau_rnn.noise import private_noise
 
 __all__ = [
+    "EffectiveTau",
     "Estimate",
     "TauSpread",
+    "compare_effective",
     "effective_tau",
     "spontaneous_rates",
     "spread_change",
@@ -63,6 +65,27 @@ class TauSpread(NamedTuple):
     quantile_range: Estimate
     n_units: int
     n_left_out: int
+
+
+class EffectiveTau(NamedTuple):
+    """Effective time constants before and after training.
+
+    Attributes
+    ----------
+    before, after : (N,) effective tau in seconds; cut where it is too long for the runs, nan where
+        there is no estimate
+    flag_before, flag_after : (N,) what `fit_timescales` says against each, "" if nothing
+    spread_before, spread_after : spread of these, and their correlation with the intrinsic tau
+    change : of the sd of ln tau, see `spread_change`
+    """
+
+    before: Array
+    after: Array
+    flag_before: Array
+    flag_after: Array
+    spread_before: TauSpread
+    spread_after: TauSpread
+    change: Estimate
 
 
 def spontaneous_rates(
@@ -209,6 +232,31 @@ def spread_change(before, after, rng, *, n_boot=1000) -> Estimate:
     a, b = before[known], after[known]
     draws = rng.integers(max(len(b), 1), size=(n_boot, len(b)))
     return _bootstrap(_log_sd_ratio, draws, a, b)
+
+
+def compare_effective(intrinsic, effective, flags, seed) -> EffectiveTau:
+    """Effective against intrinsic time constants, before and after training.
+
+    Parameters
+    ----------
+    intrinsic, effective : pairs (before, after) of (N,) time constants in seconds, see `tau_spread`
+    flags : pair of (N,) what `fit_timescales` said
+    seed : of the bootstraps, which all draw the same units
+
+    Returns
+    -------
+    EffectiveTau
+    """
+    before, after = effective
+    return EffectiveTau(
+        before,
+        after,
+        flag_before=flags[0],
+        flag_after=flags[1],
+        spread_before=tau_spread(intrinsic[0], before, np.random.default_rng(seed)),
+        spread_after=tau_spread(intrinsic[1], after, np.random.default_rng(seed)),
+        change=spread_change(before, after, np.random.default_rng(seed)),
+    )
 
 
 def _bootstrap(statistic, draws, *samples) -> Estimate:

@@ -8,19 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_integer, nearest
+from tau_rnn.checks import check_choice, check_integer
 from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.measures._shared import MOST_DRAWS, Array, params_pair
 from tau_rnn.measures.alignment import kernel_alignment, representation_alignment
 from tau_rnn.measures.decoding import DecodingByTau, aligned, decode_by_tau
 from tau_rnn.measures.dynamics import FixedPoints, fixed_points
-from tau_rnn.measures.effective_tau import (
-    Estimate,
-    TauSpread,
-    effective_tau,
-    spread_change,
-    tau_spread,
-)
+from tau_rnn.measures.effective_tau import EffectiveTau, compare_effective, effective_tau
 from tau_rnn.measures.lesions import LesionCurve, accuracy_on, lesion_by_tau
 from tau_rnn.measures.weights import (
     ChangeSpectrum,
@@ -39,9 +33,12 @@ from tau_rnn.noise import private_noise
 from tau_rnn.tasks import check_task
 
 __all__ = [
+    "LARGE",
+    "LARGE_SIZES",
     "LONGEST",
     "NEEDS",
     "PARTS",
+    "SIZES",
     "Decoding",
     "EffectiveTau",
     "TrainingMeasures",
@@ -64,6 +61,11 @@ NEEDS = {
     "effective": ("task.noise",),
     "fixed_points": ("trials.epochs.delay", "task.delay_max"),
 }  # fmt: skip
+
+#: Trials of alignments, test trials, steps of the tangent kernel in each trial, and trials from
+#: whose delays fixed points are sought; and the same for more than `LARGE` units.
+SIZES = {"n_trials": 64, "n_test": 256, "n_times": 8, "n_starts": 16}
+LARGE, LARGE_SIZES = 500, {"n_trials": 16, "n_test": 64, "n_times": 4, "n_starts": 4}
 
 #: How long the delay is drawn out, so that the network comes to rest (s).
 RELAXATION = 30.0
@@ -96,27 +98,6 @@ class Decoding(NamedTuple):
     go_after: DecodingByTau
 
 
-class EffectiveTau(NamedTuple):
-    """Effective time constants before and after training.
-
-    Attributes
-    ----------
-    before, after : (N,) effective tau in seconds; `LONGEST` where it is longer or too long for the
-        runs, nan where there is no estimate
-    flag_before, flag_after : (N,) what `fit_timescales` says against each, "" if nothing
-    spread_before, spread_after : spread of these, and their correlation with the intrinsic tau
-    change : of the sd of ln tau, see `spread_change`
-    """
-
-    before: Array
-    after: Array
-    flag_before: Array
-    flag_after: Array
-    spread_before: TauSpread
-    spread_after: TauSpread
-    change: Estimate
-
-
 class TrainingMeasures(NamedTuple):
     """What training changed, as `measure_run` returns it; None for what was not measured.
 
@@ -129,6 +110,7 @@ class TrainingMeasures(NamedTuple):
     rank, lesions, decoding, effective : see their types
     fixed_points_before, fixed_points_after : of the delay
     left_out : parts that were asked for and need something that the task does not have: what
+    note : what was measured on fewer trials than usual, for a large network; "" if nothing was
     """
 
     tau_before: Array
@@ -146,31 +128,7 @@ class TrainingMeasures(NamedTuple):
     fixed_points_before: FixedPoints | None = None
     fixed_points_after: FixedPoints | None = None
     left_out: Mapping[str, str] = MappingProxyType({})
-
-
-def compare_effective(intrinsic, effective, flags, seed) -> EffectiveTau:
-    """Effective against intrinsic time constants, before and after training.
-
-    Parameters
-    ----------
-    intrinsic, effective : pairs (before, after) of (N,) time constants in seconds, see `tau_spread`
-    flags : pair of (N,) what `fit_timescales` said
-    seed : of the bootstraps, which all draw the same units
-
-    Returns
-    -------
-    EffectiveTau
-    """
-    before, after = effective
-    return EffectiveTau(
-        before,
-        after,
-        flag_before=flags[0],
-        flag_after=flags[1],
-        spread_before=tau_spread(intrinsic[0], before, np.random.default_rng(seed)),
-        spread_after=tau_spread(intrinsic[1], after, np.random.default_rng(seed)),
-        change=spread_change(before, after, np.random.default_rng(seed)),
-    )
+    note: str = ""
 
 
 def measure_run(
@@ -181,11 +139,11 @@ def measure_run(
     rng,
     phi="tanh",
     method=DEFAULT_METHOD,
-    n_trials=64,
-    n_test=256,
-    n_times=8,
+    n_trials=None,
+    n_test=None,
+    n_times=None,
     parts=PARTS,
-    tell: Callable[[str], object] | None = None,
+    progress: Callable[[str], object] | None = None,
 ) -> TrainingMeasures:
     """Measure what training changed.
 
@@ -198,11 +156,12 @@ def measure_run(
       decision reads; the tangent kernel is over ``n_times`` steps of each trial, evenly spaced
       from the start of the stimulus to the last step of the response, that one included.
     - *overlap*: of the leading directions of dW with W_in before and W_out after training.
+    - *rank*, *lesions*: accuracies, of networks simulated in single precision.
     - *decoding*: of the quantities that the task names as ``remembered``, from half of the units
       each.
-    - *fixed_points*: under zero input, from the states of up to 16 trials at the end of their
-      delay (the first half of the starts) and after 30 s more of it (the second half, the same
-      trials); modes slower than the longest delay are called slow.
+    - *fixed_points*: under zero input, from the states of some trials at the end of their delay
+      (the first half of the starts) and after 30 s more of it (the second half, the same trials);
+      modes slower than the longest delay are called slow.
 
     Parameters
     ----------
@@ -211,11 +170,12 @@ def measure_run(
         have (`NEEDS`) is left out
     rng : numpy.random.Generator, or a seed for one
     phi, method : as the network was trained
-    n_trials : trials of the alignments, >= 1
+    n_trials : trials of the alignments, >= 1. None, here and below: as many as `SIZES` says, or
+        `LARGE_SIZES` for more than `LARGE` units, of which ``note`` tells
     n_test : trials of accuracies and decoding, >= 20
     n_times : steps of each trial in the tangent kernel
     parts : which of `PARTS` to measure
-    tell : called with the name of each part when it begins
+    progress : called with a few words on what is measured next, ``progress("lesions")``
 
     Returns
     -------
@@ -228,10 +188,13 @@ def measure_run(
 
     Notes
     -----
-    CPU seconds for N = 100, dt = 0.05 s and the tasks' defaults (multi_timescale to
-    integrate_and_remember): weights 0.03, alignment 0.4 to 1.8, rank 1.0 to 1.4, lesions 2.3 to
-    3.5 (more where units share a tau), decoding 2.7 to 3.7, effective 0.6, fixed_points 0.6 to 1.3.
+    CPU seconds for N = 100, dt = 0.05 s and multi_timescale: weights 0.02, alignment 0.3, rank 0.3,
+    lesions 0.6 (more where units share a tau), decoding 1.2, effective 0.4, fixed_points 0.1; up to
+    four times that for integrate_and_remember. Decoding is computed beside the rest, on a second
+    core.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     initial, final, task = *params_pair("initial", initial, "final", final), check_task(task)
     if initial.W_in.shape[1] != task.n_in or len(initial.b_out) != task.n_out:
         raise ValueError(
@@ -240,11 +203,8 @@ def measure_run(
         )
     parts = (parts,) if isinstance(parts, str) else tuple(parts)
     for part in parts:
-        if part not in PARTS:
-            raise ValueError(f"parts: unknown part {part!r}; {nearest(part, PARTS)}")
-    n_trials = check_integer("n_trials", n_trials, 1, MOST_DRAWS)
-    n_test = check_integer("n_test", n_test, 20, MOST_DRAWS)
-    n_times = check_integer("n_times", n_times, 1, MOST_DRAWS)
+        check_choice("parts", part, PARTS)
+    sizes, note = _sizes(len(final.b), n_trials=n_trials, n_test=n_test, n_times=n_times)
     try:
         rng = np.random.default_rng(rng)
     except (TypeError, ValueError):
@@ -256,8 +216,8 @@ def measure_run(
     stream = {name: np.random.default_rng(seed) for name, seed in seeds.items()}
     run = {"phi": phi, "method": method}
 
-    probe = task.trials(n_trials, stream["probe"])
-    test = task.trials(n_test, stream["test"])
+    probe = task.trials(sizes["n_trials"], stream["probe"])
+    test = task.trials(sizes["n_test"], stream["test"])
 
     def noise_of(params):  # the same draws for each network, scaled to its tau
         T, B = test.u.shape[:2]
@@ -265,39 +225,49 @@ def measure_run(
         return private_noise(params, task.dt, task.noise, T, B, draws, method=method)
 
     left_out = {part: what for part in parts if (what := _missing(part, task, test))}
-    parts = tuple(part for part in parts if part not in left_out)
     score = accuracy_on(task, test, noise=noise_of(final), dtype=np.float32, **run)
+    compute: dict[str, Callable[[], dict[str, Any]]] = {
+        "weights": lambda: _weights(initial, final),
+        "alignment": lambda: _alignment(initial, final, task, probe, sizes["n_times"], run),
+        "rank": lambda: {"rank": accuracy_by_rank(initial, final, score)},
+        "lesions": lambda: {"lesions": lesion_by_tau(final, score, stream["lesions"])},
+        "decoding": lambda: {
+            "decoding": _decoding(initial, final, task, test, noise_of, stream["decoding"], run)
+        },
+        "effective": lambda: {
+            "effective": _effective(initial, final, task, stream["effective"], run)
+        },
+        "fixed_points": lambda: {
+            f"fixed_points_{when}": _delay_points(params, task, probe, sizes["n_starts"], run)
+            for when, params in (("before", initial), ("after", final))
+        },
+    }
+    todo = [part for part in PARTS if part in parts and part not in left_out]
+    tell = progress or (lambda words: None)
     found: dict[str, Any] = {}
+    with ThreadPoolExecutor(1) as second:
+        beside = second.submit(compute["decoding"]) if "decoding" in todo else None
+        for part in todo:
+            if part != "decoding":
+                tell(part.replace("_", " "))
+                found |= compute[part]()
+        if beside is not None:
+            tell("decoding")
+            found |= beside.result()
+    return TrainingMeasures(initial.tau, final.tau, **found, left_out=left_out, note=note)
 
-    def begins(part: str) -> bool:
-        if part in parts and tell is not None:
-            tell(part)
-        return part in parts
 
-    if begins("weights"):
-        found["weights"] = weight_change_by_group(initial, final)
-        found["spectrum"] = spectrum = spectrum_of_change(initial.W, final.W)
-        k = min(5, len(final.b))
-        found["overlap"] = input_output_overlap(spectrum, initial.W_in, final.W_out, k=k)
-        found["outliers"] = outlier_eigenvalues(initial.W, final.W)
-    if begins("alignment"):
-        H = [_decision_rates(p, task, probe, run) for p in (initial, final)]
-        found["representation_alignment"] = representation_alignment(*H)
-        found["kernel_alignment"] = kernel_alignment(
-            initial, final, probe.u, task.dt, times=_kernel_times(probe, n_times), **run
-        )
-    if begins("rank"):
-        found["rank"] = accuracy_by_rank(initial, final, score)
-    if begins("lesions"):
-        found["lesions"] = lesion_by_tau(final, score, stream["lesions"])
-    if begins("decoding"):
-        found["decoding"] = _decoding(initial, final, task, test, noise_of, stream["decoding"], run)
-    if begins("effective"):
-        found["effective"] = _effective(initial, final, task, stream["effective"], run)
-    if begins("fixed_points"):
-        for name, params in (("before", initial), ("after", final)):
-            found[f"fixed_points_{name}"] = _delay_points(params, task, probe, run)
-    return TrainingMeasures(initial.tau, final.tau, **found, left_out=left_out)
+def _sizes(n_units: int, **given) -> tuple[dict[str, int], str]:
+    """How many trials and steps of each kind, and what was made smaller."""
+    large = n_units > LARGE
+    least = {"n_trials": 1, "n_test": 20, "n_times": 1}
+    sizes = dict(LARGE_SIZES if large else SIZES)
+    for name, value in given.items():
+        if value is not None:
+            sizes[name] = check_integer(name, value, least[name], MOST_DRAWS)
+    smaller = [f"{name} {sizes[name]} instead of {SIZES[name]}"
+               for name in sizes if large and given.get(name) is None]  # fmt: skip
+    return sizes, f"more than {LARGE} units: {', '.join(smaller)}" if smaller else ""
 
 
 def _missing(part: str, task, trials) -> str:
@@ -312,6 +282,26 @@ def _missing(part: str, task, trials) -> str:
         if value is None or nothing or (part == "effective" and value == 0):
             return ".".join(attributes)
     return ""
+
+
+def _weights(initial, final) -> dict[str, Any]:
+    spectrum = spectrum_of_change(initial.W, final.W)
+    k = min(5, len(final.b))
+    return {
+        "weights": weight_change_by_group(initial, final),
+        "spectrum": spectrum,
+        "overlap": input_output_overlap(spectrum, initial.W_in, final.W_out, k=k),
+        "outliers": outlier_eigenvalues(initial.W, final.W),
+    }
+
+
+def _alignment(initial, final, task, probe, n_times, run) -> dict[str, Any]:
+    H = [_decision_rates(params, task, probe, run) for params in (initial, final)]
+    times = _kernel_times(probe, n_times)
+    return {
+        "representation_alignment": representation_alignment(*H),
+        "kernel_alignment": kernel_alignment(initial, final, probe.u, task.dt, times=times, **run),
+    }
 
 
 def _decision_rates(params, task, trials, run) -> Array:
@@ -366,13 +356,13 @@ def _effective(initial, final, task, rng, run) -> EffectiveTau:
     return compare_effective((initial.tau, final.tau), taus, flags, seeds[1])
 
 
-def _delay_points(params, task, trials, run) -> FixedPoints:
+def _delay_points(params, task, trials, most, run) -> FixedPoints:
     """Fixed points of the delay, sought from where it ends and from where it would lead."""
-    go = trials.epochs.delay[:16, 1]
-    T, B, n_in = trials.u[:, :16].shape
+    go = trials.epochs.delay[:most, 1]
+    T, B, n_in = trials.u[:, :most].shape
     u = np.zeros((T + round(RELAXATION / task.dt), B, n_in))
     before_go = np.arange(T)[:, np.newaxis, np.newaxis] < go[:, np.newaxis]
-    u[:T] = np.where(before_go, trials.u[:, :16], 0)
+    u[:T] = np.where(before_go, trials.u[:, :most], 0)
     x = forward(params, u, task.dt, **run).x
     starts = np.concatenate([x[go, np.arange(B)], x[-1]])
     return fixed_points(params, np.zeros(n_in), starts, phi=run["phi"], slow=task.delay_max)

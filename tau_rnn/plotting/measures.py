@@ -67,10 +67,11 @@ def plot_measures(measures: TrainingMeasures, *, title="", color=OTHER_COLOR):
         figure.suptitle(
             title, x=0.01, y=1 - 0.1 / height, va="top", ha="left", fontsize=12, fontweight="bold"
         )
+    remarks = [measures.note[:1].upper() + measures.note[1:]] if measures.note else []
     if measures.left_out:
         names = ", ".join(measures.left_out).replace("_", " ")
-        text = f"Left out, since the task lacks what they need: {names}"
-        figure.text(0.01, 1 - 0.31 / height, text, va="top", fontsize=7)
+        remarks.append(f"Left out, since the task lacks what they need: {names}")
+    figure.text(0.01, 1 - 0.31 / height, ". ".join(remarks), va="top", fontsize=8)
     return figure
 
 
