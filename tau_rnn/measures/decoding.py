@@ -80,6 +80,15 @@ def decode(rates, targets, rng, *, n_folds=5, penalties=PENALTIES) -> Array:
     -----
     The cost is that of the eigenvalues of n_folds matrices for each time, (units, units) or
     (trials, trials), whichever are smaller.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> rates = rng.standard_normal((2, 100, 5))  # (time, trials, units)
+    >>> remembered = rates[1, :, 3]  # it is there at the second time alone
+    >>> r2 = decode(rates, remembered, rng)
+    >>> bool(r2[0] < 0.1), bool(r2[1] > 0.999)
+    (True, True)
     """
     rates, y = _checked(rates, targets)
     penalties = check_array("penalties", penalties, ("P",))
@@ -186,6 +195,14 @@ def decode_by_tau(
     ------
     ValueError
         As `decode`, and if tau does not fit or fraction or n_random is out of range.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> rates, tau = rng.standard_normal((1, 100, 4)), [0.1, 0.2, 1.0, 2.0]
+    >>> found = decode_by_tau(rates, rates[0, :, 3], tau, rng)  # what the slowest unit says
+    >>> bool(found.slow[0, 0] > 0.999), bool(found.fast[0, 0] < 0.1), found.n_units
+    (True, True, 2)
     """
     rates, y = _checked(rates, targets)
     N = rates.shape[2]
@@ -222,6 +239,13 @@ def aligned(values, starts, length) -> Array:
     ------
     ValueError
         If a stretch leaves the array.
+
+    Examples
+    --------
+    >>> values = np.arange(10).reshape(5, 2)  # two trials of five steps
+    >>> aligned(values, [0, 3], 2)
+    array([[0, 7],
+           [2, 9]])
     """
     values, starts = np.asarray(values), np.asarray(starts)
     length = check_integer("length", length, 1)

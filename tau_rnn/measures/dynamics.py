@@ -91,6 +91,16 @@ def jacobian(params, x, *, phi="tanh") -> Array:
     ------
     ValueError
         If a shape does not fit, a value is not finite or not real, or tau is not positive.
+
+    Examples
+    --------
+    Without recurrence every unit decays with its own time constant:
+
+    >>> from tau_rnn import init_params
+    >>> params = init_params(2, 1, 1, [0.5, 2.0], np.random.default_rng(0), gain=0)
+    >>> jacobian(params, np.zeros(2)) + 0
+    array([[-2. ,  0. ],
+           [ 0. , -0.5]])
     """
     W, _, b, _, _, _, tau = double_params("params", params)
     x = _states("x", x, len(b))
@@ -137,6 +147,17 @@ def fixed_points(
     Notes
     -----
     1 to 5 ms for each start at N = 100; the time goes with N^3.
+
+    Examples
+    --------
+    A unit that excites itself with w = 2 rests at 0, unstably, and at +-1.915, where x = 2 tanh x:
+
+    >>> from tau_rnn import Params
+    >>> one, none = np.ones(1), np.zeros(1)
+    >>> unit = Params(2 * np.eye(1), np.zeros((1, 1)), none, np.eye(1), none, none, one)
+    >>> points = fixed_points(unit, [0.0], [[-1.0], [0.01], [1.0]])
+    >>> points.x[:, 0].round(3).tolist(), points.kind.tolist()
+    ([-1.915, 0.0, 1.915], ['attractor', 'repeller', 'attractor'])
     """
     params = double_params("params", params)
     N, n_in = params.W_in.shape

@@ -128,6 +128,13 @@ def spontaneous_rates(
     Recurrence makes some units slow: after training, effective time constants of 10 s and more
     occur in networks whose longest tau is 2 s. Runs of 5 s left a third to a half of their units
     with ``exceeds_trial``; runs of 20 s left none to a third.
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> params = init_params(5, 1, 1, 0.5, np.random.default_rng(0))
+    >>> spontaneous_rates(params, 0.1, np.random.default_rng(1), n_trials=3, duration=2.0).shape
+    (3, 20, 5)
     """
     params = double_params("params", params)
     dt = check_dt(dt)
@@ -157,6 +164,14 @@ def effective_tau(params, dt, rng, *, center="trial", ci=None, **options):
     Returns
     -------
     TimescaleResult
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> params = init_params(2, 1, 1, [0.2, 1.0], np.random.default_rng(0), gain=0)
+    >>> fit = effective_tau(params, 0.05, np.random.default_rng(1))  # no recurrence: tau itself
+    >>> bool(np.allclose(fit.tau, [0.2, 1.0], rtol=0.2))
+    True
     """
     from tau_rnn.timescales import fit_timescales
 
@@ -183,6 +198,12 @@ def tau_spread(intrinsic, effective, rng, *, n_boot=1000) -> TauSpread:
     ------
     ValueError
         If the shapes differ or a time constant is not positive.
+
+    Examples
+    --------
+    >>> spread = tau_spread([0.5, 1.0, 1.5], [0.6, 1.1, 1.9], np.random.default_rng(0))
+    >>> round(spread.rank_correlation.value, 3), spread.n_units, spread.n_left_out
+    (1.0, 3, 0)
     """
     intrinsic, effective = _taus("intrinsic", intrinsic), _taus("effective", effective)
     if intrinsic.shape != effective.shape:
@@ -223,6 +244,12 @@ def spread_change(before, after, rng, *, n_boot=1000) -> Estimate:
     ------
     ValueError
         If the shapes differ or a time constant is not positive.
+
+    Examples
+    --------
+    >>> before = np.array([0.5, 1.0, 2.0])
+    >>> round(spread_change(before, before**2, np.random.default_rng(0)).value, 3)  # ln 2
+    0.693
     """
     before, after = _taus("before", before), _taus("after", after)
     if before.shape != after.shape:
@@ -246,6 +273,14 @@ def compare_effective(intrinsic, effective, flags, seed) -> EffectiveTau:
     Returns
     -------
     EffectiveTau
+
+    Examples
+    --------
+    >>> tau = np.array([0.5, 1.0, 1.5, 2.0])
+    >>> flags = np.full(4, "")
+    >>> found = compare_effective((tau, tau), (tau, tau**2), (flags, flags), seed=0)
+    >>> round(found.spread_after.rank_correlation.value, 3), round(found.change.value, 3)
+    (1.0, 0.693)
     """
     before, after = effective
     return EffectiveTau(

@@ -55,6 +55,14 @@ def accuracy_on(
     Returns
     -------
     function from Params to a float in [0, 1]. A call simulates the trials once (`tau_rnn.forward`)
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params, make_task
+    >>> task, rng = make_task("multi_timescale", dt=0.1), np.random.default_rng(0)
+    >>> accuracy = accuracy_on(task, task.trials(20, rng))
+    >>> 0 <= accuracy(init_params(10, task.n_in, task.n_out, 1.0, rng)) <= 1
+    True
     """
     u = trials.u
     if dtype is not None:
@@ -89,6 +97,13 @@ def lesion(params, units) -> Params:
     ------
     ValueError
         If a unit does not exist.
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> params = init_params(3, 1, 1, 1.0, np.random.default_rng(0))
+    >>> lesion(params, [1]).W_out[0, 1], bool(params.W_out[0, 1] == 0)
+    (np.float64(0.0), False)
     """
     params = check_params(params)
     N = len(params.b)
@@ -145,6 +160,16 @@ def lesion_by_tau(
     -----
     The cost is (n_random + 2) simulations for each fraction above 0, 3 n_random where units share a
     tau, and n_random where all do. A larger random set contains the smaller ones.
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> params = init_params(4, 1, 1, [0.1, 0.2, 1.0, 2.0], np.random.default_rng(0))
+    >>> def score(params):  # in place of an accuracy: how many units are still heard
+    ...     return np.count_nonzero(params.W_out)
+    >>> curve = lesion_by_tau(params, score, np.random.default_rng(1), fractions=(0, 0.5))
+    >>> curve.slowest.tolist(), curve.n_silenced.tolist()
+    ([4.0, 2.0], [0, 2])
     """
     params = check_params(params)
     N = len(params.b)

@@ -192,6 +192,16 @@ def measure_run(
     lesions 0.6 (more where units share a tau), decoding 1.2, effective 0.4, fixed_points 0.1; up to
     four times that for integrate_and_remember. Decoding is computed beside the rest, on a second
     core.
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params, make_task
+    >>> task, rng = make_task("multi_timescale", dt=0.1), np.random.default_rng(0)
+    >>> before = init_params(6, task.n_in, task.n_out, 1.0, rng)
+    >>> after = before._replace(W=before.W + np.outer(rng.standard_normal(6), np.ones(6)))
+    >>> m = measure_run(before, after, task, rng=0, parts="weights")
+    >>> round(m.spectrum.effective_rank, 6)
+    1.0
     """
     from concurrent.futures import ThreadPoolExecutor
 

@@ -45,6 +45,17 @@ def summarise(measures: TrainingMeasures) -> dict[str, float | int | None]:
     slow_points_<when>                  number of slow points found
     slowest_<when>                      longest timescale of an attractor (s)
     ==================================  ========================================================
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params, make_task
+    >>> from tau_rnn.measures import measure_run
+    >>> task, rng = make_task("multi_timescale", dt=0.1), np.random.default_rng(0)
+    >>> before = init_params(6, task.n_in, task.n_out, 1.0, rng)
+    >>> after = before._replace(b=before.b + 0.5)
+    >>> row = summarise(measure_run(before, after, task, rng=0, parts="weights"))
+    >>> round(row["weight_change_b"], 3)  # sqrt(6) / 2
+    1.225
     """
     return {key: _plain(value) for key, value in _numbers(measures)}
 

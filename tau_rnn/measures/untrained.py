@@ -40,7 +40,7 @@ from tau_rnn.checks import check_array, check_generator, check_integer, check_nu
 from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.losses import mse
 from tau_rnn.measures._shared import MOST_DRAWS, Array, double_params, ratio
-from tau_rnn.measures.alignment import output_blocks, output_gradients
+from tau_rnn.measures.alignment import tangent_kernel
 from tau_rnn.measures.decoding import PENALTIES
 from tau_rnn.measures.dynamics import fixed_points
 from tau_rnn.model import forward
@@ -293,6 +293,15 @@ def linear_distance(
     -----
     With A outputs that count, the kernel takes A^2 N^2 operations and its eigenvectors some 10 A^3:
     2 s (multi_timescale) to 10 s (integrate_and_remember) for N = 100 and 16 trials.
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> rng = np.random.default_rng(0)
+    >>> params, u = init_params(8, 1, 1, 1.0, rng), rng.standard_normal((20, 4, 1))
+    >>> found = linear_distance(params, u, np.ones((20, 4, 1)), np.ones((20, 4)), 0.1)
+    >>> bool(found.absolute[0] > found.absolute[1] > 0)  # a tenth of the error costs more
+    True
     """
     from scipy.optimize import brentq
 
@@ -309,7 +318,7 @@ def linear_distance(
     e = root * (target - traj.y)[where]
     if not e.any():
         raise ValueError("target: must differ from the outputs of the network")
-    kernel = _kernel(params, traj, np.stack(where, axis=1)[:, [1, 0, 2]])
+    kernel = tangent_kernel(params, traj, np.stack(where, axis=1)[:, [1, 0, 2]])
     k, Q = np.linalg.eigh(root[:, np.newaxis] * kernel * root)
     k, c = np.maximum(k, 0), Q.T @ e
     reached = k > ROUNDING * k[-1]
@@ -333,22 +342,6 @@ def linear_distance(
     loss = mse(traj.y, target, weights)[0]
     relative = ratio(absolute, np.linalg.norm(params.W))
     return LinearDistance(q, absolute, relative, reach, loss, change)
-
-
-def _kernel(params, traj, outputs) -> Array:
-    """Tangent kernel (A, A) of the recurrent weights."""
-    blocks = output_blocks(outputs, len(params.b), len(traj.y))
-    places = np.cumsum([0, *map(len, blocks)])
-    kernel = np.empty((len(outputs), len(outputs)))
-    for i, block in enumerate(blocks):
-        G_i = output_gradients(params, traj, block).reshape(len(block), -1)
-        rows = slice(places[i], places[i + 1])
-        for j in range(i + 1):
-            other = G_i if j == i else output_gradients(params, traj, blocks[j])
-            columns = slice(places[j], places[j + 1])
-            kernel[rows, columns] = G_i @ other.reshape(len(blocks[j]), -1).T
-            kernel[columns, rows] = kernel[rows, columns].T
-    return kernel
 
 
 def measure_untrained(
@@ -375,6 +368,15 @@ def measure_untrained(
     ------
     ValueError
         As `ridge_readout` and `linear_distance`.
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params, make_task
+    >>> task, rng = make_task("multi_timescale", dt=0.1), np.random.default_rng(0)
+    >>> params = init_params(10, task.n_in, task.n_out, 1.0, rng)
+    >>> found = measure_untrained(params, task, rng=rng, n_trials=30, n_near=2)
+    >>> bool(found.readout.r2[0] < 0.5), bool(found.distance.relative[0] > 0.1)
+    (True, True)
     """
     params, rng = double_params("params", params), check_generator(rng)
     n_trials = check_integer("n_trials", n_trials, 3, MOST_DRAWS)

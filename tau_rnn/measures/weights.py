@@ -145,6 +145,12 @@ def weight_change(W0, W1) -> WeightChange:
     ------
     ValueError
         If the shapes differ, an array is empty or a value is not finite or not real.
+
+    Examples
+    --------
+    >>> change = weight_change([[3.0, 0.0], [0.0, 4.0]], [[3.0, 0.0], [0.0, 5.0]])
+    >>> change.absolute, change.relative, change.absolute_per_row.tolist()
+    (1.0, 0.2, [0.0, 1.0])
     """
     W0, W1 = pair_of("W0", W0, "W1", W1)
     if W0.ndim == 0 or W0.size == 0:
@@ -169,6 +175,13 @@ def weight_change_by_group(params0, params1) -> dict[str, WeightChange]:
     ------
     ValueError
         If the networks have different sizes.
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> before = init_params(4, 1, 1, 1.0, np.random.default_rng(0))
+    >>> weight_change_by_group(before, before._replace(tau=2 * before.tau))["tau"].relative
+    1.0
     """
     params0, params1 = params_pair("params0", params0, "params1", params1)
     return {name: weight_change(p0, p1) for name, p0, p1 in zip(Params._fields, params0, params1)}
@@ -190,6 +203,13 @@ def spectrum_of_change(W0, W1) -> ChangeSpectrum:
     ------
     ValueError
         If the shapes differ, or a value is not finite or not real.
+
+    Examples
+    --------
+    >>> W = np.zeros((3, 3))
+    >>> spectrum = spectrum_of_change(W, W + np.diag([2.0, 2.0, 0.0]))
+    >>> spectrum.singular_values.tolist(), spectrum.effective_rank
+    ([2.0, 2.0, 0.0], 2.0)
     """
     W0, W1 = pair_of("W0", W0, "W1", W1, ("rows", "columns"))
     left, s, right = np.linalg.svd(W1 - W0, full_matrices=False)
@@ -220,6 +240,14 @@ def input_output_overlap(spectrum: ChangeSpectrum, W_in, W_out, *, k=5) -> Input
     ------
     ValueError
         If a shape does not fit or k is not between 1 and N.
+
+    Examples
+    --------
+    >>> W_in, W_out = np.eye(3)[:, :1], np.eye(3)[2:]
+    >>> spectrum = spectrum_of_change(np.zeros((3, 3)), W_in @ W_out)  # from readout to input
+    >>> overlap = input_output_overlap(spectrum, W_in, W_out, k=1)
+    >>> overlap.left_in.tolist(), overlap.right_out.tolist(), round(overlap.chance_in, 3)
+    ([1.0], [1.0], 0.333)
     """
     from scipy.linalg import orth
 
@@ -263,6 +291,11 @@ def outlier_eigenvalues(W0, W1, *, margin=0.15) -> OutlierEigenvalues:
     ------
     ValueError
         If the shapes differ or are not square, or margin is negative or not finite.
+
+    Examples
+    --------
+    >>> outlier_eigenvalues(np.eye(4), np.diag([3.0, 1.0, 1.0, 1.0])).after.tolist()
+    [(3+0j)]
     """
     W0, W1 = pair_of("W0", W0, "W1", W1, ("rows", "columns"))
     N = len(W0)
@@ -285,6 +318,12 @@ def with_change_of_rank(W0, W1, rank) -> Array:
     ------
     ValueError
         If the shapes differ or rank is not an integer from 0 to min(W0.shape).
+
+    Examples
+    --------
+    >>> with_change_of_rank(np.zeros((2, 2)), np.diag([3.0, 1.0]), 1)
+    array([[3., 0.],
+           [0., 0.]])
     """
     W0, W1 = pair_of("W0", W0, "W1", W1, ("rows", "columns"))
     rank = check_integer("rank", rank, 0, min(W0.shape))
@@ -319,6 +358,16 @@ def accuracy_by_rank(
     Notes
     -----
     The cost is one simulation for each rank.
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> before = init_params(4, 1, 1, 1.0, np.random.default_rng(0))
+    >>> after = before._replace(W=before.W + np.diag([4.0, 3.0, 2.0, 1.0]))
+    >>> def score(params):  # in place of an accuracy: is the second direction there?
+    ...     return float(params.W[1, 1] - before.W[1, 1] > 2.9)
+    >>> accuracy_by_rank(before, after, score).needed
+    2.0
     """
     params0, params1 = params_pair("params0", params0, "params1", params1)
     fraction = check_number("fraction", fraction, above=0, most=1)
