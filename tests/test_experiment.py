@@ -24,8 +24,8 @@ from tau_rnn.experiment.run import (
     STREAMS,
     build_network,
     draw_tau,
-    make_held_out,
     outputs,
+    set_up,
     streams,
 )
 from tau_rnn.model import NONLINEARITIES, Nonlinearity, Params, forward, private_noise
@@ -263,7 +263,7 @@ def test_runs_that_differ_in_tau_share_weights_trials_and_noise(changes):
     a, b = map(build_network, pair)
     for field in ("W", "W_in", "b", "W_out", "b_out", "x0"):
         np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
-    for x, y in zip(make_held_out(config, a), make_held_out(pair[1], b)):
+    for x, y in zip(*(set_up(c).test for c in pair)):
         assert bits(leaves(x)) == bits(leaves(y))
     # The training trials and the noise of each step come from generators that stay in step.
     for x, y in zip(*(iterate(c.replace(steps=3)) for c in pair)):
@@ -292,13 +292,13 @@ def test_another_seed_changes_everything():
     a, b = (build_network(TINY.replace(seed=seed)) for seed in (0, 1))
     for field in ("W", "W_in", "W_out", "tau"):
         assert not np.isclose(getattr(a, field), getattr(b, field)).any()
-    tests = [make_held_out(TINY.replace(seed=seed), p) for seed, p in enumerate((a, b))]
+    tests = [set_up(TINY.replace(seed=seed)).test for seed in (0, 1)]
     assert not np.array_equal(tests[0].trials.u, tests[1].trials.u)
 
 
 def test_the_held_out_trials_and_noise_are_not_those_of_training():
     config = TINY.replace(batch=40)
-    held_out = make_held_out(config, build_network(config))
+    held_out = set_up(config).test
     rngs, task = streams(config.seed), config.make_task()
     first_batch = task.trials(40, rngs["trials"], dtype=np.float32)
     assert held_out.trials.u.shape == first_batch.u.shape
@@ -373,7 +373,7 @@ def test_metrics_are_those_of_the_history_and_of_the_networks(result):
     assert m["weight_change"] == pytest.approx(change, rel=1e-12)
     rows = np.sqrt(((W - W0) ** 2).sum(axis=1))
     np.testing.assert_allclose(result.units["weight_change"], rows, rtol=1e-12)
-    scores = evaluate(TINY, result.final, make_held_out(TINY, result.initial))
+    scores = evaluate(set_up(TINY), result.final)
     assert all(m[name] == value for name, value in scores.items())
     for when in ("before", "after"):
         tau_eff = result.units[f"tau_eff_{when}"]
@@ -411,23 +411,23 @@ def test_the_training_loss_is_the_mean_since_the_last_evaluation():
 def test_outputs_of_the_held_out_trials_are_those_of_forward_with_private_noise(method):
     # test_trials beyond one batch of an evaluation, and not a multiple of it.
     config = TINY.replace(dtype="float64", method=method, test_trials=130)
-    params, task = build_network(config), config.make_task()
-    held_out = make_held_out(config, params)
+    setup = set_up(config)
+    params, task, held_out = setup.initial, setup.task, setup.test
     T, B = held_out.trials.u.shape[:2]
     # As private_noise draws it for these tau, from the same stream.
     noise = private_noise(
         params, config.dt, task.noise, T, B, streams(config.seed)["test_noise"], method=method
     )
     y = forward(params, held_out.trials.u, config.dt, method=method, noise=noise).y
-    np.testing.assert_allclose(outputs(config, params, held_out), y, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(outputs(setup, params), y, rtol=1e-9, atol=1e-12)
 
 
 def test_accuracy_with_shuffled_tau_is_that_of_permuted_networks(result):
-    held_out, rng = make_held_out(TINY, result.initial), streams(TINY.seed)["analysis"]
+    setup, rng = set_up(TINY), streams(TINY.seed)["analysis"]
     accuracies = []
     for _ in range(3):
         tau = rng.permutation(result.final.tau)
-        accuracies.append(evaluate(TINY, result.final._replace(tau=tau), held_out)["accuracy"])
+        accuracies.append(evaluate(setup, result.final._replace(tau=tau))["accuracy"])
     assert result.metrics["accuracy_shuffled_tau"] == pytest.approx(np.mean(accuracies), rel=1e-12)
 
 

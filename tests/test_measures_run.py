@@ -129,7 +129,7 @@ def test_the_summary_is_plain_numbers_that_json_holds(run):
     row = summarise(m)
     assert json.loads(json.dumps(row, allow_nan=False)) == row
     assert all(type(value) in (int, float, type(None)) for value in row.values())
-    assert row["weight_change_W"] == m.weights["W"].relative
+    assert row["weight_change"] == m.weights["W"].relative
     assert row["weight_change_b"] == m.weights["b"].absolute
     assert row["lesion_slowest_0.3"] == m.lesions.slowest[3]
     assert row["lesion_fastest_0"] == m.rank.accuracy[-1]
@@ -139,7 +139,8 @@ def test_the_summary_is_plain_numbers_that_json_holds(run):
     assert row[f"decode_fast_{name}_response"] == m.decoding.go_after.fast[-1, 1]
     at_end = np.flatnonzero(np.isclose(m.decoding.time, m.decoding.stimulus))
     assert row[f"decode_every_{name}_stimulus"] == m.decoding.after.every[at_end[0], 1]
-    assert row["effective_change_low"] <= row["effective_change"] <= row["effective_change_high"]
+    low, middle, high = (row[f"tau_eff_sd_log_change{end}"] for end in ("_low", "", "_high"))
+    assert low <= middle <= high
 
 
 def test_nothing_changed_and_all_tau_equal():
@@ -147,15 +148,15 @@ def test_nothing_changed_and_all_tau_equal():
     task, initial, _ = trained("multi_timescale", n_units=6, steps=0, tau=1.0)
     m = measure_run(initial, initial, task, rng=0, **SMALL)
     row = summarise(m)
-    assert row["weight_change_W"] == 0 and row["effective_rank"] is None
+    assert row["weight_change"] == 0 and row["effective_rank"] is None
     assert row["overlap_in"] is None and row["rank_needed"] == 0
     assert row["representation_alignment"] == pytest.approx(1)
     assert row["kernel_alignment"] == pytest.approx(1)
     assert row["lesion_slowest_0.5"] is None and row["lesion_random_0.5"] is not None
     assert row["decode_slow_integral_delay"] is None
     assert row["decode_random_integral_delay"] is not None
-    assert row["effective_rank_correlation_after"] is None
-    assert row["effective_change"] == 0
+    assert row["tau_eff_correlation_after"] is None
+    assert row["tau_eff_sd_log_change"] == 0
 
 
 def spy(monkeypatch, name):
@@ -235,8 +236,8 @@ def test_timescales_too_long_for_the_runs_count_as_the_longest(monkeypatch):
     m = measure_run(initial, final, task, rng=0, parts="effective", **SMALL)
     expected = [0.5, LONGEST, LONGEST, np.nan, LONGEST]
     np.testing.assert_array_equal(m.effective.after, expected)
-    assert summarise(m)["effective_exceeds_trial_after"] == 2
-    assert summarise(m)["effective_left_out_after"] == 1
+    assert summarise(m)["tau_eff_too_long_after"] == 2
+    assert summarise(m)["tau_eff_unfitted_after"] == 1
 
 
 def test_each_part_is_of_the_networks_that_it_says(monkeypatch):
@@ -269,7 +270,7 @@ def test_each_part_is_of_the_networks_that_it_says(monkeypatch):
     grown = np.std(np.log(e.after)) / np.std(np.log(e.before))
     assert e.change.value == pytest.approx(np.log(grown))
     for when, spread in (("before", e.spread_before), ("after", e.spread_after)):
-        assert row[f"effective_sd_log_{when}"] == spread.sd_log.value
+        assert row[f"tau_eff_sd_log_{when}"] == spread.sd_log.value
     assert [options["sigma"] for _, options in timescales] == [task.noise] * 2
     assert {options["phi"] for _, options in (*timescales, *points)} == {"relu"}
     for ((params, *_), _), network in zip(points, (initial, final), strict=True):

@@ -8,9 +8,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from tau_rnn.experiment import RunConfig, iterate, run_one, summarise_run
-from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, measurable
-from tau_rnn.experiment.run import build_network, draw_tau, make_held_out, outputs, streams
-from tau_rnn.measures import measure_run, spontaneous_rates
+from tau_rnn.experiment.run import draw_tau, outputs, set_up, streams
+from tau_rnn.measures import LONGEST, measurable, measure_run, spontaneous_rates
 from tau_rnn.model import forward, init_params, private_noise
 from tau_rnn.tasks import make_task
 from tau_rnn.timescales import fit_timescales
@@ -50,14 +49,14 @@ def test_a_run_trains_with_its_own_settings_task_and_streams():
 
 
 def test_a_run_is_evaluated_with_its_own_phi():
-    params = build_network(OTHER)
-    held_out, rng = make_held_out(OTHER, params), streams(1)["test_noise"]
+    setup, rng = set_up(OTHER), streams(1)["test_noise"]
+    params, held_out = setup.initial, setup.test
     T, B = held_out.trials.u.shape[:2]
     sigma = OTHER.make_task().noise
     noise = private_noise(params, 0.05, sigma, T, B, rng, method="euler")
     y = forward(params, held_out.trials.u, 0.05, phi="relu", method="euler", noise=noise).y
     # Single precision, and products that BLAS may split otherwise in batches.
-    np.testing.assert_allclose(outputs(OTHER, params, held_out), y, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs(setup, params), y, rtol=1e-4, atol=1e-5)
 
 
 def test_effective_timescales_are_of_the_own_activity_around_trial_means(result):
@@ -86,7 +85,7 @@ def test_alignments_are_those_of_the_measures_with_the_own_phi_and_stream(result
 
 
 def test_a_timescale_that_is_too_long_counts_as_the_longest():
-    longest = LONGEST_TIMESCALE
+    longest = LONGEST
     tau = np.array([0.5, 5 * longest, np.nan, np.nan, 1.0])
     flags = ["", "nugget", "exceeds_trial,nugget", "constant", "exceeds_trial"]
     found, long = measurable(tau, flags)

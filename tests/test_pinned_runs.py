@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from tau_rnn.experiment.config import RunConfig
-from tau_rnn.experiment.outcome import FULL_MEASURES, run_one
+from tau_rnn.experiment.outcome import run_one
+from tau_rnn.measures import PARTS
 
 STORED = Path(__file__).parent / "data" / "pinned_runs.json"
 SMALL = {"units": 12, "steps": 20, "batch": 8, "dt": 0.1, "dtype": "float64", "test_trials": 64,
@@ -35,7 +36,7 @@ RUNS = {
 
 
 def numbers(name):
-    result = run_one(RunConfig(**RUNS[name], **SMALL), FULL_MEASURES)
+    result = run_one(RunConfig(**RUNS[name], **SMALL), PARTS)
     metrics = {k: v for k, v in result.metrics.items() if k != "seconds"}
     final = {k: v.tolist() for k, v in result.final._asdict().items()}
     return {"history": result.history, "final": final, "metrics": metrics}

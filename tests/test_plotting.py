@@ -6,8 +6,7 @@ import pytest
 from matplotlib.text import Text
 
 from tau_rnn.experiment import RunConfig, run_one
-from tau_rnn.experiment.outcome import LONGEST_TIMESCALE
-from tau_rnn.measures import PARTS
+from tau_rnn.measures import LONGEST, PARTS
 from tau_rnn.plotting import COLORS, color_of, example_trials, plot_measures, plot_run
 from tau_rnn.tasks import TASKS
 
@@ -122,7 +121,7 @@ def test_panels_are_in_seconds_and_tell_before_from_after(result, panels):
     np.testing.assert_array_equal(lines["before training"].get_xdata(), units["tau_before"])
     np.testing.assert_array_equal(lines["after training"].get_xdata(), units["tau_after"])
     np.testing.assert_array_equal(lines["before training"].get_ydata(), 0.2)
-    expected = np.where(long == "", 2.0, LONGEST_TIMESCALE)
+    expected = np.where(long == "", 2.0, LONGEST)
     np.testing.assert_array_equal(lines["after training"].get_ydata(), expected)
 
 

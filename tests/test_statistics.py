@@ -351,7 +351,7 @@ def test_the_reading_says_what_depends_on_what():
         finding(3, "weight_change_at_matched_loss", b, "shown"),
     ])  # fmt: skip
     assert "- uniform: **depends on the task: multi_timescale: shown; " in text
-    assert "- uniform, by the change of W at the same loss: **shown**" in text
+    assert "- uniform, by the change of W, same loss: **shown**" in text
     assert "- uniform, all in all: **depends on the measure**" in text
     # exp(-0.1) - 1 and so on: -9.5 %, -18.1 %, -4.9 %.
     assert "mean loss over training against vanilla: -9.5 % (-18.1 to -4.9)" in text
@@ -371,9 +371,8 @@ def test_a_claim_in_brief_has_one_word_and_every_number():
     ]  # fmt: skip
     assert said[0][3] == "Mean loss over training (%): uniform -9.5 (-18.1 to -4.9); shown."
     assert said[2][3] == (
-        "Change of W after the last step (%): uniform -9.5 (-18.1 to -4.9); change of W at the "
-        "same loss (%): uniform -9.5 (-18.1 to -4.9); not shown (uniform, last step); shown "
-        "(uniform, same loss)."
+        "Change of W, last step (%): uniform -9.5 (-18.1 to -4.9); change of W, same loss (%): "
+        "uniform -9.5 (-18.1 to -4.9); not shown (uniform, last step); shown (uniform, same loss)."
     )
     assert word_for(tests[:1]) == "shown" and word_for(tests[:2]) == "mixed"
 

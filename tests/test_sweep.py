@@ -646,7 +646,7 @@ def test_run_sweep_writes_its_report(tmp_path, capsys):
     report = (tmp_path / "report.md").read_text()
     assert "9 of 10 runs are complete, 1 failed" in report
     assert "constant:0.61 has the mean leak rate of uniform: 1 / E[1/tau] = 1 / 1.6358" in report
-    assert "no estimate, after" in report
+    assert "units without an effective timescale, after" in report
     for words in ("shown once* something *is held*", "*shown in part*", "*not shown*", "`lr~tau`"):
         assert words in report
 

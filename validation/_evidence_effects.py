@@ -23,11 +23,7 @@ from tau_rnn.experiment.claims import Finding, judge, word
 from tau_rnn.experiment.claims_data import pick
 from tau_rnn.experiment.conditions import POSTER, label, matched_reference, reference
 from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, Row
-from tau_rnn.experiment.outcome import (
-    ACTIVITY_SECONDS,
-    ACTIVITY_TRIALS,
-    measurable,
-)
+from tau_rnn.experiment.outcome import ACTIVITY_SECONDS, ACTIVITY_TRIALS
 from tau_rnn.experiment.run import streams
 from tau_rnn.experiment.statistics import (
     Effect,
@@ -39,6 +35,7 @@ from tau_rnn.experiment.statistics import (
     paired_t,
     steps_effect,
 )
+from tau_rnn.measures import measurable
 
 BURN_INS = (5.0, 20.0, 60.0)  # s
 LONGEST = ("capped", "left out")

@@ -21,7 +21,7 @@ from _evidence_runs import FULL, PARTS, TASKS, is_complete, place
 from tau_rnn.experiment import RunConfig, load_run, run_one
 from tau_rnn.experiment.files import write_text
 from tau_rnn.experiment.report import grid
-from tau_rnn.experiment.run import EVALUATION_BATCH, make_held_out
+from tau_rnn.experiment.run import EVALUATION_BATCH, set_up
 from tau_rnn.model import forward
 from tau_rnn.noise import noise_scale
 
@@ -58,7 +58,8 @@ def correct(task, y, trials):
 
 def again(config: RunConfig, params) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """For each number of smaller steps: outputs at the times of the large ones, correct trials."""
-    task, test = config.make_task(), make_held_out(config, params)
+    setup = set_up(config)
+    task, test = setup.task, setup.test
     rng, finest = np.random.default_rng(config.seed), FINER[-1]
     outputs: dict[int, list] = {k: [] for k in FINER}
     for start in range(0, test.noise.shape[1], EVALUATION_BATCH):

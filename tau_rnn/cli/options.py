@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import Field
 from typing import Any
 
@@ -15,6 +15,7 @@ from tau_rnn import __version__
 from tau_rnn.checks import explained, type_name
 from tau_rnn.experiment.conditions import CONTROLS
 from tau_rnn.experiment.config import RunConfig
+from tau_rnn.experiment.metrics import METRICS, TABLE, Metric
 from tau_rnn.taus import DISTRIBUTIONS
 from tau_rnn.training import TrainConfig
 
@@ -38,6 +39,9 @@ Parameters follow a colon, as in normal:mean=1,sd=0.3.
 controls:
 {controls}
 
+numbers of the table of a run:
+{metrics}
+
 examples:
   python -m tau_rnn.run --dist normal
   python -m tau_rnn.run --dist uniform --task integrate_and_remember --seed 3
@@ -56,6 +60,11 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"tau_rnn.run: {' '.join(message.split())}\n")
 
 
+def _explained(row: Metric) -> str:
+    text = f"{row.label}: {row.text.replace('<when>', 'before and after')}"
+    return textwrap.fill(text, 79, initial_indent="  ", subsequent_indent="      ")
+
+
 class Renamed(argparse.Action):
     """An option whose old name still works, with a note; its new name is the first."""
 
@@ -66,12 +75,11 @@ class Renamed(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def _paragraph(name: str, text: str) -> str:
-    return textwrap.fill(text, 79, initial_indent=f"  {name:<17}", subsequent_indent=" " * 19)
-
-
-def _list(items: Mapping[str, str]) -> str:
-    return "\n".join(_paragraph(name, text) for name, text in items.items())
+def _listed(items: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(
+        textwrap.fill(text, 79, initial_indent=f"  {name:<15}  ", subsequent_indent=" " * 19)
+        for name, text in items
+    )
 
 
 def _add_settings(group, fields: Iterable[Field]) -> None:
@@ -97,8 +105,9 @@ def build_parser(config: type[TrainConfig] = RunConfig) -> Parser:
         description="Train rate networks with diverse intrinsic time constants by hand-derived "
         "backpropagation through time.",
         epilog=EPILOG.format(
-            controls=_list(CONTROLS),
-            distributions=_list({name: family.about for name, family in DISTRIBUTIONS.items()}),
+            controls=_listed(CONTROLS.items()),
+            distributions=_listed((name, family.about) for name, family in DISTRIBUTIONS.items()),
+            metrics="\n".join(_explained(row) for row in METRICS if row.key in TABLE),
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

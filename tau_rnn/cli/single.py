@@ -341,40 +341,8 @@ def draw(result, folder: Path, tell) -> None:
 
 def print_table(result) -> None:
     """The numbers of a run, before and after training."""
-    m, history = result.metrics, result.history
-    rows = [("", "before", "after")]
-
-    def row(name, before, after, form=".3f"):
-        """A row of two numbers or names of metrics; none of a metric that was left out."""
-        if not {v for v in (before, after) if isinstance(v, str)} <= m.keys():
-            return
-        values = (m[v] if isinstance(v, str) else v for v in (before, after))
-        shown = (format(v, form) if isinstance(v, (int, float)) else "-" for v in values)
-        rows.append((name, *shown))
-
-    for name in history[0]:
-        if name not in ("step", "train_loss", "grad_norm", "weight_change"):
-            row(name.replace("_", " "), history[0][name], name)
-    row("accuracy, mean of last five evaluations", None, "accuracy_last5")
-    row("accuracy with tau shuffled over the units", None, "accuracy_shuffled_tau")
-    row("steps to the criterion of accuracy", None, "steps_to_criterion", "d")
-    row("change of W, relative to its norm", None, "weight_change")
-    for name, metric, form in (
-        ("effective timescale, median (s)", "tau_eff_median", ".3f"),
-        ("effective timescales, sd of ln", "tau_eff_sd_log", ".3f"),
-        ("units whose timescale is too long to tell", "tau_eff_too_long", "d"),
-        ("units without an effective timescale", "tau_eff_unfitted", "d"),
-    ):
-        row(name, f"{metric}_before", f"{metric}_after", form)
-    row("rank of the change of W that the task needs", None, "rank_needed", ".0f")
-    row("representation alignment with before", None, "representation_alignment")
-    row("kernel alignment with before", None, "kernel_alignment")
-    width = max(len(r[0]) for r in rows)
-    config = result.config
-    print(f"\n{config.task_label}, tau ~ {config.dist_label}, seed {config.seed}")
-    for name, before, after in rows:
-        print(f"  {name:<{width}}  {before:>8}  {after:>8}")
-    print(f"  {m['steps']} steps in {m['seconds']:.1f} s\n")
+    m = result.metrics
+    print(f"\n{result.title}\n{result.table}\n  {m['steps']} steps in {m['seconds']:.1f} s\n")
     if "accuracy" not in m:
         print("  The task has no accuracy, so there are no scores and no steps to a criterion.\n")
     for part, what in (result.measures.left_out if result.measures else {}).items():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tau_rnn.experiment.claims_data import load_claims
     from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
     from tau_rnn.experiment.outcome import RunResult, run_one, summarise_run
-    from tau_rnn.experiment.run import RunState, evaluate, iterate
+    from tau_rnn.experiment.run import RunState, evaluate, iterate, set_up
     from tau_rnn.experiment.store import load_run
     from tau_rnn.experiment.sweeps import Sweep, sweep
     from tau_rnn.experiment.unfinished import save_run
@@ -35,6 +35,7 @@ __all__ = [
     "load_run",
     "run_one",
     "save_run",
+    "set_up",
     "summarise_run",
     "sweep",
 ]
@@ -45,7 +46,7 @@ __getattr__, __dir__ = lazy_names(
         "claims_data": ["load_claims"],
         "config": ["EXPERIMENT_VERSION", "RunConfig"],
         "outcome": ["RunResult", "run_one", "summarise_run"],
-        "run": ["RunState", "evaluate", "iterate"],
+        "run": ["RunState", "evaluate", "iterate", "set_up"],
         "store": ["load_run"],
         "sweeps": ["Sweep", "sweep"],
         "unfinished": ["save_run"],

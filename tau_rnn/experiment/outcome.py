@@ -8,22 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tau_rnn.experiment.config import RunConfig
-from tau_rnn.experiment.run import (
-    RunState,
-    evaluate,
-    iterate,
-    make_held_out,
-    streams,
-)
+from tau_rnn.experiment.metrics import numbers_of, table_html, table_rows, table_text
+from tau_rnn.experiment.run import RunState, Setup, evaluate, iterate, set_up
 from tau_rnn.measures import (
     PARTS,
     TrainingMeasures,
     compare_effective,
+    measurable,
     measure_run,
     spontaneous_rates,
     summarise,
 )
 from tau_rnn.model import Array, Params
+
+__all__ = ["Outcome", "RunResult", "run_one", "summarise_run", "unit_table", "within_bounds"]
 
 SHUFFLES = 3  # permutations of tau over which the accuracy with shuffled tau is averaged
 ACTIVITY_TRIALS, ACTIVITY_SECONDS = 40, 20.0
@@ -33,7 +31,6 @@ FULL_MEASURES = PARTS
 MOST_UNITS = {
     "alignment": 500, "fixed_points": 500, "rank": 1000, "lesions": 1000, "decoding": 1000,
 }  # fmt: skip
-LONGEST_TIMESCALE = ACTIVITY_SECONDS / 3  # s; a longer one cannot be told from trials this long
 
 
 class RunResult(NamedTuple):
@@ -42,7 +39,7 @@ class RunResult(NamedTuple):
     Attributes
     ----------
     config : RunConfig
-    metrics : name -> number, see `summarise_run`
+    metrics : name -> number, see `tau_rnn.experiment.metrics.METRICS`
     history : one dict for each evaluation: step, train_loss (mean since the one before), loss and
         the task's scores on the test set, accuracy first, grad_norm, weight_change
     initial, final : Params before and after training
@@ -58,6 +55,57 @@ class RunResult(NamedTuple):
     final: Params
     units: dict[str, Array]
     measures: TrainingMeasures | None = None
+
+    @property
+    def title(self) -> str:
+        """The run in a few words."""
+        config = self.config
+        return f"{config.task_label}, tau ~ {config.dist_label}, seed {config.seed}"
+
+    @property
+    def table(self) -> str:
+        """The main numbers before and after training, as text."""
+        return table_text(table_rows(self.metrics, self.history))
+
+    def __repr__(self) -> str:
+        score = "accuracy" if "accuracy" in self.metrics else "loss"
+        return (
+            f"RunResult({self.title}: {score} {self.metrics[score]:.3f} after "
+            f"{self.metrics['steps']} steps, {len(self.metrics)} metrics)"
+        )
+
+    def _repr_html_(self) -> str:
+        return table_html(self.title, table_rows(self.metrics, self.history))
+
+
+class Outcome(NamedTuple):
+    """A run that has made all its steps, for the functions of `metrics.METRICS`."""
+
+    setup: Setup
+    history: list[dict[str, float]]
+    final: Params
+    units: dict[str, Array]
+    step: int
+    seconds: float
+
+    def too_long(self, when: str) -> Array:
+        """Which units (N,) have a timescale that is too long for the trials."""
+        return measurable(self.units[f"tau_eff_{when}"], self.units[f"tau_eff_flag_{when}"])[1]
+
+    def fitted(self, when: str) -> Array:
+        """Which units (N,) have an effective timescale."""
+        return np.isfinite(self.units[f"tau_eff_{when}"]) | self.too_long(when)
+
+    def log_tau(self, when: str) -> Array:
+        """ln of the effective timescales of the units that have one, too long ones cut."""
+        names = f"tau_eff_{when}", f"tau_eff_flag_{when}"
+        return np.log(measurable(*map(self.units.get, names))[0][self.fitted(when)])
+
+    def shuffled_accuracy(self) -> float:
+        """Accuracy on the test set with tau permuted over the units, a mean of 3 permutations."""
+        rng, final = self.setup.rng("analysis"), self.final
+        shuffled = [final._replace(tau=rng.permutation(final.tau)) for _ in range(SHUFFLES)]
+        return float(np.mean([evaluate(self.setup, p)["accuracy"] for p in shuffled]))
 
 
 def run_one(config: RunConfig, parts=BASIC_MEASURES) -> RunResult:
@@ -100,134 +148,49 @@ def summarise_run(
     parts=BASIC_MEASURES,
     tell: Callable[[str], object] | None = None,
 ) -> RunResult:
-    """The result of a run that has made all its steps.
+    """The result of a run that has made all its steps; parts as for `run_one`.
 
     ``tell`` is called with the name of each phase when it begins: some take seconds.
-
-    The metrics are
-
-    accuracy, loss, and the task's other scores
-        on the test set after the last step
-    accuracy_last5, loss_last5
-        means over the last five evaluations
-    steps_to_criterion
-        step of the first evaluation with accuracy >= the task's criterion (0.9); None if there
-        was none. Of a task without a criterion or an accuracy, what needs them is left out
-    log_mean_loss
-        ln of the mean of the test loss over the steps (trapezoidal rule)
-    weight_change
-        ||W - W0||_F / ||W0||_F
-    accuracy_initial, loss_initial
-        before training
-    accuracy_shuffled_tau
-        accuracy after tau was permuted over the units (mean of 3 permutations): does it matter
-        which unit has which tau?
-    tau_eff_median_*, tau_eff_sd_log_*, tau_eff_correlation_*
-        effective timescales before and after training (`unit_table`): median (s), sd of ln, and
-        Spearman correlation with the intrinsic tau (None where all are equal). A timescale too
-        long for the trials counts as `LONGEST_TIMESCALE`, 6.7 s
-    tau_eff_too_long_*, tau_eff_unfitted_*
-        how many units these are, and how many have no estimate at all
-    the numbers of `tau_rnn.measures.summarise`
-        of the parts asked for
-    steps, seconds
-        updates made, and the time they and the evaluations took
     """
-    from scipy.integrate import trapezoid
-    from scipy.stats import spearmanr
-
     tell = tell or (lambda name: None)
-    training, initial, history, _, seconds = state
-    task, final = config.make_task(), Params(*(p.copy() for p in training.params))
-    first, last = history[0], history[-1]
-    steps = [row["step"] for row in history]
-    area = trapezoid([row["loss"] for row in history], steps) / (steps[-1] - steps[0])
-    scores = {k: v for k, v in last.items() if k not in ("step", "train_loss", "grad_norm")}
-    metrics: dict[str, Any] = {
-        **scores,
-        "loss_last5": float(np.mean([row["loss"] for row in history[-5:]])),
-        "log_mean_loss": float(np.log(area)),
-        "loss_initial": first["loss"],
-    }
-    if "accuracy" in scores:
-        tell("shuffled tau")
-        metrics |= {
-            "accuracy_last5": float(np.mean([row["accuracy"] for row in history[-5:]])),
-            "accuracy_initial": first["accuracy"],
-            "accuracy_shuffled_tau": shuffled_accuracy(config, final),
-        }
-        if task.criterion is not None:
-            reached = [row["step"] for row in history if row["accuracy"] >= task.criterion]
-            metrics["steps_to_criterion"] = reached[0] if reached else None
+    setup = state.setup or set_up(config)._replace(initial=state.initial)
+    initial, final = state.initial, Params(*(p.copy() for p in state.training.params))
     tell("effective timescales")
-    units = unit_table(config, initial, final)
-    for when, tau in (("before", initial.tau), ("after", final.tau)):
-        tau_eff, too_long = measurable(units[f"tau_eff_{when}"], units[f"tau_eff_flag_{when}"])
-        fitted = np.isfinite(tau_eff)
-        log_tau, several = np.log(tau_eff[fitted]), fitted.sum() > 2
-        ranked = several and np.ptp(tau[fitted]) > 0 and np.ptp(log_tau) > 0
-        metrics |= {
-            f"tau_eff_median_{when}": float(np.exp(np.median(log_tau))) if several else None,
-            f"tau_eff_sd_log_{when}": float(log_tau.std(ddof=1)) if several else None,
-            f"tau_eff_correlation_{when}": (
-                float(spearmanr(tau[fitted], log_tau).statistic) if ranked else None
-            ),
-            f"tau_eff_too_long_{when}": int(too_long.sum()),
-            f"tau_eff_unfitted_{when}": int((~fitted).sum()),
-        }
-    measures = measures_of(config, initial, final, units, parts, tell)
-    metrics |= summarise(measures)
-    metrics |= {"steps": training.step, "seconds": seconds}
-    return RunResult(config, metrics, list(history), initial, final, units, measures)
+    units = unit_table(setup, final)
+    measures = _measures(setup, final, units, parts, tell)
+    tell("shuffled tau")
+    run = Outcome(setup, state.history, final, units, state.training.step, state.seconds)
+    metrics = numbers_of(run, summarise(measures))
+    return RunResult(config, metrics, list(state.history), initial, final, units, measures)
 
 
-def measures_of(
-    config: RunConfig, initial: Params, final: Params, units, parts, tell=None
-) -> TrainingMeasures:
-    """What training changed: `tau_rnn.measures.measure_run` with the run's own random stream.
-
-    Its "effective" part is of the timescales in ``units``, see `unit_table`.
-    """
-    parts = (parts,) if isinstance(parts, str) else tuple(parts)
-    task = config.make_task()
+def _measures(setup: Setup, final: Params, units, parts, tell) -> TrainingMeasures:
+    """What training changed; its "effective" part is of the timescales in ``units``."""
+    config, parts = setup.config, (parts,) if isinstance(parts, str) else tuple(parts)
     measures = measure_run(
-        initial, final, task, rng=streams(config.seed)["measures"],
-        phi=config.phi, method=config.method, parts=[part for part in parts if part != "effective"],
+        setup.initial, final, setup.task, rng=setup.rng("measures"), phi=config.phi,
+        method=config.method, parts=[part for part in parts if part != "effective"],
         progress=tell,
     )  # fmt: skip
     if "effective" not in parts:
         return measures
-    if not task.noise:
+    if not setup.task.noise:
         return measures._replace(left_out={**measures.left_out, "effective": "noise"})
     intrinsic, tau_eff, flags = (
         [units[f"{name}_{when}"] for when in ("before", "after")]
         for name in ("tau", "tau_eff", "tau_eff_flag")
     )
     taus = [measurable(tau, flag)[0] for tau, flag in zip(tau_eff, flags)]
-    seed = streams(config.seed)["analysis"].integers(2**63)
+    seed = setup.rng("analysis").integers(2**63)
     return measures._replace(effective=compare_effective(intrinsic, taus, flags, seed))
 
 
-def shuffled_accuracy(config: RunConfig, params: Params) -> float:
-    """Accuracy on the test set with tau permuted over the units, a mean of 3 permutations."""
-    test, rng = make_held_out(config, params), streams(config.seed)["analysis"]
-    shuffled = [params._replace(tau=rng.permutation(params.tau)) for _ in range(SHUFFLES)]
-    return float(np.mean([evaluate(config, p, test)["accuracy"] for p in shuffled]))
-
-
-def measurable(tau_eff, flag) -> tuple[Array, Array]:
-    """Timescales (N,) in s, too long ones set to `LONGEST_TIMESCALE`; and which these were."""
-    exceeds = np.char.find(np.asarray(flag, str), "exceeds_trial") >= 0
-    too_long = exceeds | (np.nan_to_num(tau_eff) > LONGEST_TIMESCALE)
-    return np.where(too_long, LONGEST_TIMESCALE, tau_eff), too_long
-
-
-def unit_table(config: RunConfig, initial: Params, final: Params) -> dict[str, Array]:
+def unit_table(setup: Setup, final: Params) -> dict[str, Array]:
     """Per-unit arrays (N,).
 
     tau_before, tau_after : intrinsic time constants (s)
     tau_eff_before, tau_eff_after : effective timescales (s) of the spontaneous rates
-    tau_eff_flag_before, tau_eff_flag_after : what is to be said of them, "" where all is well
+    tau_eff_flag_before, tau_eff_flag_after : warning flags, "" where all is well
     weight_change : ||dW_i||, the norm of the change of each unit's incoming recurrent weights
 
     The rates are those of 40 trials of 20 s without input, driven by private noise, the same before
@@ -239,10 +202,11 @@ def unit_table(config: RunConfig, initial: Params, final: Params) -> dict[str, A
     """
     from tau_rnn.timescales import fit_timescales
 
+    config, initial = setup.config, setup.initial
     table = {"weight_change": np.linalg.norm(final.W.astype(float) - initial.W, axis=1)}
     for when, params in (("before", initial), ("after", final)):
         rates = spontaneous_rates(
-            params, config.dt, streams(config.seed)["analysis"], sigma=config.make_task().noise,
+            params, config.dt, setup.rng("analysis"), sigma=setup.task.noise,
             n_trials=ACTIVITY_TRIALS, duration=ACTIVITY_SECONDS, burn_in=config.burn_in,
             phi=config.phi, method=config.method,
         )  # fmt: skip

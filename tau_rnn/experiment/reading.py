@@ -6,39 +6,27 @@ import math
 from collections.abc import Iterable
 
 from tau_rnn.experiment.claims import CLAIMS, Claim, Control, Finding, over_tasks, word_for
+from tau_rnn.experiment.metrics import metric
 from tau_rnn.experiment.statistics import Effect
 
-SHORT_NAMES = {"weight_change": "last step", "weight_change_at_matched_loss": "same loss"}
-#: What a quantity is called in a sentence.
-NAMES = {
-    "log_mean_loss": "mean loss over training",
-    "accuracy_last5": "accuracy",
-    "weight_change": "change of W after the last step",
-    "weight_change_at_matched_loss": "change of W at the same loss",
-    "tau_eff_spread": "spread of the effective timescales",
-}
 
-
-def size(metric: str, effect: Effect) -> str:
+def size(key: str, effect: Effect) -> str:
     """An effect in words: per cent, percentage points, or the change of a standard deviation.
 
     >>> size("weight_change", Effect(-0.1, -0.2, 0.0, 0.04, 20))
     '-9.5 % (-18.1 to +0.0)'
     """
-    unit, texts = unit_and_numbers(metric, effect)
+    unit, texts = unit_and_numbers(key, effect)
     if math.isnan(effect.low):  # one pair has no interval
         return f"{texts[0]} {unit}"
     return f"{texts[0]} {unit} ({texts[1]} to {texts[2]})"
 
 
-def unit_and_numbers(metric: str, effect: Effect) -> tuple[str, list[str]]:
+def unit_and_numbers(key: str, effect: Effect) -> tuple[str, list[str]]:
     """The unit of an effect in words, and its estimate and ends as texts."""
-    values = effect.estimate, effect.low, effect.high
-    if metric == "tau_eff_spread":
-        return "in sd of ln tau_eff", [f"{v:+.3f}" for v in values]
-    if metric.startswith("accuracy"):
-        return "percentage points", [f"{100 * v:+.1f}" for v in values]
-    return "%", [f"{100 * math.expm1(v):+.1f}" for v in values]
+    row = metric(key)
+    digits = 3 if row.scale == "difference" else 1
+    return row.shown_unit, [f"{row.shown(v):+.{digits}f}" for v in effect[:3]]
 
 
 def sentence(test: Finding) -> str:
@@ -46,7 +34,7 @@ def sentence(test: Finding) -> str:
     within = test.metric == "tau_eff_spread"
     compared = "after training against before" if within else "against vanilla"
     text = (
-        f"{test.task}, {test.dist}: {NAMES[test.metric]} {compared}: "
+        f"{test.task}, {test.dist}: {metric(test.metric).label} {compared}: "
         f"{size(test.metric, test.effect)}."
     )
     for control in test.controls:
@@ -80,18 +68,17 @@ def claims_in_brief(tests: Iterable[Finding]) -> list[tuple[Claim, str, str, str
 def brief(tests: list[Finding]) -> str:
     """The tests of one claim in one task, in one sentence: every effect, then the outcomes."""
     parts = []
-    for metric in dict.fromkeys(t.metric for t in tests):
-        some = [t for t in tests if t.metric == metric]
-        unit = unit_and_numbers(metric, some[0].effect)[0].removeprefix("in ")
-        sizes = (
-            f"{t.dist} {{}} ({{}} to {{}})".format(*unit_and_numbers(metric, t.effect)[1])
-            for t in some
-        )
-        parts.append(f"{NAMES[metric]} ({unit}): " + ", ".join(sizes))
+    for key in dict.fromkeys(t.metric for t in tests):
+        some = [t for t in tests if t.metric == key]
+        unit = metric(key).shown_unit.removeprefix("in ")
+        numbers = {t.dist: unit_and_numbers(key, t.effect)[1] for t in some}
+        sizes = (f"{dist} {a} ({low} to {high})" for dist, (a, low, high) in numbers.items())
+        parts.append(f"{metric(key).label} ({unit}): " + ", ".join(sizes))
     several = len(parts) > 1
     outcomes: dict[str, list[str]] = {}
     for t in tests:
-        about = f"{t.dist}, {SHORT_NAMES.get(t.metric, t.metric)}" if several else t.dist
+        measure = metric(t.metric).label.rpartition(", ")[2]
+        about = f"{t.dist}, {measure}" if several else t.dist
         outcomes.setdefault(t.verdict, []).append(about)
     if len(outcomes) == 1:
         parts += list(outcomes)
@@ -112,14 +99,14 @@ def reading(tests: Iterable[Finding]) -> str:
             continue
         parts.append(f"### Claim {claim.number}. {claim.text}")
         lines = []
-        for metric in claim.metrics:
+        for key in claim.metrics:
             for dist in claim.dists:
-                said = overall.get((claim.number, metric, dist))
+                said = overall.get((claim.number, key, dist))
                 if said:
-                    about = f", by the {NAMES[metric]}" if len(claim.metrics) > 1 else ""
+                    about = f", by the {metric(key).label}" if len(claim.metrics) > 1 else ""
                     lines.append(f"- {dist}{about}: **{said}**")
         for dist in claim.dists:
-            both = [overall.get((claim.number, metric, dist)) for metric in claim.metrics]
+            both = [overall.get((claim.number, key, dist)) for key in claim.metrics]
             if len(set(both)) > 1 and None not in both:
                 lines.append(f"- {dist}, all in all: **depends on the measure**")
         parts.append("\n".join(lines))

@@ -20,45 +20,32 @@ from tau_rnn.experiment.conditions import (
     setting_parts,
 )
 from tau_rnn.experiment.config import RunConfig
-from tau_rnn.experiment.effects import ITSELF, Row, effects, levels, what_is
+from tau_rnn.experiment.effects import ITSELF, Row, effects, levels
 from tau_rnn.experiment.files import write_text
-from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, RunResult
+from tau_rnn.experiment.metrics import metric, scores_of
+from tau_rnn.experiment.outcome import RunResult
 from tau_rnn.experiment.reading import claims_in_brief, reading
 from tau_rnn.experiment.statistics import Effect
 from tau_rnn.experiment.sweeps import Sweep
+from tau_rnn.measures import LONGEST
 from tau_rnn.taus import parse_tau
 
-#: Columns of the table on the screen and of the first table of the report: metric -> heading.
-SHOWN = {
-    "accuracy_last5": "accuracy, last five",
-    "steps_to_criterion": "steps to 0.9",
-    "log_mean_loss": "ln mean loss",
-    "weight_change": "change of W",
-    "tau_eff_sd_log_before": "sd ln tau_eff before",
-    "tau_eff_sd_log_after": "after",
-}
+#: Columns of the table on the screen and of the first table of the report.
+SHOWN = (
+    "accuracy_last5", "steps_to_criterion", "log_mean_loss", "weight_change",
+    "tau_eff_sd_log_before", "tau_eff_sd_log_after",
+)  # fmt: skip
 #: Columns of the table of what training changed.
-CHANGED = {
-    "weight_change": "change of W",
-    "effective_rank": "effective rank of it",
-    "representation_alignment": "representation alignment",
-    "kernel_alignment": "kernel alignment",
-    "accuracy": "accuracy, last step",
-    "accuracy_shuffled_tau": "and with tau shuffled",
-}
+CHANGED = (
+    "weight_change", "effective_rank", "representation_alignment", "kernel_alignment", "accuracy",
+    "accuracy_shuffled_tau",
+)  # fmt: skip
 #: Columns of the table of effective timescales.
-TIMESCALES = {
-    f"tau_eff_{name}_{when}": f"{heading}, {when}"
-    for name, heading in (
-        ("median", "median (s)"),
-        ("correlation", "correlation"),
-        ("too_long", "too long"),
-        ("unfitted", "no estimate"),
-    )
+TIMESCALES = tuple(
+    f"tau_eff_{name}_{when}"
+    for name in ("median", "correlation", "too_long", "unfitted")
     for when in ("before", "after")
-}
-#: Decimals of the columns that have not three.
-DIGITS = {"steps_to_criterion": 0} | {k: 2 for k in TIMESCALES if "too_long" in k or "unfit" in k}
+)
 METHOD = """\
 Runs of one seed share their weights, quantiles of tau, trials and noise, and are compared in pairs.
 An effect is the mean of the paired differences with a 95 % t interval and the p value of the
@@ -94,19 +81,10 @@ units of ln effective timescale.
 EFFECT_COLUMNS = (
     "task", "condition", "reference", "metric", "scale", *Effect._fields, "p_holm",
 )  # fmt: skip
-#: Columns of the table of scores.
-SCORED = {
-    "loss_last5": "loss, last five",
-    "accuracy": "accuracy, last step",
-    "conflict_accuracy": "conflict, last step",
-    "pattern_accuracy": "pattern, last step",
-    "evidence_accuracy": "evidence, last step",
-    "value_accuracy": "value, last step",
-}
 TIMESCALE_TEXT = f"""\
 Effective timescales of the noise-driven activity without input: the median over units, the Spearman
 correlation with the intrinsic tau, and how many units of a network had one too long for the trials,
-which counts as {LONGEST_TIMESCALE:.1f} s, or none that could be estimated, which is left out:
+which counts as {LONGEST:.1f} s, or none that could be estimated, which is left out:
 """
 
 
@@ -194,7 +172,7 @@ def grid(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def level_table(results: Sequence[RunResult], task: str, shown=SHOWN) -> str:
-    """Means of each condition of a task, with 95 % intervals; shown is metric -> heading.
+    """Means of each condition of a task in some metrics, with 95 % intervals.
 
     What no run of the task has is left out.
     """
@@ -202,19 +180,24 @@ def level_table(results: Sequence[RunResult], task: str, shown=SHOWN) -> str:
     conditions: dict[str, dict[str, Any]] = {}
     for level in levels(some, list(shown)):
         conditions.setdefault(level.condition, {})[level.metric] = level.effect
-    shown = {k: v for k, v in shown.items() if any(k in found for found in conditions.values())}
+    columns = [metric(key) for key in shown if any(key in c for c in conditions.values())]
     rows = []
     for name, found in conditions.items():
         cells = [name, str(max(e.n for e in found.values()))]
-        for metric in shown:
-            effect = found.get(metric)
-            digits = DIGITS.get(metric, 3)
+        for column in columns:
+            effect, digits = found.get(column.key), column.mean_decimals
             text = "-" if effect is None else interval(effect, signed=False, digits=digits)
             if effect is not None and effect.never:
                 text = text.replace("inf", "never") + f"; {effect.never} never"
             cells.append(text)
         rows.append(cells)
-    return grid(["condition", "runs", *shown.values()], rows)
+    return grid(["condition", "runs", *(column.heading for column in columns)], rows)
+
+
+def _scores(results: Sequence[RunResult], task: str) -> list[str]:
+    histories = (r.history for r in results if r.config.task == task)
+    scores = dict.fromkeys(name for history in histories for name in scores_of(history))
+    return ["loss_last5", *(name for name in scores if name != "loss")]
 
 
 def effect_table(rows: Iterable[Row]) -> str:
@@ -270,7 +253,7 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
     parts += ["## How to read the numbers", METHOD]
     for task in tasks:
         parts += [f"## {names[task]}: each condition", LEVELS, level_table(results, task)]
-        parts += ["Scores of its parts:", level_table(results, task, SCORED)]
+        parts += ["Scores of its parts:", level_table(results, task, _scores(results, task))]
         parts += ["What training changed:", level_table(results, task, CHANGED)]
         parts += [TIMESCALE_TEXT, level_table(results, task, TIMESCALES)]
     for setting, tests in judged(sweep, rows):
@@ -281,9 +264,9 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
                       verdict_table(tests)]  # fmt: skip
     for task in tasks:
         parts.append(f"## {names[task]}: all paired effects")
-        for metric in dict.fromkeys(r.metric for r in rows if r.task == task):
-            chosen = [r for r in rows if r.task == task and r.metric == metric]
-            parts += [f"### {metric}: {what_is(metric)}", effect_table(chosen)]
+        for key in dict.fromkeys(r.metric for r in rows if r.task == task):
+            chosen = [r for r in rows if r.task == task and r.metric == key]
+            parts += [f"### {key}: {metric(key).text}", effect_table(chosen)]
     if figures:
         parts += ["## Figures", *(f"![{Path(f).stem}]({f})" for f in figures)]
     return "\n\n".join(part.strip() for part in parts) + "\n"

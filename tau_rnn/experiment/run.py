@@ -1,16 +1,18 @@
-"""A run, step by step: its random streams, its test set, its training and its evaluations."""
+"""A run, step by step: what it is made of, its training and its evaluations."""
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tau_rnn.discretisation import alpha
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.losses import mse
+from tau_rnn.measures import weight_change
 from tau_rnn.model import Array, Params, forward, init_params
 from tau_rnn.noise import noise_scale, standard_noise
 from tau_rnn.parametrization import unconstrain
@@ -18,22 +20,46 @@ from tau_rnn.tasks import Trials
 from tau_rnn.taus import sample_tau
 from tau_rnn.training import TrainingState, start, training_steps
 
+__all__ = [
+    "RunState",
+    "Setup",
+    "build_network",
+    "evaluate",
+    "iterate",
+    "set_up",
+    "streams",
+]
+
 STREAMS = ("tau", "weights", "trials", "noise", "test_trials", "test_noise", "analysis", "measures")
 EVALUATION_BATCH = 128
 
 
-class RunState(NamedTuple):
-    """A run between two steps: enough to go on from. ``history`` has a row for each evaluation.
+# --- what a run is made of -----------------------------------------------------------------------
 
-    Its arrays, lists and generators are those of the run, which goes on with them: keep a
-    ``copy.deepcopy`` of a state that you want to go on from, or to look at, later.
+
+class HeldOut(NamedTuple):
+    """The held-out trials of a run with the standard normal part of their private noise."""
+
+    trials: Trials
+    noise: Array  # (T, B, N), of size 1
+
+
+class Setup(NamedTuple):
+    """What a run is made of, each drawn once from its configuration.
+
+    ``streams`` are its generators as they were spawned, see `Setup.rng`; ``initial`` is the network
+    before training; ``test`` is the same for every distribution of one seed and every evaluation.
     """
 
-    training: TrainingState
+    config: RunConfig
+    task: Any
+    streams: dict[str, np.random.Generator]
     initial: Params
-    history: list[dict[str, float]]
-    losses: list[float]  # training losses since the last evaluation
-    seconds: float
+    test: HeldOut
+
+    def rng(self, name: str) -> np.random.Generator:
+        """A stream from its start, however often it is asked for."""
+        return copy.deepcopy(self.streams[name])
 
 
 def streams(seed: int) -> dict[str, np.random.Generator]:
@@ -42,17 +68,23 @@ def streams(seed: int) -> dict[str, np.random.Generator]:
     return {k: np.random.Generator(np.random.SFC64(s)) for k, s in zip(STREAMS, children)}
 
 
-def draw_tau(config: RunConfig, rng) -> Array:
-    """The run's time constants (N,) in s, rescaled where ``rescale_tau`` says so."""
-    tau = sample_tau(config.dist, config.units, rng)
-    if config.rescale_tau == "harmonic":
-        tau = tau * np.mean(1 / tau)
-    return tau
+def set_up(config: RunConfig) -> Setup:
+    """Draw what a run is made of; a ValueError if its tau do not suit dt or the training."""
+    task, spawned = config.make_task(), streams(config.seed)
+    rngs, dtype = copy.deepcopy(spawned), np.dtype(config.dtype)
+    initial = _network(config, task, rngs)
+    trials = task.trials(config.test_trials, rngs["test_trials"], dtype=dtype)
+    shape = (*trials.u.shape[:2], config.units)
+    test = HeldOut(trials, standard_noise(shape, initial.tau.dtype, rngs["test_noise"]))
+    return Setup(config, task, spawned, initial, test)
 
 
 def build_network(config: RunConfig) -> Params:
     """The untrained network of a run; a ValueError if its tau do not suit dt or the training."""
-    rngs, task = streams(config.seed), config.make_task()
+    return _network(config, config.make_task(), streams(config.seed))
+
+
+def _network(config: RunConfig, task, rngs) -> Params:
     tau = draw_tau(config, rngs["tau"])
     alpha(tau, config.dt, config.method)
     if "tau" in config.train:
@@ -67,56 +99,31 @@ def build_network(config: RunConfig) -> Params:
     return params
 
 
-class HeldOut(NamedTuple):
-    """The held-out trials of a run with the standard normal part of their private noise."""
-
-    trials: Trials
-    noise: Array  # (T, B, N), of size 1
-
-
-def make_held_out(config: RunConfig, params: Params) -> HeldOut:
-    """The run's test set: the same for every distribution of one seed, and in every evaluation."""
-    rngs, task = streams(config.seed), config.make_task()
-    trials = task.trials(config.test_trials, rngs["test_trials"], dtype=np.dtype(config.dtype))
-    shape = (*trials.u.shape[:2], len(params.tau))
-    return HeldOut(trials, standard_noise(shape, params.tau.dtype, rngs["test_noise"]))
+def draw_tau(config: RunConfig, rng) -> Array:
+    """The run's time constants (N,) in s, rescaled where ``rescale_tau`` says so."""
+    tau = sample_tau(config.dist, config.units, rng)
+    if config.rescale_tau == "harmonic":
+        tau = tau * np.mean(1 / tau)
+    return tau
 
 
-def outputs(config: RunConfig, params: Params, test: HeldOut) -> Array:
-    """Outputs (T, B, n_out) of a network on the test set, its private noise on."""
-    dt, method = config.dt, config.method
-    size = config.make_task().noise * noise_scale(params.tau, dt, method)  # tau may be trained
-    y = np.empty((*test.trials.u.shape[:2], len(params.b_out)), params.W.dtype)
-    traj = None
-    for i in range(0, y.shape[1], EVALUATION_BATCH):
-        some = slice(i, i + EVALUATION_BATCH)
-        u, noise = np.ascontiguousarray(test.trials.u[:, some]), test.noise[:, some] * size
-        fits = traj is not None and traj.y.shape[1] == u.shape[1]
-        traj = forward(
-            params, u, dt, phi=config.phi, method=method, noise=noise, out=traj if fits else None
-        )
-        y[:, some] = traj.y
-    return y
+# --- its steps and evaluations -------------------------------------------------------------------
 
 
-def evaluate(config: RunConfig, params: Params, test: HeldOut, task=None) -> dict[str, float]:
-    """Loss and the task's scores of a network on the test set of a run.
+class RunState(NamedTuple):
+    """A run between two steps: enough to go on from. ``history`` has a row for each evaluation.
 
-    Parameters
-    ----------
-    config : RunConfig
-    params : Params, the network
-    test : HeldOut, from `make_held_out` (config, initial parameters)
-    task : the task of config, made anew if None
-
-    Returns
-    -------
-    dict of ``loss`` and what ``task.scores`` gives: ``accuracy`` and the scores of its parts
+    Its arrays, lists and generators are those of the run, which goes on with them: keep a
+    ``copy.deepcopy`` of a state that you want to go on from, or to look at, later. ``setup`` is
+    None in one that was read from a checkpoint.
     """
-    task = task or config.make_task()
-    y = outputs(config, params, test)
-    loss, _ = mse(y, test.trials.target, test.trials.mask)
-    return {"loss": loss, **task.scores(y, test.trials)}
+
+    training: TrainingState
+    initial: Params
+    history: list[dict[str, float]]
+    losses: list[float]  # training losses since the last evaluation
+    seconds: float
+    setup: Setup | None = None
 
 
 def iterate(
@@ -139,31 +146,31 @@ def iterate(
     NonFiniteLoss
         See `tau_rnn.training.training_steps`.
     """
-    task = config.make_task()
     began = time.perf_counter()
+    setup = set_up(config)
     if saved is None:
-        initial, rngs = build_network(config), streams(config.seed)
-        training = start(initial, config, config.dt, rngs["trials"], rngs["noise"])
-        state = RunState(training, initial, [], [], 0.0)
+        rngs = setup.rng("trials"), setup.rng("noise")
+        training = start(setup.initial, config, config.dt, *rngs)
+        state = RunState(training, setup.initial, [], [], 0.0, setup)
     else:
-        state, began = saved, began - saved.seconds
-    initial, history, losses = state.initial, state.history, state.losses
+        setup = setup._replace(initial=saved.initial)
+        state, began = saved._replace(setup=setup), began - saved.seconds
+    history, losses = state.history, state.losses
     tell = tell or (lambda name: None)
     tell("evaluation")
-    test = make_held_out(config, initial)
     if not history:
-        history.append(_evaluation(config, state, test, task))
+        history.append(_evaluation(setup, state))
         yield state._replace(seconds=time.perf_counter() - began)
     if state.training.step >= config.steps:
         return
     if history[-1]["step"] % config.eval_every:  # the last evaluation of a run that was shorter
         history.pop()
-    for training in training_steps(state.training, task, config):
+    for training in training_steps(state.training, setup.task, config):
         losses.append(training.loss)
-        state = RunState(training, initial, history, losses, time.perf_counter() - began)
+        state = state._replace(training=training)
         if training.step % config.eval_every == 0 or training.step == config.steps:
             tell("evaluation")
-            history.append(_evaluation(config, state, test, task))
+            history.append(_evaluation(setup, state))
             if training.step % config.eval_every == 0:  # a longer run would go on with them
                 losses.clear()
         yield state._replace(seconds=time.perf_counter() - began)
@@ -171,19 +178,47 @@ def iterate(
             return
 
 
-def _evaluation(config, state: RunState, test: HeldOut, task) -> dict[str, float]:
-    training, initial, _, losses, _ = state
+def evaluate(setup: Setup, params: Params) -> dict[str, float]:
+    """Loss and the task's scores of a network on the held-out trials of a run.
+
+    Parameters
+    ----------
+    setup : from `set_up`
+    params : Params, the network
+
+    Returns
+    -------
+    dict of ``loss`` and what ``task.scores`` gives: ``accuracy`` and the scores of its parts
+    """
+    y, trials = outputs(setup, params), setup.test.trials
+    loss, _ = mse(y, trials.target, trials.mask)
+    return {"loss": loss, **setup.task.scores(y, trials)}
+
+
+def outputs(setup: Setup, params: Params) -> Array:
+    """Outputs (T, B, n_out) of a network on the held-out trials, its private noise on."""
+    config, task, (trials, xi) = setup.config, setup.task, setup.test
+    size = task.noise * noise_scale(params.tau, config.dt, config.method)  # tau may be trained
+    y = np.empty((*trials.u.shape[:2], len(params.b_out)), params.W.dtype)
+    traj = None
+    for i in range(0, y.shape[1], EVALUATION_BATCH):
+        some = slice(i, i + EVALUATION_BATCH)
+        u, noise = np.ascontiguousarray(trials.u[:, some]), xi[:, some] * size
+        fits = traj is not None and traj.y.shape[1] == u.shape[1]
+        traj = forward(
+            params, u, config.dt, phi=config.phi, method=config.method, noise=noise,
+            out=traj if fits else None,
+        )  # fmt: skip
+        y[:, some] = traj.y
+    return y
+
+
+def _evaluation(setup: Setup, state: RunState) -> dict[str, float]:
+    training, losses = state.training, state.losses
     return {
         "step": training.step,
         "train_loss": float(np.mean(losses)) if losses else float("nan"),
-        **evaluate(config, training.params, test, task),
+        **evaluate(setup, training.params),
         "grad_norm": training.grad_norm,
-        "weight_change": relative_change(initial.W, training.params.W),
+        "weight_change": weight_change(setup.initial.W, training.params.W).relative,
     }
-
-
-def relative_change(W0, W1) -> float:
-    """||W1 - W0||_F / ||W0||_F in float64; nan where W0 is zero."""
-    W0, W1 = np.asarray(W0, float), np.asarray(W1, float)
-    size = np.linalg.norm(W0)
-    return float(np.linalg.norm(W1 - W0) / size) if size > 0 else float("nan")

@@ -32,6 +32,7 @@ from tau_rnn.measures.run import (
     PARTS,
     Decoding,
     TrainingMeasures,
+    measurable,
     measure_run,
 )
 from tau_rnn.measures.summary import summarise
@@ -95,6 +96,7 @@ __all__ = [
     "lesion",
     "lesion_by_tau",
     "linear_distance",
+    "measurable",
     "measure_run",
     "measure_untrained",
     "outlier_eigenvalues",

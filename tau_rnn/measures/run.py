@@ -43,6 +43,7 @@ __all__ = [
     "EffectiveTau",
     "TrainingMeasures",
     "compare_effective",
+    "measurable",
     "measure_run",
 ]
 
@@ -129,6 +130,13 @@ class TrainingMeasures(NamedTuple):
     fixed_points_after: FixedPoints | None = None
     left_out: Mapping[str, str] = MappingProxyType({})
     note: str = ""
+
+
+def measurable(tau_eff, flag) -> tuple[Array, Array]:
+    """Timescales (N,) in s, too long ones set to `LONGEST`; and which these were."""
+    exceeds = np.char.find(np.asarray(flag, str), "exceeds_trial") >= 0
+    too_long = exceeds | (np.nan_to_num(tau_eff) > LONGEST)
+    return np.where(too_long, LONGEST, tau_eff), too_long
 
 
 def measure_run(
@@ -359,10 +367,7 @@ def _effective(initial, final, task, rng, run) -> EffectiveTau:
         for p in (initial, final)
     ]
     flags = [np.asarray(fit.flag, str) for fit in fits]
-    too_long = [np.char.find(flag, "exceeds_trial") >= 0 for flag in flags]
-    taus = [
-        np.where(long, LONGEST, np.minimum(fit.tau, LONGEST)) for fit, long in zip(fits, too_long)
-    ]
+    taus = [measurable(fit.tau, flag)[0] for fit, flag in zip(fits, flags)]
     return compare_effective((initial.tau, final.tau), taus, flags, seeds[1])
 
 

@@ -22,8 +22,9 @@ def summarise(measures: TrainingMeasures) -> dict[str, float | int | None]:
     None stands for a number that is not defined (nan). Parts that were not measured are left out.
 
     ==================================  ========================================================
-    weight_change_<field>               relative to the initial norm; of b, b_out and x0, which
-                                        start at 0, absolute
+    weight_change, weight_change_<field>
+                                        of W and of each other field, relative to the initial norm;
+                                        of b, b_out and x0, which start at 0, absolute
     effective_rank                      of the recurrent change
     overlap_in, overlap_out             of u_1 with the inputs and of v_1 with the readout;
                                         overlap_in_chance, overlap_out_chance
@@ -35,11 +36,11 @@ def summarise(measures: TrainingMeasures) -> dict[str, float | int | None]:
     decode_<group>_<quantity>_<when>    R^2 after training from the slow, fast, random units or
                                         every unit, at the end of the stimulus, of the (shortest)
                                         delay, of the response
-    effective_<what>_<when>             rank_correlation, cv, sd_log, quantile_range (s), before
+    tau_eff_<what>_<when>               correlation with tau, cv, sd_log, quantile_range (s), before
                                         and after, with _low and _high: 95 % over units
-    effective_left_out_<when>           units without an estimate
-    effective_exceeds_trial_<when>      units whose estimate is beyond a third of the runs
-    effective_change                    ln ratio of sd_log, with _low and _high
+    tau_eff_unfitted_<when>             units without an estimate
+    tau_eff_too_long_<when>             units whose estimate is beyond a third of the runs
+    tau_eff_sd_log_change               ln ratio of sd_log, with _low and _high
     fixed_points_<when>                 number of fixed points found
     attractors_<when>                   number of attractors among them
     slow_points_<when>                  number of slow points found
@@ -63,8 +64,8 @@ def summarise(measures: TrainingMeasures) -> dict[str, float | int | None]:
 def _numbers(m: TrainingMeasures) -> Iterator[tuple[str, float]]:
     if m.weights is not None:
         for name, change in m.weights.items():
-            absolute = name in ZERO_AT_START
-            yield f"weight_change_{name}", change.absolute if absolute else change.relative
+            size = change.absolute if name in ZERO_AT_START else change.relative
+            yield "weight_change" if name == "W" else f"weight_change_{name}", size
     if m.spectrum is not None:
         yield "effective_rank", m.spectrum.effective_rank
     if m.overlap is not None:
@@ -118,12 +119,13 @@ def _decoding(d: Decoding) -> Iterator[tuple[str, float]]:
 
 def _effective(effective: EffectiveTau) -> Iterator[tuple[str, float]]:
     for when, spread in (("before", effective.spread_before), ("after", effective.spread_after)):
-        for what in ("rank_correlation", "cv", "sd_log", "quantile_range"):
-            yield from _interval(f"effective_{what}_{when}", getattr(spread, what))
-        yield f"effective_left_out_{when}", spread.n_left_out
+        yield from _interval(f"tau_eff_correlation_{when}", spread.rank_correlation)
+        for what in ("cv", "sd_log", "quantile_range"):
+            yield from _interval(f"tau_eff_{what}_{when}", getattr(spread, what))
+        yield f"tau_eff_unfitted_{when}", spread.n_left_out
         flags = getattr(effective, f"flag_{when}")
-        yield f"effective_exceeds_trial_{when}", sum("exceeds_trial" in flag for flag in flags)
-    yield from _interval("effective_change", effective.change)
+        yield f"tau_eff_too_long_{when}", sum("exceeds_trial" in flag for flag in flags)
+    yield from _interval("tau_eff_sd_log_change", effective.change)
 
 
 def _interval(name: str, estimate: Estimate) -> Iterator[tuple[str, float]]:

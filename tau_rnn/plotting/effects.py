@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from textwrap import fill
 
 from tau_rnn.experiment.claims import Finding
 from tau_rnn.experiment.effects import ITSELF, MATCHED, Row
+from tau_rnn.experiment.metrics import metric
 from tau_rnn.plotting.style import color_of, new_figure, styled
 
-#: Columns of the figure: metric -> title.
-FOREST = {
-    "log_mean_loss": "mean loss over training (ln)",
-    "steps_to_criterion": "steps to accuracy 0.9 (ln)",
-    "accuracy_last5": "accuracy",
-    "weight_change": "change of W, last step (ln)",
-    "weight_change_at_matched_loss": "change of W, same loss (ln)",
-    "tau_eff_spread": "sd of ln effective timescale,\nafter - before training",
-}
+#: Columns of the figure.
+FOREST = (
+    "log_mean_loss", "steps_to_criterion", "accuracy_last5", "weight_change",
+    "weight_change_at_matched_loss", "tau_eff_spread",
+)  # fmt: skip
 
 
 @styled
@@ -33,15 +30,15 @@ def plot_forest(rows: Sequence[Row]):
         figsize=(2.5 * len(FOREST) + 1.6, len(tasks) * max(1.9, 0.9 + 0.2 * len(names))),
     )  # fmt: skip
     for i, task in enumerate(tasks):
-        for axis, (metric, title) in zip(axes[i], FOREST.items()):
+        for axis, key in zip(axes[i], FOREST):
             axis.axvline(0, color="black", lw=0.8)
-            some = [r for r in rows if r.task == task and r.metric == metric]
+            some = [r for r in rows if r.task == task and r.metric == key]
             ends = [v for r in some for v in r.effect[:3] if math.isfinite(v)]
             edge = 1.15 * max(map(abs, ends), default=1.0) or 1.0
             for row in some:
                 _forest_row(axis, names.index(_forest_name(row)), row, edge)
             if i == 0:
-                axis.set_title(title, fontsize=9)
+                axis.set_title(fill(metric(key).title, 26), fontsize=9)
             axis.set_yticks(range(len(names)), names, fontsize=8)
             axis.set_ylim(len(names) - 0.5, -0.5)
             axis.xaxis.set_major_locator(MaxNLocator(4))
@@ -79,16 +76,6 @@ def _forest_row(axis, y: int, row: Row, edge: float) -> None:
     axis.plot(middle, y, "D" if row.kind == ITSELF else "o", ms=5, color=color, mfc=face)
 
 
-#: How the tests of a claim are shown: metric -> (title, unit, what is shown of an effect).
-CLAIM_PANELS: dict[str, tuple[str, str, Any]] = {
-    "log_mean_loss": ("1. mean loss: less?", "difference (%)", lambda v: 100 * math.expm1(v)),
-    "accuracy_last5": ("2. accuracy: more?", "points", lambda v: 100 * v),
-    "weight_change": ("3. change of W: less?", "last step (%)", lambda v: 100 * math.expm1(v)),
-    "weight_change_at_matched_loss": (
-        "3. the same, same loss", "difference (%)", lambda v: 100 * math.expm1(v),
-    ),
-    "tau_eff_spread": ("4. spread of tau_eff: more?", "sd of ln, after - before", lambda v: v),
-}  # fmt: skip
 #: Controls: start of the name -> marker, and what it is.
 CONTROL_MARKERS = {
     "against const": ("o", "against the homogeneous network of the same leak rate"),
@@ -101,13 +88,13 @@ CONTROL_MARKERS = {
 
 
 @styled
-def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = tuple(CLAIM_PANELS)):
+def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = ()):
     """The tests of the claims (filled) and their controls (open) with 95 % intervals.
 
     Parameters
     ----------
     tests : of `tau_rnn.experiment.claims.judge`, or `claims_data.findings`
-    metrics : the quantities that are shown, a column each
+    metrics : the quantities that are shown, a column each; () for all that were tested
 
     Returns
     -------
@@ -116,6 +103,8 @@ def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = tuple(CLAIM_P
     from matplotlib.lines import Line2D
 
     tasks = list(dict.fromkeys(t.task for t in tests))
+    metrics = metrics or list(dict.fromkeys(t.metric for t in tests))
+    claims = {t.metric: t.claim for t in tests}
     shape = (len(tasks), len(metrics)) if len(metrics) > 1 else (1, len(tasks))
     figure, axes = new_figure(
         *shape, squeeze=False, layout="constrained", sharex="col" if len(metrics) > 1 else True,
@@ -124,9 +113,9 @@ def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = tuple(CLAIM_P
     axes = axes if len(metrics) > 1 else axes.T
     used: dict[str, Line2D] = {}
     for line, task in zip(axes, tasks):
-        for axis, metric in zip(line, metrics):
-            title, unit, show = CLAIM_PANELS[metric]
-            some = [t for t in tests if (t.metric, t.task) == (metric, task)]
+        for axis, key in zip(line, metrics):
+            row, claim = metric(key), claims[key]
+            some = [t for t in tests if (t.metric, t.task) == (key, task)]
             for k, test in enumerate(some):
                 points = [("o", test.effect, color_of(test.dist))]
                 for control in test.controls:
@@ -136,18 +125,19 @@ def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = tuple(CLAIM_P
                     used[what] = Line2D([], [], color="#444444", marker=marker, mfc="white", ms=5)
                 for j, (marker, effect, face) in enumerate(points):
                     y = k + (0.68 / max(len(points), 4)) * (j - (len(points) - 1) / 2)
-                    axis.plot([show(effect.low), show(effect.high)], [y, y],
+                    axis.plot([row.shown(effect.low), row.shown(effect.high)], [y, y],
                               color=color_of(test.dist), lw=1.4)  # fmt: skip
-                    axis.plot(show(effect.estimate), y, marker, color=color_of(test.dist),
+                    axis.plot(row.shown(effect.estimate), y, marker, color=color_of(test.dist),
                               mfc=face, ms=5)  # fmt: skip
             axis.axvline(0, color="black", lw=0.8)
             axis.set_yticks(range(len(some)), [t.dist for t in some])
             axis.set_ylim(len(some) - 0.4, -0.6)
             if len(metrics) == 1:
-                axis.set(title=task, xlabel=f"{title.split('. ')[1].split(':')[0]}, {unit}")
+                axis.set(title=task, xlabel=f"{row.label} ({row.shown_unit})")
             else:
-                axis.set_title(title if task == tasks[0] else "")
-                axis.set_xlabel(unit if task == tasks[-1] else "")
+                question = f"{claim.number}. {row.label}: {'more' if claim.sign > 0 else 'less'}?"
+                axis.set_title(fill(question, 24) if task == tasks[0] else "")
+                axis.set_xlabel(row.shown_unit if task == tasks[-1] else "")
         if len(metrics) > 1:
             line[0].set_ylabel(task, fontweight="bold")
     filled = Line2D([], [], color="#444444", marker="o", ms=5)

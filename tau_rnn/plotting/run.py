@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tau_rnn.experiment import RunResult
-from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, measurable
 from tau_rnn.experiment.run import streams
+from tau_rnn.measures import LONGEST, measurable
 from tau_rnn.model import forward
 from tau_rnn.noise import private_noise
 from tau_rnn.plotting.style import color_of, plain_log_ticks, styled
@@ -250,11 +250,11 @@ def _timescales(axis, result, color):
     axis.plot([low, high], [low, high], color="black", lw=0.8, ls=":", label="equal")
     shown = np.concatenate([before, after, [low]])
     axis.set(xscale="log", yscale="log", xlim=(low, high))
-    axis.set_ylim(np.nanmin(shown) / 1.2, LONGEST_TIMESCALE * 1.15)
+    axis.set_ylim(np.nanmin(shown) / 1.2, LONGEST * 1.15)
     plain_log_ticks(axis, "x", _TAU_TICKS)
     plain_log_ticks(axis, "y", _TAU_TICKS)
     axis.set_xlabel("intrinsic time constant tau (s)")
-    axis.set_ylabel(f"effective timescale (s; top: {LONGEST_TIMESCALE:.1f} s or more)")
+    axis.set_ylabel(f"effective timescale (s; top: {LONGEST:.1f} s or more)")
     spreads = metrics["tau_eff_sd_log_before"], metrics["tau_eff_sd_log_after"]
     spread = "" if None in spreads else ": sd of ln {:.2f} → {:.2f}".format(*spreads)
     some = np.isfinite(np.concatenate([before, after])).any()

@@ -10,8 +10,10 @@ import numpy as np
 
 from tau_rnn.experiment.conditions import label, setting_of
 from tau_rnn.experiment.effects import effects, grouped
-from tau_rnn.experiment.outcome import LONGEST_TIMESCALE, RunResult, measurable
+from tau_rnn.experiment.metrics import metric
+from tau_rnn.experiment.outcome import RunResult
 from tau_rnn.experiment.statistics import mean_band, median, where_loss_reaches
+from tau_rnn.measures import LONGEST, measurable
 from tau_rnn.plotting.effects import FOREST, plot_forest
 from tau_rnn.plotting.style import color_of, new_figure, plain_log_ticks, save, styled
 
@@ -178,7 +180,7 @@ def plot_steps(results: Sequence[RunResult]):
         axis.set_xticks(range(len(conditions)), [label(g).replace(", ", "\n") for g, _ in
                                                  conditions], rotation=20)  # fmt: skip
         axis.set_title(task)
-        axis.set_ylabel("training steps to accuracy 0.9")
+        axis.set_ylabel(metric("steps_to_criterion").label)
     figure.suptitle("Steps to criterion: one point a seed, joined by a line; bars are medians",
                     x=0.01, ha="left")  # fmt: skip
     return figure
@@ -278,7 +280,7 @@ def plot_timescales(results: Sequence[RunResult]):
         last.set_xticks(ticks, [f"{t:g}" for t in ticks])
         last.minorticks_off()
         last.tick_params(labelbottom=True)
-        last.set_xlabel(f"effective timescale (s); last bar: {LONGEST_TIMESCALE:.1f} s or more")
+        last.set_xlabel(f"effective timescale (s); last bar: {LONGEST:.1f} s or more")
         axes[0, column].set_title(task)
     figure.legend(*_before_after_handles(), loc="outside right upper")
     figure.suptitle(f"Units of all networks ({_caption(results)}), noise-driven, no input; "
