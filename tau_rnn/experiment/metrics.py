@@ -188,7 +188,7 @@ METRICS = (
     Metric("accuracy_shuffled_tau", "accuracy with tau shuffled",
            "accuracy after tau was permuted over the units, mean of 3 permutations: does it "
            "matter which unit has which tau?", scale="points",
-           value=lambda run: run.shuffled_accuracy(), needs=("accuracy",)),
+           value=lambda run: run.shuffled, needs=("accuracy",)),
     Metric("weight_change", "change of W, last step",
            "norm of the change of W after the last step, relative to that of W before",
            scale="ratio", compared=True),

@@ -87,6 +87,7 @@ class Outcome(NamedTuple):
     units: dict[str, Array]
     step: int
     seconds: float
+    shuffled: float | None  # accuracy with tau shuffled; None of a task without an accuracy
 
     def too_long(self, when: str) -> Array:
         """Which units (N,) have a timescale that is too long for the trials."""
@@ -101,11 +102,12 @@ class Outcome(NamedTuple):
         names = f"tau_eff_{when}", f"tau_eff_flag_{when}"
         return np.log(measurable(*map(self.units.get, names))[0][self.fitted(when)])
 
-    def shuffled_accuracy(self) -> float:
-        """Accuracy on the test set with tau permuted over the units, a mean of 3 permutations."""
-        rng, final = self.setup.rng("analysis"), self.final
-        shuffled = [final._replace(tau=rng.permutation(final.tau)) for _ in range(SHUFFLES)]
-        return float(np.mean([evaluate(self.setup, p)["accuracy"] for p in shuffled]))
+
+def shuffled_accuracy(setup: Setup, params: Params) -> float:
+    """Accuracy on the held-out trials with tau permuted over the units, mean of 3 permutations."""
+    rng = setup.rng("analysis")
+    shuffled = [params._replace(tau=rng.permutation(params.tau)) for _ in range(SHUFFLES)]
+    return float(np.mean([evaluate(setup, p)["accuracy"] for p in shuffled]))
 
 
 def run_one(config: RunConfig, parts=BASIC_MEASURES) -> RunResult:
@@ -155,11 +157,15 @@ def summarise_run(
     tell = tell or (lambda name: None)
     setup = state.setup or set_up(config)._replace(initial=state.initial)
     initial, final = state.initial, Params(*(p.copy() for p in state.training.params))
+    shuffled = None
+    if "accuracy" in state.history[-1]:
+        tell("shuffled tau")
+        shuffled = shuffled_accuracy(setup, final)
     tell("effective timescales")
     units = unit_table(setup, final)
     measures = _measures(setup, final, units, parts, tell)
-    tell("shuffled tau")
-    run = Outcome(setup, state.history, final, units, state.training.step, state.seconds)
+    steps, seconds = state.training.step, state.seconds
+    run = Outcome(setup, state.history, final, units, steps, seconds, shuffled)
     metrics = numbers_of(run, summarise(measures))
     return RunResult(config, metrics, list(state.history), initial, final, units, measures)
 
