@@ -823,6 +823,12 @@ def test_a_finished_run_goes_on_from_its_end(call, tmp_path, steps, uninterrupte
     assert len(list(Path("runs").iterdir())) == 3  # the shorter ones are kept
 
 
+def test_a_finished_run_of_a_long_name_goes_on_as_well(call):
+    values = "values:" + ",".join(f"0.{k}7531" for k in range(2, 10))  # its name holds its key
+    assert call(*RUN, "--dist", values).status == 0
+    assert "Going on from step 3" in call(*RUN, "--dist", values, "--steps", 4, "--resume").out
+
+
 def test_a_run_of_a_sweep_keeps_no_state_to_go_on_from(call):
     assert call(*RUN, "--seeds", 2, "--workers", 1).status == 0
     done = call(*RUN, "--steps", 4, "--resume")

@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -126,6 +128,16 @@ def test_a_file_system_without_locks_is_no_error(tmp_path, monkeypatch):
     if locks.fcntl is not None:
         monkeypatch.setattr(locks.fcntl, "flock", refuse)
     Work(tmp_path, TINY).close()
+
+
+def test_a_system_that_lacks_locks_signals_threads_and_fsync(tmp_path):
+    script = Path(__file__).with_name("bare_system.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Going on from step 3" in done.stdout
+    assert len(runs_in(tmp_path)) == len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path):

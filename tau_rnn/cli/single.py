@@ -192,7 +192,7 @@ def find_place(config, args) -> Target:
 
 def start_of(work, args) -> tuple[RunState | None, str]:
     """The state that the run goes on from, and what is said about it."""
-    from tau_rnn.experiment import store
+    from tau_rnn.experiment import load_run, store
     from tau_rnn.experiment.checkpoints import load_state
 
     config, checkpoint = work.config, work.checkpoint
@@ -213,6 +213,7 @@ def start_of(work, args) -> tuple[RunState | None, str]:
     if shorter is None:
         return None, "Going on from step 0: there is no checkpoint yet."
     folder, steps = shorter
+    load_run(folder)  # a damaged one is refused by name
     if not (folder / store.STATE).exists():
         return None, f"Starting at step 0: {folder} was computed in a sweep, which keeps no state."
     saved = load_state(folder / store.STATE, config.replace(steps=steps))

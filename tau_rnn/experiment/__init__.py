@@ -3,11 +3,14 @@
     RunConfig -> iterate(config) -> RunState, RunState, ...  -> summarise_run -> RunResult
     RunConfig -> run_one(config) -> RunResult                (the same without looking)
 
-A run is a pure function of its configuration: the same configuration gives the same bits, on one
-machine with one NumPy and one number of BLAS threads (more threads add up in another order). Its
-seed spawns independent streams for tau, weights, training trials, private noise, and the test set,
-so that two runs which differ in the distribution of tau alone share everything else: their
-quantiles of tau, their weights, their trials and their noise. Comparisons are paired.
+A run is a pure function of its configuration. On one machine, with one NumPy, one BLAS and one
+number of its threads, the same configuration gives the same bits, interrupted or not. Elsewhere
+sums are rounded in another order, and training magnifies that: with another kernel of the same
+BLAS, a run of 400 steps ended with a loss of 0.045 instead of 0.044, and the same accuracy, 0.986.
+
+A run's seed spawns independent streams for tau, weights, training trials, private noise, and the
+test set, so that two runs which differ in the distribution of tau alone share everything else:
+their quantiles of tau, their weights, their trials and their noise. Comparisons are paired.
 """
 
 from typing import TYPE_CHECKING

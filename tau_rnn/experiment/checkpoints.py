@@ -1,4 +1,4 @@
-"""A run between two steps, as a file: all that it needs to go on, bit for bit.
+"""A run between two steps, as a file: all that it needs to go on, bit for bit on the same machine.
 
 It is the checkpoint of an unfinished run, and ``state.npz`` of a finished one, from which it can be
 trained for more steps.

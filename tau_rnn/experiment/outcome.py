@@ -111,7 +111,10 @@ def shuffled_accuracy(setup: Setup, params: Params) -> float:
 
 
 def run_one(config: RunConfig, parts=BASIC_MEASURES) -> RunResult:
-    """Run a configuration from start to end. Same configuration, same bits (but for seconds).
+    """Run a configuration from start to end.
+
+    The same configuration gives the same bits, but for the seconds, where `tau_rnn.experiment` says
+    so: on one machine.
 
     Parameters
     ----------

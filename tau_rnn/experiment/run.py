@@ -137,8 +137,8 @@ def iterate(
     ----------
     config : RunConfig
     saved : a state that an earlier call handed over last, a deep copy of an earlier one, or one
-        of `checkpoints.load_state`; the run goes on from there, bit for bit as if it had not been
-        interrupted. The last state of the same run with fewer steps is one as well
+        of `checkpoints.load_state`; the run goes on from there, on the same machine bit for bit as
+        if it had not been interrupted. The last state of the same run with fewer steps is one too
     tell : called with what is done between two steps, such as "evaluation", before it is
 
     Raises

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import glob
 import io
 import json
 import os
@@ -94,13 +93,13 @@ def find(store, config: RunConfig) -> Path | None:
 
 def shorter_run(store, config: RunConfig) -> tuple[Path, int] | None:
     """The longest finished run that differs in having fewer steps, and its steps; or None."""
-    plain, _ = places(store, config)
     found = []
-    for folder in (plain, *plain.parent.glob(f"{glob.escape(plain.name)}-*")):
+    for path in Path(store).glob("*/config.json"):
         with contextlib.suppress(StoreError):
-            other = stored_config(folder)
-            if other.steps < config.steps and other.replace(steps=config.steps) == config:
-                found.append((other.steps, folder))
+            other = stored_config(path.parent)
+            fewer = other.steps < config.steps and ".damaged-" not in path.parent.name
+            if fewer and other.replace(steps=config.steps) == config:
+                found.append((other.steps, path.parent))
     return max(found)[::-1] if found else None
 
 
