@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import tutorial_lint as lint
-from tutorial_lint import ROOT, TUTORIALS, blocks, chapters
+from tutorial_lint import ROOT, TUTORIALS, blocks, chapters, missing, notebook
 
 #: Chapters that take more than about 20 s; run with --slow.
 SLOW: set[str] = set()
@@ -84,7 +84,9 @@ def test_chapter_runs_prints_and_draws_what_it_shows(chapter, tmp_path):
     found = blocks(text)
     for block, below in zip(found, [*found[1:], None]):
         shown = below.text if below is not None and below.language == "text" else ""
-        if block.language == "python":
+        if block.language == "python" and str(block.line) not in printed:
+            assert missing(block), f"{chapter.name}:{block.line}: was not run"
+        elif block.language == "python":
             wrong = lint.differences(printed[str(block.line)], shown)
             assert not wrong, f"{chapter.name}:{block.line}: {wrong[0]}"
         elif block.language != "text":
@@ -110,22 +112,38 @@ def check_figure(path):
         assert b"fill: #ffffff" in data[:5000], f"{path.name} has no white background"
 
 
+def test_a_notebook_has_each_block_once_and_folds_solutions(tmp_path):
+    path = tmp_path / "00_new.md"
+    path.write_text(
+        "# 0. New\n\n```python\nprint(1)\n```\n\n```text\n1\n```\n\nA word.\n\n<details>\n"
+        "<summary>Solution</summary>\n\nBecause.\n\n```python\nprint(2)\n```\n\n```text\n2\n```\n\n"
+        "</details>\n\n```console\nls\n```\n"
+    )
+    cells = notebook(path)["cells"]
+    assert [(c["cell_type"], c["source"]) for c in cells] == [
+        ("markdown", "# 0. New"),
+        ("code", "print(1)"),
+        ("markdown", "A word.\n\n\n*Solution* (folded below)\n\nBecause."),
+        ("code", "print(2)"),
+        ("markdown", "```console\nls\n```"),
+    ]
+    assert [c["metadata"] for c in cells if c["cell_type"] == "code"] == [
+        {}, {"jupyter": {"source_hidden": True}},
+    ]  # fmt: skip
+
+
 @every_chapter
 def test_chapter_becomes_a_notebook_that_runs(chapter, tmp_path, monkeypatch):
-    for needed in ("jupytext", "nbclient", "ipykernel"):
-        pytest.importorskip(needed)
-    import jupytext
-    import nbclient
-
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    notebook = jupytext.read(chapter)
-    code = [cell.source.strip() for cell in notebook.cells if cell.cell_type == "code"]
-    text = chapter.read_text(encoding="utf-8")
-    assert code == [block.text.strip() for block in blocks(text) if block.language == "python"]
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{TUTORIALS}")
+    cells = nbformat.from_dict(notebook(chapter))
+    nbformat.validate(cells)
     folder = folder_for(chapter, tmp_path)
     nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        cells, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     ).execute()
 
 
@@ -183,11 +201,16 @@ def test_form_of_a_chapter(chapter):
 
 
 @every_chapter
-def test_length_of_a_chapter(chapter):
-    words = lint.word_count(chapter.read_text(encoding="utf-8"))
-    # Chapter 0 takes five minutes; the others 10 to 25.
-    low, high = (500, 1500) if chapter.name.startswith("00") else (1500, 3000)
-    assert low <= words <= high, f"{chapter.name} has {words} words"
+def test_the_main_line_of_a_chapter_is_not_too_dense(chapter):
+    assert not lint.length_complaints(chapter)
+
+
+def test_the_map_says_how_long_each_chapter_takes():
+    assert not lint.map_complaints(TUTORIALS / "README.md")
+
+
+def test_the_hours_path_takes_an_hour():
+    assert not lint.hour_complaints(TUTORIALS / "README.md")
 
 
 def test_glossary_is_in_order_and_leads_to_chapters():

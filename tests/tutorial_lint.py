@@ -16,9 +16,13 @@ ROOT = Path(__file__).resolve().parent.parent
 TUTORIALS = ROOT / "tutorials"
 sys.path.insert(0, str(TUTORIALS))
 
-from run import Block, blocks, chapters  # noqa: E402
+from run import Block, blocks, chapters, missing, notebook  # noqa: E402
 
-__all__ = ["ROOT", "TUTORIALS", "Block", "blocks", "chapters"]
+__all__ = ["ROOT", "TUTORIALS", "Block", "blocks", "chapters", "missing", "notebook"]
+
+#: How fast a book like this is read, and how long an exercise takes beside its text.
+WORDS_A_MINUTE, LINES_A_MINUTE, EXERCISE_MINUTES = 230, 12, 5
+MOST_WORDS, MOST_LINES = 2200, 150  # of a chapter before "Going deeper"
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 
@@ -70,6 +74,33 @@ def word_count(text: str) -> int:
     text = re.sub(r"\$[^$\n]+\$", "formula", without_code(prose(text)))
     text = re.sub(r"\]\([^)\s]*\)", "]", re.sub(r"<[^>\n]+>", "", text))
     return len(re.findall(r"[^\W_]+(?:[.'’-][^\W_]+)*", text))
+
+
+def code_lines(text: str) -> int:
+    """Lines of Python that are read: those that run and those that are quoted."""
+    code = [b.text for b in blocks(text) if b.language in ("python", "py")]
+    return sum(bool(line.strip()) for line in "\n".join(code).splitlines())
+
+
+def minutes(text: str) -> float:
+    """How long a text is read."""
+    return word_count(text) / WORDS_A_MINUTE + code_lines(text) / LINES_A_MINUTE
+
+
+def section(text: str, title: str) -> str:
+    """A section of a chapter, "" if there is none."""
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def main_line(text: str) -> str:
+    """What everybody reads of a chapter: all before "Going deeper", or before the exercises."""
+    return re.split(r"^## (?:Going deeper|Exercises)$", text, flags=re.M)[0]
+
+
+def exercise_minutes(text: str) -> float:
+    """How long the exercises take: their text, and some minutes each; solutions are not read."""
+    asked = re.sub(r"<details>.*?</details>", "", section(text, "Exercises"), flags=re.S)
+    return minutes(asked) + EXERCISE_MINUTES * len(re.findall(r"^\*\*Exercise ", asked, flags=re.M))
 
 
 def headings(text: str) -> list[str]:
@@ -323,9 +354,10 @@ def form_complaints(path: Path) -> list[str]:
         complaints.append(f"{name}: no question before the first section")
     if "![" not in opening:
         complaints.append(f"{name}: no picture before the first section")
-    order = [t for t in titles if t in ("What you learned", "Exercises", "Further reading")]
-    if order != ["What you learned", "Exercises", "Further reading"]:
-        complaints.append(f"{name}: needs 'What you learned', 'Exercises', 'Further reading'")
+    parts = ["What you learned", "Going deeper", "Exercises", "Further reading"]
+    order = [t for t in titles if t in parts]
+    if order != [t for t in parts if t in order or t != "Going deeper"]:
+        complaints.append(f"{name}: needs {', '.join(parts)} (the second where it has one)")
     exercises = re.split(r"^\*\*Exercise (\d+\.\d+)\.", text, flags=re.M)
     expected = [f"{int(name[:2])}.{k}" for k in range(1, len(exercises) // 2 + 1)]
     if exercises[1::2] != expected or not 3 <= len(expected) <= 5:
@@ -343,6 +375,62 @@ def form_complaints(path: Path) -> list[str]:
             complaints.append(f"{name}:{number}: an indented block is not run; begin at column 0")
         if re.match(r"%|!(?!\[)|---\s*$|:::", line):
             complaints.append(f"{name}:{number}: front matter, magic or directive")
+    return complaints
+
+
+def length_complaints(path: Path) -> list[str]:
+    """A main line that is too long or has too much code for one sitting."""
+    text = main_line(path.read_text(encoding="utf-8"))
+    found = (word_count(text), MOST_WORDS, "words"), (code_lines(text), MOST_LINES, "lines of code")
+    return [f"{path.name}: {n} {what}, at most {most}" for n, most, what in found if n > most]
+
+
+def map_complaints(path: Path) -> list[str]:
+    """Chapters whose minutes on the map are not those that are measured."""
+    complaints, rows = [], {}
+    for row in re.findall(r"^\| \d+ \|.*$", path.read_text(encoding="utf-8"), flags=re.M):
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        rows[re.findall(r"\]\((.*?)\)", cells[1])[0]] = tuple(map(int, cells[3:5]))
+    for chapter in chapters():
+        text = chapter.read_text(encoding="utf-8")
+        measured = (math.ceil(minutes(main_line(text))), math.ceil(exercise_minutes(text)))
+        if rows.get(chapter.name) != measured:
+            given = rows.get(chapter.name)
+            complaints.append(f"{chapter.name}: {measured} minutes, the map has {given}")
+    return complaints
+
+
+def stations() -> list[tuple[str, int, int, int, int, str]]:
+    """The stations of the hour's path: file, number, of how many, minutes, of them writing, text.
+
+    A station begins with ``> **An hour's path, 2 of 5** (9 minutes, 5 of them writing)`` and ends
+    at the next line that begins with ``> **An hour's path``, or at "What you learned".
+    """
+    start = r"> \*\*An hour's path, (\d) of (\d)\*\* \((\d+) minutes(?:, (\d+) of them writing)?\)"
+    found = []
+    for chapter in chapters():
+        text = chapter.read_text(encoding="utf-8")
+        for part in re.split(r"^(?=> \*\*An hour's path)", text, flags=re.M):
+            if head := re.match(start, part):
+                number, of, total, writing = (int(g or 0) for g in head.groups())
+                body = part.partition("\n## What you learned")[0]
+                found.append((chapter.name, number, of, total, writing, body))
+    return sorted(found, key=lambda s: s[1])
+
+
+def hour_complaints(path: Path) -> list[str]:
+    """Stations that are out of order, take longer than they say, or more than an hour together."""
+    complaints, path_of_hour = [], stations()
+    for k, (name, number, of, total, writing, body) in enumerate(path_of_hour, 1):
+        if (number, of) != (k, len(path_of_hour)):
+            complaints.append(f"{name}: station {number} of {of}, it is {k} of {len(path_of_hour)}")
+        needed = math.ceil(minutes(body) + writing)
+        if needed != total:
+            complaints.append(f"{name}: station {number} says {total} minutes and takes {needed}")
+        if name not in section(path.read_text(encoding="utf-8"), "An hour's path"):
+            complaints.append(f"{path.name}: the hour's path does not name {name}")
+    if not path_of_hour or sum(s[3] for s in path_of_hour) > 60:
+        complaints.append(f"the hour takes {sum(s[3] for s in path_of_hour)} minutes")
     return complaints
 
 
