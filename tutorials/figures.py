@@ -106,3 +106,59 @@ def error(ratios, errors):
     axis.set_yticks([0.01, 0.02, 0.05, 0.1], ["0.01", "0.02", "0.05", "0.1"])
     axis.legend(loc="upper left")
     save(figure, "figures/01_error.svg")
+
+
+# Chapter 2
+
+
+def modes(time, curves):
+    """How the patterns of one network fade: name -> states of one unit."""
+    looks = (("-", INK, 2), ("--", "#B2182B", 3), (":", INK, 1.5))
+    figure, axis = new_figure(figsize=(6.5, 3), layout="constrained")
+    for (name, x), (line, color, width) in zip(curves.items(), looks):
+        axis.semilogy(time, x, line, color=color, lw=width, label=name)
+    axis.set(xlabel="time (s)", ylabel="state of one unit", ylim=(1e-3, 1.5), xlim=(0, 2),
+             title="One network, two timescales")  # fmt: skip
+    axis.legend(loc="upper right")
+    save(figure, "figures/02_modes.svg")
+
+
+def spectra(grid, clouds):
+    """The rates of all modes, and their edge: name -> (rates, left side of Eq. 2.6 on grid)."""
+    figure, axes = new_figure(2, 2, figsize=(7, 6), layout="constrained", sharex=True, sharey=True)
+    for axis, (name, (rates, inside)) in zip(axes.flat, clouds.items()):
+        axis.plot(rates.real, rates.imag, ".", ms=3, color=color_of(name))
+        axis.contour(grid.real, grid.imag, inside, levels=[1], colors=INK, linewidths=1)
+        axis.axvline(0, color=INK, lw=0.8, ls=":")
+        axis.set(title=name, xlim=(-4, 1), ylim=(-2.2, 2.2), aspect="equal")
+    for side in (0, 1):
+        axes[side, 0].set_ylabel("imaginary part (1/s)")
+        axes[1, side].set_xlabel("real part of the rate (1/s)")
+    axes[1, 0].annotate("on to -10", (-3.9, -1.9), (-2.9, -1.9), va="center", fontsize=9,
+                        arrowprops={"arrowstyle": "->"})  # fmt: skip
+    figure.suptitle("Diverse tau: the fast end (left) spreads, the slow end (right) stays",
+                    x=0.01, ha="left")  # fmt: skip
+    save(figure, "figures/02_spectra.png")
+
+
+def chaos(time, rates):
+    """Rates of six units below and above gain 1: gain -> (T+1, 6)."""
+    figure, axes = new_figure(1, 2, figsize=(8, 2.8), layout="constrained", sharey=True)
+    for axis, (gain, r) in zip(axes, rates.items()):
+        axis.set_prop_cycle(color=[INK, "#B2182B", "#2166AC", "#888888", "#762A83", "#1B7837"])
+        axis.plot(time, r, lw=1)
+        axis.set(xlabel="time (s)", title=f"gain {gain}: " + ("silence" if gain < 1 else "chaos"))
+    axes[0].set_ylabel("rate of six units")
+    save(figure, "figures/02_chaos.svg")
+
+
+def lyapunov(gains, exponents):
+    """Lyapunov exponent against gain: name of the distribution -> (gains,)."""
+    figure, axis = new_figure(figsize=(5.2, 3.2), layout="constrained")
+    for (name, found), marker in zip(exponents.items(), "os^D"):
+        axis.plot(gains, found, marker=marker, ms=4, color=color_of(name), label=name)
+    axis.axhline(0, color=INK, lw=0.8, ls=":")
+    axis.set(xlabel="gain", ylabel="Lyapunov exponent (1/s)",
+             title="From silence to chaos, beyond gain 1")  # fmt: skip
+    axis.legend(loc="upper left")
+    save(figure, "figures/02_lyapunov.svg")
