@@ -1,7 +1,7 @@
 """The tutorials run, say what they print, show what they draw, and link to what exists.
 
 Every chapter ``tutorials/NN_title.md`` is picked up by its name. How a chapter is made is written
-in tutorials/README.md; the rules for its text are functions in tutorial_lint.py.
+in CONTRIBUTING.md; the rules for its text are functions in tutorial_lint.py.
 """
 
 import json
