@@ -162,3 +162,73 @@ def lyapunov(gains, exponents):
              title="From silence to chaos, beyond gain 1")  # fmt: skip
     axis.legend(loc="upper left")
     save(figure, "figures/02_lyapunov.svg")
+
+
+# Chapter 3
+
+FORWARD, BACKWARD = INK, "#B2182B"
+
+
+def graph(x, dx, W, W_out, y, dy, loss):
+    """Two units over three steps: states in black, adjoints in red, weights on the links."""
+    figure, axis = new_figure(figsize=(8.6, 4.4), layout="constrained")
+    grey = {"arrowstyle": "-|>", "color": "#9a9a9a", "lw": 1.1}
+    red = {**grey, "color": BACKWARD, "lw": 0.9, "ls": (0, (4, 3))}
+    for t in range(3):
+        for j in (0, 1):
+            for i in (0, 1):
+                if i != j and W[i][j] == 0:
+                    continue
+                shrink = {"shrinkA": 26 if i == j else 36, "shrinkB": 26 if i == j else 36}
+                axis.annotate("", (t + 1, -i + 0.03), (t, -j + 0.03), arrowprops=grey | shrink)
+                axis.annotate("", (t, -j - 0.06), (t + 1, -i - 0.06), arrowprops=red | shrink)
+                if i != j:  # the weight stands on its link, near the sender
+                    axis.text(t + 0.36, -j - 0.36 * (i - j) + 0.05, f"{W[i][j]:g}", fontsize=9,
+                              ha="center", color="#555555")  # fmt: skip
+    for t in range(4):
+        for j in (0, 1):
+            axis.text(t, -j + 0.06, f"{x[t][j]:.3f}", color=FORWARD, ha="center", fontsize=11)
+            axis.text(t, -j - 0.13, f"{dx[t][j]:.3f}", color=BACKWARD, ha="center", fontsize=11)
+    for start, end, style, dy_line in ((3, 4, grey, 0.03), (4, 3, red, -0.06)):
+        ends = {"shrinkA": 26, "shrinkB": 26}
+        axis.annotate("", (end, -1 + dy_line), (start, -1 + dy_line), arrowprops=style | ends)
+    axis.text(3.5, -0.92, f"phi, {W_out[1]:g}", ha="center", fontsize=9, color="#555555")
+    axis.text(4.05, -0.94, f"y = {y:.3f}", color=FORWARD, ha="center", fontsize=11)
+    axis.text(4.05, -1.13, f"dy = {dy:.3f}", color=BACKWARD, ha="center", fontsize=11)
+    axis.text(4.05, 0.06, f"loss {loss:.3f}", color=FORWARD, ha="center", fontsize=11)
+    axis.annotate("", (4.05, 0.03), (4.05, -0.85), arrowprops=grey)
+    links = "in a row: the leak, 1 - alpha, and phi with the unit's own weight\n"
+    links += "across: phi, then alpha of the receiver times the weight that is shown"
+    axis.text(0, 0.17, links, fontsize=9, color="#555555", ha="left")
+    axis.set_yticks([0, -1], ["unit 0\n(fast, 0.2 s)", "unit 1\n(slow, 1 s)"], fontsize=10)
+    axis.set_xticks(range(4), [f"t = {t}" for t in range(4)], fontsize=10)
+    axis.set(xlim=(-0.4, 4.5), ylim=(-1.4, 0.4))
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    axis.set_title("States go forward (black); their effect on the loss comes back (red)")
+    save(figure, "figures/03_graph.svg")
+
+
+def adjoint(time, alone, coupled):
+    """Adjoints of a fast and a slow unit, back from an error at 4 s: (T+1, 2) each."""
+    figure, axes = new_figure(1, 2, figsize=(8, 3), layout="constrained", sharey=True)
+    titles = ("Alone, each adjoint fades with its own tau",
+              "Coupled, the fast unit fades with the slow one")  # fmt: skip
+    for axis, dx, title in zip(axes, (alone, coupled), titles):
+        axis.semilogy(time, dx[:, 0], "--", color=BACKWARD, label="fast unit, tau = 0.2 s")
+        axis.semilogy(time, dx[:, 1], "-", color=BACKWARD, label="slow unit, tau = 1 s")
+        axis.set(xlabel="time (s); the error is at 4 s", title=title, ylim=(1e-3, 1.5))
+    axes[0].set_ylabel("adjoint dx(t), relative to 4 s")
+    axes[0].legend(loc="upper left")
+    save(figure, "figures/03_adjoint.svg")
+
+
+def limit(steps, errors):
+    """BPTT against the continuous adjoint at smaller and smaller steps."""
+    figure, axis = new_figure(figsize=(4.6, 3), layout="constrained")
+    axis.loglog(steps, errors, "o-", color=BACKWARD, label="BPTT against Eqs. 3.14, 3.15")
+    axis.loglog(steps, errors[-1] * steps / steps[-1], ":", color=GREY, label="proportional to dt")
+    axis.set(xlabel="time step dt (s)", ylabel="relative error of dW and dtau",
+             title="BPTT tends to the continuous adjoint")  # fmt: skip
+    axis.legend(loc="upper left")
+    save(figure, "figures/03_limit.svg")
