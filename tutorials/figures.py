@@ -232,3 +232,72 @@ def limit(steps, errors):
              title="BPTT tends to the continuous adjoint")  # fmt: skip
     axis.legend(loc="upper left")
     save(figure, "figures/03_limit.svg")
+
+
+# Chapter 6
+
+
+def learning(losses):
+    """Loss against training step, means of ten steps: name of the optimiser -> (300,)."""
+    figure, axis = new_figure(figsize=(6, 3.3), layout="constrained")
+    middle = np.arange(5, 300, 10)
+    for (name, loss), style in zip(losses.items(), ("-", "--")):
+        axis.plot(middle, loss.reshape(-1, 10).mean(axis=1), style, color=color_of("uniform"),
+                  label=name)  # fmt: skip
+    axis.axhline(0.487, color=GREY, lw=0.8, ls=":")
+    axis.annotate("silence", (300, 0.487), ha="right", va="bottom", color="#555555")
+    axis.set(xlabel="training step", ylabel="loss, mean of 10 steps", ylim=(0, 0.55),
+             title="Uniform tau: both stay on a plateau; here Adam leaves it sooner")  # fmt: skip
+    axis.legend(loc="lower left")
+    save(figure, "figures/06_learning.svg")
+
+
+def sensitivity(time, columns, groups, plain):
+    """How strongly the final state depends on earlier ones: what -> (k, N), units by group."""
+    figure, axis = new_figure(figsize=(6.6, 3.8), layout="constrained")
+    for name, units in groups.items():
+        for what, values in columns.items():
+            axis.semilogy(time, values[:, units].mean(axis=1), color=color_of("uniform"),
+                          lw={"slow": 2.6, "fast": 1.1}[name],
+                          ls="-" if what == "weights" else "--",
+                          label=f"{name} neurons, {what}")  # fmt: skip
+    axis.semilogy(time, plain, color="black", ls=":", label="no leak (plain RNN)")
+    axis.set(xlabel="time before the end (s)", ylabel="sensitivity of the final state",
+             xlim=(0, 6), ylim=(1e-4, 2), title="Fast neurons are heard late through slow ones")
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    save(figure, "figures/06_sensitivity.svg")
+
+
+def tau(before, after):
+    """Sorted time constants before and after training: name of the distribution -> (N,)."""
+    figure, axis = new_figure(figsize=(6, 3.4), layout="constrained")
+    for name, start in before.items():
+        rank, look = np.arange(1, len(start) + 1), {"color": color_of(name), "ls": ""}
+        axis.plot(rank, np.sort(start), **look, marker="o", mfc="white", ms=4,
+                  label=f"{name}, before")  # fmt: skip
+        axis.plot(rank, np.sort(after[name]), **look, marker="o", ms=5, label=f"{name}, learned")
+    axis.set(xlabel="neuron, sorted by tau", ylabel="time constant (s)", ylim=(0, None),
+             title="120 steps: time constants get longer and spread out")  # fmt: skip
+    axis.legend()
+    save(figure, "figures/06_tau.svg")
+
+
+# Chapter 10
+
+
+def rows(networks):
+    """Norm of each row of dW against alpha of its unit: a list of (alpha, norms)."""
+    figure, axis = new_figure(figsize=(6, 3.4), layout="constrained")
+    for k, (a, norm) in enumerate(networks):
+        axis.loglog(a, norm / np.exp(np.log(norm).mean()), ".", color=color_of("uniform"),
+                    alpha=0.6, label="unit of an untrained network" if k == 0 else None)
+    line = np.array([0.05, 0.65])
+    axis.loglog(line, line / 0.15, "--", color="black", label="a learning rate: slope 1")
+    axis.loglog(line, line**0, ":", color="black", label="slope 0")
+    axis.set(xlabel="alpha of the unit: slow (left) to fast",
+             ylabel="row norm of dW, relative to mean",
+             title="Fast neurons do not have larger gradients than slow ones")  # fmt: skip
+    axis.set_xticks([0.05, 0.1, 0.2, 0.5], ["0.05", "0.1", "0.2", "0.5"])
+    axis.minorticks_off()
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    save(figure, "figures/10_rows.svg")
