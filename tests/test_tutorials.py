@@ -97,7 +97,11 @@ def test_chapter_runs_prints_and_draws_what_it_shows(chapter, tmp_path):
         and Path(target).name.startswith(chapter.name[:2])
     }  # fmt: skip
     produced = {path.name for path in (folder / "figures").iterdir()}
-    assert referenced == produced == committed_figures(chapter)
+    assert referenced == committed_figures(chapter)
+    if any(missing(block) for block in found if block.language == "python"):
+        assert produced <= referenced
+    else:
+        assert produced == referenced
     for figure in (folder / "figures").iterdir():
         check_figure(figure)
         check_figure(TUTORIALS / "figures" / figure.name)

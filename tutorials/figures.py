@@ -301,3 +301,43 @@ def rows(networks):
     axis.minorticks_off()
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     save(figure, "figures/10_rows.svg")
+
+
+# Chapters 12 to 14
+
+
+def own(curves):
+    """Loss on a task of one's own: where tau comes from -> losses."""
+    figure, axis = new_figure(figsize=(6, 3), layout="constrained")
+    for (name, loss), (line, color) in zip(curves.items(), THREE):
+        smooth = loss.reshape(-1, 5).mean(axis=1)
+        axis.plot(np.arange(3, len(loss) + 1, 5), smooth, line, color=color, label=name)
+    axis.set(xlabel="training step", ylabel="loss, mean of 5 steps", ylim=(0, None),
+             title="A delayed comparison, with time constants of three kinds")  # fmt: skip
+    axis.legend()
+    save(figure, "figures/12_own.svg")
+
+
+def fails(steps, curve, rates, gains):
+    """A plateau, three learning rates and three gains."""
+    figure, (left, middle, right) = new_figure(1, 3, figsize=(9, 2.9), layout="constrained")
+    left.plot(steps, curve[:, 0], "o-", color=INK, ms=3, label="all trials")
+    left.plot(steps, curve[:, 1], "s--", color="#B2182B", ms=3, label="labels in conflict")
+    left.set(xlabel="training step", ylabel="accuracy", ylim=(0.3, 1.02), title="A plateau")
+    left.legend(loc="lower right")
+    for axis, found, what in ((middle, rates, "learning rate"), (right, gains, "gain")):
+        for (value, loss), (line, color) in zip(found.items(), THREE):
+            smooth = loss.reshape(-1, 8).mean(axis=1)
+            axis.plot(np.arange(4, len(loss), 8), smooth, line, color=color, label=f"{value:g}")
+        axis.set(xlabel="training step", ylabel="loss", ylim=(0.2, 1.2), title=f"Three {what}s")
+        axis.legend(title=what)
+    save(figure, "figures/13_fails.svg")
+
+
+def neurogym(losses):
+    """Loss on a task of another package."""
+    figure, axis = new_figure(figsize=(5, 2.8), layout="constrained")
+    axis.plot(np.arange(1, len(losses) + 1), losses, color=INK)
+    axis.set(xlabel="training step", ylabel="loss", ylim=(0, None),
+             title="A task of neurogym, trained here")  # fmt: skip
+    save(figure, "figures/14_neurogym.svg")
