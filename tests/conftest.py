@@ -1,6 +1,7 @@
 """Test settings: one BLAS thread, hypothesis profiles and the marker for slow tests."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import hypothesis
 import pytest
@@ -30,3 +31,22 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def running_chapters(request, tmp_path_factory):
+    """Chapters that run beside the other tests, from the start: chapter -> its future and folder.
+
+    A suite that is shared out by pytest-xdist runs each chapter where it is tested.
+    """
+    from chapter_runs import run_chapter
+
+    folders = {
+        item.callspec.params["chapter"]: tmp_path_factory.mktemp("chapter")
+        for item in request.session.items
+        if item.name.startswith("test_chapter_runs_prints") and not item.get_closest_marker("skip")
+    }
+    with ThreadPoolExecutor(1) as pool:
+        beside = {} if "PYTEST_XDIST_WORKER" in os.environ else folders
+        yield {c: (pool.submit(run_chapter, c, folder), folder) for c, folder in beside.items()}
+        pool.shutdown(cancel_futures=True)

@@ -4,16 +4,15 @@ Every chapter ``tutorials/NN_title.md`` is picked up by its name. How a chapter 
 in CONTRIBUTING.md; the rules for its text are functions in tutorial_lint.py.
 """
 
-import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import tutorial_lint as lint
+from chapter_runs import folder_for, run_chapter, run_python
 from tutorial_lint import ROOT, TUTORIALS, blocks, chapters, missing, notebook
 
 #: Chapters that take more than about 20 s; run with --slow.
@@ -23,33 +22,9 @@ CHAPTERS = [
     pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.name[:2] in SLOW else ())
     for path in chapters()
 ]
-OURS = ["-Werror", "-Wignore::DeprecationWarning", "-Werror::DeprecationWarning:__main__"]
 TEXTS = [pytest.param(path, id=path.stem) for path in sorted(TUTORIALS.glob("*.md"))]
 every_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
 every_text = pytest.mark.parametrize("path", TEXTS)
-
-
-def run_python(arguments, folder):
-    """A child process without display, on one core, in which every warning is an error.
-
-    Of deprecations only those of the chapter's own code (``__main__``) count: an older matplotlib
-    meets newer libraries, and what it says of them is not for our reader to mend.
-    """
-    one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    environment = {**os.environ, **one, "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
-    # 300 s: only to end a chapter that hangs.
-    return subprocess.run(
-        [sys.executable, *OURS, *map(str, arguments)],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-
-
-def folder_for(chapter, tmp_path):
-    """An empty place to run in, so that a run cannot lean on the figures of an earlier one."""
-    if (TUTORIALS / "data").exists():
-        shutil.copytree(TUTORIALS / "data", tmp_path / "data")
-    (tmp_path / "figures").mkdir()
-    return tmp_path
 
 
 def committed_figures(chapter) -> set[str]:
@@ -71,14 +46,14 @@ def tracked(pattern) -> list[str] | None:
 
 
 @every_chapter
-def test_chapter_runs_prints_and_draws_what_it_shows(chapter, tmp_path):
-    folder = folder_for(chapter, tmp_path)
-    record = folder / "record.json"
-    done = run_python(
-        [TUTORIALS / "run.py", chapter.name[:2], "--into", folder, "--record", record], folder
-    )
+def test_chapter_runs_prints_and_draws_what_it_shows(chapter, running_chapters, tmp_path):
+    if chapter in running_chapters:
+        future, folder = running_chapters[chapter]
+        done, printed = future.result()
+    else:
+        folder = tmp_path
+        done, printed = run_chapter(chapter, folder)
     assert done.returncode == 0, done.stderr
-    printed = json.loads(record.read_text())[chapter.name]
 
     text = chapter.read_text(encoding="utf-8")
     found = blocks(text)
