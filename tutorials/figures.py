@@ -329,7 +329,7 @@ def fails(steps, curve, rates, gains):
         for (value, loss), (line, color) in zip(found.items(), THREE):
             smooth = loss.reshape(-1, 8).mean(axis=1)
             axis.plot(np.arange(4, len(loss), 8), smooth, line, color=color, label=f"{value:g}")
-        axis.set(xlabel="training step", ylabel="loss", ylim=(0.2, 1.2), title=f"Three {what}s")
+        axis.set(xlabel="training step", ylabel="loss", ylim=(0, None), title=f"Three {what}s")
         axis.legend(title=what)
     save(figure, "figures/13_fails.svg")
 
