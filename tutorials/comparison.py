@@ -1,4 +1,4 @@
-"""A task of one's own, for chapter 12: two pulses with a delay between them."""
+"""A task of one's own, for chapter 11: two pulses with a delay between them."""
 
 import numpy as np
 

@@ -303,7 +303,7 @@ def rows(networks):
     save(figure, "figures/10_rows.svg")
 
 
-# Chapters 12 to 14
+# Chapters 11 to 13
 
 
 def own(curves):
@@ -315,7 +315,7 @@ def own(curves):
     axis.set(xlabel="training step", ylabel="loss, mean of 5 steps", ylim=(0, None),
              title="A delayed comparison, with time constants of three kinds")  # fmt: skip
     axis.legend()
-    save(figure, "figures/12_own.svg")
+    save(figure, "figures/11_own.svg")
 
 
 def fails(steps, curve, rates, gains):
@@ -331,7 +331,7 @@ def fails(steps, curve, rates, gains):
             axis.plot(np.arange(4, len(loss), 8), smooth, line, color=color, label=f"{value:g}")
         axis.set(xlabel="training step", ylabel="loss", ylim=(0, None), title=f"Three {what}s")
         axis.legend(title=what)
-    save(figure, "figures/13_fails.svg")
+    save(figure, "figures/12_fails.svg")
 
 
 def neurogym(losses):
@@ -340,4 +340,4 @@ def neurogym(losses):
     axis.plot(np.arange(1, len(losses) + 1), losses, color=INK)
     axis.set(xlabel="training step", ylabel="loss", ylim=(0, None),
              title="A task of neurogym, trained here")  # fmt: skip
-    save(figure, "figures/14_neurogym.svg")
+    save(figure, "figures/13_neurogym.svg")
