@@ -264,9 +264,12 @@ def measure_run(
     tell = progress or (lambda words: None)
     found: dict[str, Any] = {}
     with ThreadPoolExecutor(1) as second:
-        beside = second.submit(compute["decoding"]) if "decoding" in todo else None
+        try:
+            beside = second.submit(compute["decoding"]) if "decoding" in todo else None
+        except RuntimeError:  # no threads here, as in a browser: decoding takes its turn
+            beside = None
         for part in todo:
-            if part != "decoding":
+            if part != "decoding" or beside is None:
                 tell(part.replace("_", " "))
                 found |= compute[part]()
         if beside is not None:
