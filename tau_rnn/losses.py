@@ -66,7 +66,7 @@ def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
     dy = (weights * error).astype(y.dtype, copy=False)
     loss = np.multiply(dy, error, dtype=np.result_type(y, np.float64)).sum() / total
     dy *= 2 / total
-    if not np.isfinite(loss):  # outputs may overflow, and whoever trains looks for that
+    if not np.isfinite(loss):  # outputs may overflow, and training checks this
         check_finite("target", np.where(weights > 0, target, 0))
     return (loss if np.iscomplexobj(loss) else float(loss)), dy
 

@@ -129,7 +129,7 @@ def _processes(workers: int) -> Iterator[Executor]:
         yield pool
         pool.shutdown()
     except BaseException:
-        # A run may take long; whoever pressed Ctrl-C does not want to wait for its end.
+        # A run may take long; after Ctrl-C nobody wants to wait for its end.
         pool.shutdown(wait=False, cancel_futures=True)
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
