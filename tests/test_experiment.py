@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from stored import bits
+from stored import same as same_result
 
 from tau_rnn.experiment import (
     RunConfig,
@@ -43,23 +45,6 @@ OTHERS = {
     "phi": "relu", "method": "euler", "dtype": "float64", "test_trials": 41, "eval_every": 5,
     "burn_in": 5.0, "beta1": 0.5, "beta2": 0.9, "eps": 1e-6,
 }  # fmt: skip
-
-
-def bits(arrays):
-    return [np.asarray(a).tobytes() for a in arrays]
-
-
-def same_result(a: RunResult, b: RunResult) -> bool:
-    """Equal to the last bit, but for the time it took."""
-    timeless = ({k: v for k, v in r.metrics.items() if k != "seconds"} for r in (a, b))
-    return (
-        a.config == b.config
-        and len(set(map(repr, timeless))) == 1
-        and repr(a.history) == repr(b.history)
-        and all(bits(x) == bits(y) for x, y in ((a.initial, b.initial), (a.final, b.final)))
-        and list(a.units) == list(b.units)
-        and bits(a.units.values()) == bits(b.units.values())
-    )
 
 
 @pytest.fixture(scope="module")
