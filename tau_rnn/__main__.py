@@ -2,5 +2,7 @@
 
 from tau_rnn.run import main
 
+__all__: list[str] = []
+
 if __name__ == "__main__":
     raise SystemExit(main())

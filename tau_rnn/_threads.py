@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["THREAD_VARIABLES", "one_blas_thread"]
+__all__: list[str] = []
 
 #: What tells the usual BLAS libraries how many threads to use.
 THREAD_VARIABLES = (

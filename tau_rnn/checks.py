@@ -18,24 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-__all__ = [
-    "check_array",
-    "check_choice",
-    "check_dt",
-    "check_dtype",
-    "check_finite",
-    "check_generator",
-    "check_integer",
-    "check_names",
-    "check_number",
-    "check_settings",
-    "documented",
-    "explained",
-    "nearest",
-    "setting",
-    "shown",
-    "type_name",
-]
+__all__: list[str] = []
 
 Class = TypeVar("Class", bound=type)
 

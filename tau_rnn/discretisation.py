@@ -8,7 +8,10 @@ import numpy as np
 
 from tau_rnn.checks import check_array, check_dt, nearest
 
+__all__ = ["METHODS", "alpha", "alpha_slope"]
+
 Array = np.ndarray
+#: How a time step is taken: its ``alpha``, in `alpha`.
 METHODS = ("euler", "exponential")
 #: The default wherever a function takes a method: exact for the leak, and stable for every dt.
 DEFAULT_METHOD = "exponential"

@@ -6,6 +6,8 @@ import numpy as np
 
 from tau_rnn.checks import check_array, check_finite, check_number
 
+__all__ = ["mse", "rate_penalty"]
+
 
 def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
     r"""Masked, weighted mean squared error.

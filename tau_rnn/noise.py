@@ -19,6 +19,8 @@ import numpy as np
 from tau_rnn.checks import check_generator, check_integer, check_number
 from tau_rnn.discretisation import DEFAULT_METHOD, alpha
 
+__all__ = ["noise_scale", "private_noise"]
+
 Array = np.ndarray
 
 #: Numbers drawn at once: few enough to stay in the cache while they are looked up and scaled.

@@ -9,6 +9,8 @@ import numpy as np
 
 from tau_rnn.checks import nearest, shown
 
+__all__ = ["NONLINEARITIES", "Nonlinearity", "nonlinearity"]
+
 Array = np.ndarray
 
 
@@ -109,6 +111,7 @@ def _linear_slope(r, out=None):
     return out
 
 
+#: The nonlinearities by name. A new one is a new entry here.
 NONLINEARITIES: dict[str, Nonlinearity] = {
     "tanh": Nonlinearity("tanh", _tanh, _tanh_slope),
     "relu": Nonlinearity("relu", _relu, _relu_slope),

@@ -12,6 +12,8 @@ import numpy as np
 from tau_rnn.checks import check_array, nearest, shown
 from tau_rnn.model import Array, Params
 
+__all__ = ["constrain", "flatten", "unconstrain", "unflatten"]
+
 TAU_MAX = 10.0  # s, upper bound of a trained time constant
 #: What is trained unless something else is asked for.
 DEFAULT_FIELDS = ("W", "W_in", "b", "W_out", "b_out")

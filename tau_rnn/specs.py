@@ -9,7 +9,7 @@ import numpy as np
 
 from tau_rnn.checks import check_number, nearest
 
-__all__ = ["parameters_of", "read_scipy", "scipy_text", "spec_text", "value_text"]
+__all__: list[str] = []
 
 
 def parameters_of(text: str, known: Iterable[str], spec: str) -> dict[str, str]:

@@ -31,10 +31,7 @@ from tau_rnn import checks
 from tau_rnn.checks import check_integer, check_number, nearest, shown
 from tau_rnn.specs import parameters_of, read_scipy, scipy_text, spec_text, value_text
 
-__all__ = [
-    "DISTRIBUTIONS", "Family", "Fixed", "TauDistribution", "describe", "parse_tau", "sample_tau",
-    "stratified_quantiles", "truncate",
-]  # fmt: skip
+__all__ = ["DISTRIBUTIONS", "describe", "parse_tau", "sample_tau", "truncate"]
 
 #: Bounds of every time constant and parameter: nobody needs others, and all squares are finite.
 RANGE = {"least": 1e-9, "most": 1e9}

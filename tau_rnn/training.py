@@ -29,9 +29,9 @@ from tau_rnn.checks import (
     documented,
     setting,
 )
+from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.losses import mse, rate_penalty
 from tau_rnn.model import (
-    DEFAULT_METHOD,
     METHODS,
     NONLINEARITIES,
     Array,
@@ -51,6 +51,16 @@ from tau_rnn.parametrization import (
     unflatten,
 )
 from tau_rnn.tasks import Trials, check_task
+
+__all__ = [
+    "NonFiniteLoss",
+    "TrainConfig",
+    "TrainingState",
+    "start",
+    "train",
+    "training_steps",
+    "update",
+]
 
 
 class NonFiniteLoss(ArithmeticError):

@@ -16,7 +16,8 @@ from stored import runs_in, same
 from tau_rnn.cli.sweep import run_sweep
 from tau_rnn.experiment import RunConfig, executors, sweeps
 from tau_rnn.experiment.executors import dask_engine
-from tau_rnn.experiment.sweeps import SweepStopped, sweep
+from tau_rnn.experiment.jobs import SweepStopped
+from tau_rnn.experiment.sweeps import sweep
 
 distributed = pytest.importorskip("distributed")
 

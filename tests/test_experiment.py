@@ -14,18 +14,12 @@ from scipy import stats
 from stored import bits
 from stored import same as same_result
 
-from tau_rnn.experiment import (
-    RunConfig,
-    RunResult,
-    evaluate,
-    iterate,
-    run_one,
-    summarise_run,
-)
+from tau_rnn.experiment import RunConfig, RunResult, iterate, run_one, summarise_run
 from tau_rnn.experiment.run import (
     STREAMS,
     build_network,
     draw_tau,
+    evaluate,
     outputs,
     set_up,
     streams,

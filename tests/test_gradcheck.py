@@ -16,15 +16,14 @@ from tau_rnn.gradcheck import (
     central_difference,
     check_backward,
     complex_step,
-    first_nonfinite,
-    inner,
     numerical_gradient,
     random_direction,
     recipe,
     relative_error,
     step_sweep,
 )
-from tau_rnn.gradcheck.derivatives import StepSweep
+from tau_rnn.gradcheck.check import first_nonfinite
+from tau_rnn.gradcheck.derivatives import StepSweep, inner
 from tau_rnn.gradcheck.known_errors import OWN, PLACES, SHARED, edits_of
 from tau_rnn.gradcheck.strategies import make_case
 from tau_rnn.losses import mse

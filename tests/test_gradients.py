@@ -13,11 +13,11 @@ from tau_rnn.bptt import backward, plain_backward, tangent
 from tau_rnn.gradcheck import (
     central_difference,
     complex_step,
-    inner,
     numerical_gradient,
     random_direction,
     relative_error,
 )
+from tau_rnn.gradcheck.derivatives import inner
 from tau_rnn.gradcheck.recipe import RECIPE, scene
 from tau_rnn.gradcheck.strategies import cases, make_case
 from tau_rnn.losses import mse, rate_penalty

@@ -9,12 +9,8 @@ from hypothesis import strategies as st
 
 from tau_rnn.bptt import backward, tangent
 from tau_rnn.gradcheck.strategies import cases, make_case
-from tau_rnn.measures import (
-    alignment,
-    kernel_alignment,
-    output_gradients,
-    representation_alignment,
-)
+from tau_rnn.measures import alignment, kernel_alignment, representation_alignment
+from tau_rnn.measures.alignment import output_gradients
 from tau_rnn.model import Params, forward
 
 # The whole space of networks includes coarse Euler steps, of which `alpha` warns.

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
-from tau_rnn.measures import dynamics, fixed_points, jacobian
+from tau_rnn.measures import dynamics, fixed_points
+from tau_rnn.measures.dynamics import jacobian
 from tau_rnn.model import NONLINEARITIES, Params, forward, init_params, velocity
 
 seeds = st.integers(0, 2**32 - 1)

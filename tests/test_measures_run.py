@@ -11,10 +11,7 @@ from scipy.stats import spearmanr
 from tau_rnn.bptt import backward
 from tau_rnn.losses import mse
 from tau_rnn.measures import (
-    LONGEST,
-    PARTS,
     fixed_points,
-    input_output_overlap,
     kernel_alignment,
     measure_run,
     representation_alignment,
@@ -23,7 +20,8 @@ from tau_rnn.measures import (
 )
 from tau_rnn.measures import run as training_measures
 from tau_rnn.measures.dynamics import FixedPoints
-from tau_rnn.measures.run import TrainingMeasures
+from tau_rnn.measures.run import LONGEST, PARTS, TrainingMeasures
+from tau_rnn.measures.weights import input_output_overlap
 from tau_rnn.model import Params, forward, init_params
 from tau_rnn.noise import noise_scale
 from tau_rnn.plotting.measures import plot_measures

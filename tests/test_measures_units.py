@@ -10,18 +10,18 @@ from scipy.stats import spearmanr
 
 from tau_rnn.gradcheck.strategies import cases
 from tau_rnn.measures import (
-    LONGEST,
     accuracy_on,
-    aligned,
     decode,
     decode_by_tau,
     effective_tau,
-    lesion,
     lesion_by_tau,
     spontaneous_rates,
-    spread_change,
     tau_spread,
 )
+from tau_rnn.measures.decoding import aligned
+from tau_rnn.measures.effective_tau import spread_change
+from tau_rnn.measures.lesions import lesion
+from tau_rnn.measures.run import LONGEST
 from tau_rnn.model import Params, forward, init_params, private_noise
 from tau_rnn.tasks import make_task
 

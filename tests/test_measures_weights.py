@@ -7,12 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tau_rnn.measures import (
+from tau_rnn.measures import outlier_eigenvalues, spectrum_of_change, weight_change
+from tau_rnn.measures.weights import (
     accuracy_by_rank,
     input_output_overlap,
-    outlier_eigenvalues,
-    spectrum_of_change,
-    weight_change,
     weight_change_by_group,
     with_change_of_rank,
 )

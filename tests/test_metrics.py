@@ -11,7 +11,7 @@ from tau_rnn.experiment import RunConfig, effects, metrics, report, run_one
 from tau_rnn.experiment.claims import CLAIMS
 from tau_rnn.experiment.effects import BETWEEN, WITHIN
 from tau_rnn.experiment.metrics import METRICS, TABLE, Metric, metric
-from tau_rnn.measures import PARTS
+from tau_rnn.measures.run import PARTS
 from tau_rnn.plotting.effects import FOREST
 
 TINY = RunConfig(units=6, steps=4, batch=4, dt=0.1, test_trials=20, eval_every=2, burn_in=1.0)

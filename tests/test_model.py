@@ -794,7 +794,7 @@ def test_wrong_input_is_named(message, call):
 
 
 def test_a_jacobian_of_a_nonlinearity_without_a_derivative_says_what_is_missing():
-    from tau_rnn.measures import jacobian
+    from tau_rnn.measures.dynamics import jacobian
 
     cubic = Nonlinearity("cubic", lambda x, out=None: np.power(x, 3, out=out), None)
     with pytest.raises(ValueError, match="phi: 'cubic' has no derivative, which a gradient needs"):

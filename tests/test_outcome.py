@@ -9,7 +9,8 @@ from scipy.stats import spearmanr
 
 from tau_rnn.experiment import RunConfig, iterate, run_one, summarise_run
 from tau_rnn.experiment.run import draw_tau, outputs, set_up, streams
-from tau_rnn.measures import LONGEST, measurable, measure_run, spontaneous_rates
+from tau_rnn.measures import measure_run, spontaneous_rates
+from tau_rnn.measures.run import LONGEST, measurable
 from tau_rnn.model import forward, init_params, private_noise
 from tau_rnn.tasks import make_task
 from tau_rnn.timescales import fit_timescales

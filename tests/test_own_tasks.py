@@ -12,16 +12,9 @@ import pytest
 from tau_rnn.experiment import RunConfig, load_run, run_one, save_run, sweep
 from tau_rnn.experiment.conditions import label
 from tau_rnn.model import init_params
-from tau_rnn.tasks import (
-    TASKS,
-    MultiTimescaleMemory,
-    OwnTask,
-    Trials,
-    check_task,
-    is_resolved,
-    make_task,
-    parse_task,
-)
+from tau_rnn.tasks import TASKS, MultiTimescaleMemory, Trials, check_task, make_task
+from tau_rnn.tasks.own import OwnTask
+from tau_rnn.tasks.spec import is_resolved, parse_task
 from tau_rnn.training import train
 
 #: The least that a task needs: the output is the input of five steps ago.
@@ -145,7 +138,7 @@ def test_a_script_that_runs_finds_its_own_task(file):
     script = file.with_name("script.py")
     script.write_text(
         MINIMAL + "print('runs')\n"
-        "from tau_rnn.tasks import parse_task\n"
+        "from tau_rnn.tasks.spec import parse_task\n"
         "found = parse_task(Echo)\n"
         "print(found.text.split('#')[0], type(found.build(0.1).task) is Echo)\n"
     )

@@ -13,7 +13,7 @@ import pytest
 
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.outcome import run_one
-from tau_rnn.measures import PARTS
+from tau_rnn.measures.run import PARTS
 
 STORED = Path(__file__).parent / "data" / "pinned_runs.json"
 SMALL = {"units": 12, "steps": 20, "batch": 8, "dt": 0.1, "dtype": "float64", "test_trials": 64,

@@ -6,8 +6,10 @@ import pytest
 from matplotlib.text import Text
 
 from tau_rnn.experiment import RunConfig, run_one
-from tau_rnn.measures import LONGEST, PARTS
-from tau_rnn.plotting import COLORS, color_of, example_trials, plot_measures, plot_run
+from tau_rnn.measures.run import LONGEST, PARTS
+from tau_rnn.plotting import color_of, plot_measures, plot_run
+from tau_rnn.plotting.run import example_trials
+from tau_rnn.plotting.style import COLORS
 from tau_rnn.tasks import TASKS
 
 SMALL = {"dt": 0.1, "batch": 4, "steps": 2, "burn_in": 2.0, "test_trials": 16}

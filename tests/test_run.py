@@ -20,7 +20,7 @@ from tau_rnn.experiment import RunConfig, load_run, outcome, run_one, store
 from tau_rnn.experiment.conditions import CONTROLS
 from tau_rnn.experiment.files import read_arrays, write_arrays
 from tau_rnn.experiment.unfinished import Work
-from tau_rnn.measures import PARTS
+from tau_rnn.measures.run import PARTS
 from tau_rnn.model import Params
 
 SMALL = ["--units", "8", "--dt", "0.1", "--batch", "4", "--steps", "30"]

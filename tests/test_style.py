@@ -22,9 +22,9 @@ from tau_rnn.plotting import (
     plot_run,
     plot_sweep,
     save,
-    styled,
 )
 from tau_rnn.plotting import sweep as sweep_figures
+from tau_rnn.plotting.style import styled
 
 CONFIG = RunConfig(dist="uniform", units=12, dt=0.1, batch=4, steps=4, burn_in=2.0, test_trials=16)
 

@@ -18,13 +18,15 @@ import pytest
 from stored import contents, runs_in, same
 
 from tau_rnn.cli.sweep import run_sweep
-from tau_rnn.experiment import EXPERIMENT_VERSION, RunConfig, jobs, load_run, run_one, sweeps
+from tau_rnn.experiment import RunConfig, jobs, load_run, run_one, sweeps
 from tau_rnn.experiment import store as stores
 from tau_rnn.experiment.conditions import sweep_configs
+from tau_rnn.experiment.config import EXPERIMENT_VERSION
 from tau_rnn.experiment.executors import Engine, dask_engine, make_engine, process_engine
 from tau_rnn.experiment.files import StoreError
+from tau_rnn.experiment.jobs import SweepStopped
 from tau_rnn.experiment.report import report_text, write_tables
-from tau_rnn.experiment.sweeps import SweepStopped, sweep, work
+from tau_rnn.experiment.sweeps import sweep, work
 from tau_rnn.experiment.unfinished import Work, save_run
 
 BASE = RunConfig(units=8, steps=6, batch=4, test_trials=16, dt=0.1, eval_every=2)

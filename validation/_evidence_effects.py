@@ -35,7 +35,7 @@ from tau_rnn.experiment.statistics import (
     paired_t,
     steps_effect,
 )
-from tau_rnn.measures import measurable
+from tau_rnn.measures.run import measurable
 
 BURN_INS = (5.0, 20.0, 60.0)  # s
 LONGEST = ("capped", "left out")

@@ -27,8 +27,9 @@ SHOWN: dict[str, tuple[str, str, Any]] = {
 
 def draw_all(tables: dict[str, list[dict]], folder: Path) -> list[Path]:
     """Draw every figure for which the tables have the numbers; returns their paths."""
-    from tau_rnn.plotting import files_only, in_style, save
+    from tau_rnn.plotting import in_style, save
     from tau_rnn.plotting.effects import plot_claims
+    from tau_rnn.plotting.style import files_only
 
     files_only()
     folder.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from tau_rnn.experiment.metrics import METRICS, TABLE, Metric
 from tau_rnn.taus import DISTRIBUTIONS
 from tau_rnn.training import TrainConfig
 
-__all__ = ["build_parser", "settings_given"]
+__all__: list[str] = []
 
 #: Earlier names of options, by setting.
 OLD_NAMES = {"rescale_tau": "--match"}

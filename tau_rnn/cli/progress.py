@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any, TextIO
 
-__all__ = ["Progress", "duration", "interruptions", "lasting_output", "plain_warnings"]
+__all__: list[str] = []
 
 
 def on_terminal() -> bool:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tau_rnn.experiment.run import RunState
     from tau_rnn.experiment.unfinished import Entry
 
+__all__: list[str] = []
+
 ELSEWHERE = "move it away, or choose another --out"
 WAYS_ON = f"{ELSEWHERE}; --force overwrites it"
 
@@ -94,7 +96,8 @@ def run(argv) -> int:
 
 def several(bases, dists, tasks, seeds, args) -> int:
     """A sweep over distributions, tasks and seeds."""
-    from tau_rnn.cli.sweep import run_sweep, sweep_configs
+    from tau_rnn.cli.sweep import run_sweep
+    from tau_rnn.experiment.conditions import sweep_configs
     from tau_rnn.experiment.executors import usable_cores
 
     # --controls alone means the usual ones.
@@ -327,8 +330,9 @@ def finish_run(work, state, target: Target, progress, args) -> int:
 def draw(result, folder: Path, tell) -> None:
     """Write the two figures of a run: the run itself, and what training changed."""
     tell("figure.png")
-    from tau_rnn.plotting import color_of, files_only, plot_run, save
+    from tau_rnn.plotting import color_of, plot_run, save
     from tau_rnn.plotting.measures import plot_measures
+    from tau_rnn.plotting.style import files_only
 
     files_only()
     config = result.config

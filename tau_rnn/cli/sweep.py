@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tau_rnn.cli.progress import Progress, duration
-from tau_rnn.experiment.conditions import label, setting_parts, sweep_configs
+from tau_rnn.experiment.conditions import label, setting_parts
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.effects import effects
 from tau_rnn.experiment.executors import Engine, dask_engine, process_engine
 from tau_rnn.experiment.files import StoreError, write_text
+from tau_rnn.experiment.jobs import Event, SweepStopped
 from tau_rnn.experiment.outcome import BASIC_MEASURES, within_bounds
 from tau_rnn.experiment.report import (
     claims_table,
@@ -21,9 +22,9 @@ from tau_rnn.experiment.report import (
     report_text,
     write_tables,
 )
-from tau_rnn.experiment.sweeps import Event, Sweep, SweepStopped, sweep
+from tau_rnn.experiment.sweeps import Sweep, sweep
 
-__all__ = ["run_sweep", "sweep_configs"]
+__all__: list[str] = []
 
 LINE_SECONDS = 2.0  # at most one plain line of progress in this time
 
@@ -119,7 +120,7 @@ def _write_report(done: Sweep, results, out: Path, shown: Progress, figures: boo
             print(f"\n{task}: means over seeds with 95 % intervals (steps: median)\n")
             print(level_table(results, task))
         if figures:
-            from tau_rnn.plotting import files_only
+            from tau_rnn.plotting.style import files_only
             from tau_rnn.plotting.sweep import plot_sweep
 
             files_only()

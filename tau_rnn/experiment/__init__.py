@@ -19,26 +19,23 @@ from tau_rnn._lazy import lazy_names
 
 if TYPE_CHECKING:
     from tau_rnn.experiment.claims_data import load_claims
-    from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
+    from tau_rnn.experiment.config import RunConfig
     from tau_rnn.experiment.outcome import RunResult, run_one, summarise_run
-    from tau_rnn.experiment.run import RunState, evaluate, iterate, set_up
+    from tau_rnn.experiment.run import RunState, iterate
     from tau_rnn.experiment.store import load_run
     from tau_rnn.experiment.sweeps import Sweep, sweep
     from tau_rnn.experiment.unfinished import save_run
 
 __all__ = [
-    "EXPERIMENT_VERSION",
     "RunConfig",
     "RunResult",
     "RunState",
     "Sweep",
-    "evaluate",
     "iterate",
     "load_claims",
     "load_run",
     "run_one",
     "save_run",
-    "set_up",
     "summarise_run",
     "sweep",
 ]
@@ -47,9 +44,9 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "claims_data": ["load_claims"],
-        "config": ["EXPERIMENT_VERSION", "RunConfig"],
+        "config": ["RunConfig"],
         "outcome": ["RunResult", "run_one", "summarise_run"],
-        "run": ["RunState", "evaluate", "iterate", "set_up"],
+        "run": ["RunState", "iterate"],
         "store": ["load_run"],
         "sweeps": ["Sweep", "sweep"],
         "unfinished": ["save_run"],

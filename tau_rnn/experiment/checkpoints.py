@@ -25,7 +25,7 @@ from tau_rnn.experiment.store import FORMAT_VERSION, check_network
 from tau_rnn.model import Params
 from tau_rnn.training import TrainingState
 
-__all__ = ["load_state", "state_bytes"]
+__all__: list[str] = []
 
 FORMAT = "tau_rnn checkpoint"
 

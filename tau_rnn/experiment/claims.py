@@ -16,6 +16,8 @@ from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, Row
 from tau_rnn.experiment.statistics import Effect, holm
 
+__all__ = ["CLAIMS", "judge", "word"]
+
 LEVEL = 0.05  # of the family of all tests, by Holm's method
 LONGER_BURN_INS = (20.0, 60.0)  # s, the controls of claim 4
 # What a control takes away.
@@ -49,6 +51,7 @@ class Claim(NamedTuple):
     dists: tuple[str, ...]
 
 
+#: The poster's claims, each with the comparisons that decide it.
 CLAIMS = (
     Claim(1, "Diverse time constants make training more efficient.",
           ("log_mean_loss",), -1, POSTER[1:]),

@@ -18,6 +18,8 @@ from tau_rnn.checks import nearest
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.taus import parse_tau
 
+__all__ = ["CONTROLS", "matched_constant", "sweep_configs"]
+
 #: The poster's four distributions.
 POSTER = ("vanilla", "normal", "uniform", "bimodal")
 #: What makes two networks of one setting differ.
@@ -28,6 +30,7 @@ SHARED_FIELDS = (
     "units", "steps", "batch", "dt", "test_trials", "eval_every", "dtype", "burn_in",
 )  # fmt: skip
 
+#: The controls by name: what a sweep adds to the conditions it is asked for.
 CONTROLS = {
     "matched": "homogeneous networks with the mean leak rate of each distribution, "
     "tau = 1 / E[1/tau]: constant:0.61 for uniform",

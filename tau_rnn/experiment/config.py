@@ -24,11 +24,12 @@ from tau_rnn.checks import (
     shown,
 )
 from tau_rnn.nonlinearities import NONLINEARITIES, nonlinearity
-from tau_rnn.tasks import TASKS, is_resolved, parse_task
+from tau_rnn.tasks import TASKS
+from tau_rnn.tasks.spec import is_resolved, parse_task
 from tau_rnn.taus import parse_tau
 from tau_rnn.training import TrainConfig
 
-__all__ = ["EXPERIMENT_VERSION", "RunConfig"]
+__all__ = ["RunConfig"]
 
 #: Changes whenever the same configuration would give other numbers; part of every stored key.
 EXPERIMENT_VERSION = 3

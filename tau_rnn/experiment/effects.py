@@ -21,6 +21,8 @@ from tau_rnn.experiment.statistics import (
     steps_effect,
 )
 
+__all__ = ["Row", "effects", "levels"]
+
 #: Of the metrics: what conditions are compared in, and the changes within a run.
 BETWEEN = tuple(key for row in METRICS if row.compared for key in row.keys)
 WITHIN = tuple((row, *row.change) for row in METRICS if row.change)

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from tau_rnn._threads import THREAD_VARIABLES
 from tau_rnn.checks import check_integer
 
+__all__: list[str] = []
+
 CONNECT_SECONDS = 6.0
 SLOTS = 200  # runs handed out at a time to workers of an unknown number; each holds an open lock
 UNGUARDED = 77  # exit status of a worker whose script would start the sweep again

@@ -21,26 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 
-__all__ = [
-    "StoreError",
-    "array_bytes",
-    "arrays_from",
-    "generator_from",
-    "generator_state",
-    "json_bytes",
-    "json_from",
-    "made_folder",
-    "read_arrays",
-    "read_bytes",
-    "read_json",
-    "replacing",
-    "sha256",
-    "sync_folder",
-    "write_arrays",
-    "write_bytes",
-    "write_json",
-    "write_text",
-]
+__all__ = ["StoreError"]
 
 LARGEST_TEXT, LARGEST = 2**26, 2**36  # bytes of a text, and of any file
 COMPRESSED = 2**24  # bytes by which the arrays of a small compressed file may exceed it

@@ -19,7 +19,7 @@ from tau_rnn.experiment.locks import Held
 from tau_rnn.experiment.outcome import RunResult
 from tau_rnn.experiment.unfinished import Entry, Work, damage, entry, set_aside, tidy
 
-__all__ = ["Event", "Job", "SweepStopped"]
+__all__: list[str] = []
 
 LOST_TWICE = 2  # a run that its executor lost this often is not tried again
 LOOK_SECONDS = 0.5  # from one look at the runs that another process computes to the next

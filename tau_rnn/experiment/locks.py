@@ -19,7 +19,7 @@ with contextlib.suppress(ImportError):
 with contextlib.suppress(ImportError):
     import msvcrt
 
-__all__ = ["Held", "Lock"]
+__all__: list[str] = []
 
 FAR = 2**30  # Windows forbids reading a locked byte: lock one far behind the text
 ATTEMPTS = 1000  # of which all but the first are needed only while others remove the folder

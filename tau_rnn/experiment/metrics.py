@@ -16,7 +16,7 @@ import numpy as np
 
 from tau_rnn.experiment.statistics import ln_ratio
 
-__all__ = ["METRICS", "Metric", "metric", "numbers_of", "table_html", "table_rows", "table_text"]
+__all__ = ["METRICS", "Metric"]
 
 WHEN = ("before", "after")  # what <when> stands for in a key
 #: What other words stand for, as a pattern, where it is not any text.

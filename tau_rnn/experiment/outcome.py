@@ -10,18 +10,12 @@ import numpy as np
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.metrics import numbers_of, table_html, table_rows, table_text
 from tau_rnn.experiment.run import RunState, Setup, evaluate, iterate, set_up
-from tau_rnn.measures import (
-    PARTS,
-    TrainingMeasures,
-    compare_effective,
-    measurable,
-    measure_run,
-    spontaneous_rates,
-    summarise,
-)
+from tau_rnn.measures import TrainingMeasures, measure_run, spontaneous_rates, summarise
+from tau_rnn.measures.effective_tau import compare_effective
+from tau_rnn.measures.run import PARTS, measurable
 from tau_rnn.model import Array, Params
 
-__all__ = ["Outcome", "RunResult", "run_one", "summarise_run", "unit_table", "within_bounds"]
+__all__ = ["RunResult", "run_one", "summarise_run"]
 
 SHUFFLES = 3  # permutations of tau over which the accuracy with shuffled tau is averaged
 ACTIVITY_TRIALS, ACTIVITY_SECONDS = 40, 20.0

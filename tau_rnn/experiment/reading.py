@@ -9,6 +9,8 @@ from tau_rnn.experiment.claims import CLAIMS, Claim, Control, Finding, over_task
 from tau_rnn.experiment.metrics import metric
 from tau_rnn.experiment.statistics import Effect
 
+__all__: list[str] = []
+
 
 def size(key: str, effect: Effect) -> str:
     """An effect in words: per cent, percentage points, or the change of a standard deviation.

@@ -20,15 +20,7 @@ from tau_rnn.tasks import Trials
 from tau_rnn.taus import sample_tau
 from tau_rnn.training import TrainingState, start, training_steps
 
-__all__ = [
-    "RunState",
-    "Setup",
-    "build_network",
-    "evaluate",
-    "iterate",
-    "set_up",
-    "streams",
-]
+__all__ = ["RunState", "build_network", "iterate"]
 
 STREAMS = ("tau", "weights", "trials", "noise", "test_trials", "test_noise", "analysis", "measures")
 EVALUATION_BATCH = 128

@@ -21,6 +21,17 @@ import numpy as np
 
 from tau_rnn.model import Array
 
+__all__ = [
+    "Effect",
+    "at_matched_loss",
+    "holm",
+    "ln_ratio",
+    "median_interval",
+    "paired_t",
+    "signed_rank",
+    "steps_effect",
+]
+
 CONFIDENCE = 0.95
 
 

@@ -46,18 +46,7 @@ from tau_rnn.experiment.files import (
 from tau_rnn.experiment.outcome import RunResult
 from tau_rnn.model import Params
 
-__all__ = [
-    "check_network",
-    "config_of",
-    "find",
-    "load_run",
-    "places",
-    "run_name",
-    "shorter_run",
-    "stored_config",
-    "stored_key",
-    "write_run",
-]
+__all__ = ["load_run"]
 
 FORMAT, FORMAT_VERSION = "tau_rnn run", 2
 #: The files that metrics.json vouches for.

@@ -26,11 +26,11 @@ from tau_rnn.experiment.executors import (
     was_unguarded,
 )
 from tau_rnn.experiment.files import made_folder
-from tau_rnn.experiment.jobs import Event, Job, SweepStopped
+from tau_rnn.experiment.jobs import Event, Job
 from tau_rnn.experiment.outcome import BASIC_MEASURES, RunResult, run_one, within_bounds
 from tau_rnn.training import NonFiniteLoss
 
-__all__ = ["Event", "Sweep", "SweepStopped", "sweep", "work"]
+__all__ = ["Sweep", "sweep"]
 
 BARREN = 3  # executors in a row that broke without a single result
 IDLE_LOOK, IDLE_LIMIT = 5.0, 300.0  # s of silence until it is looked at, and until it is too long

@@ -49,7 +49,7 @@ from tau_rnn.experiment.run import RunState
 from tau_rnn.experiment.store import config_of, load_run, stored_key, write_run
 from tau_rnn.model import Params
 
-__all__ = ["Entry", "Work", "damage", "entry", "save_run", "set_aside", "take_away", "tidy"]
+__all__ = ["save_run"]
 
 UNFINISHED = ".unfinished"
 WAITS = (0.1, 0.2, 0.4, 0.6, 0.7)  # s between attempts to rename on Windows

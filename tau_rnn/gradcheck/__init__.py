@@ -9,12 +9,10 @@ file that defines a function ``backward``:
 The numerical derivatives it rests on (`complex_step`, `central_difference`, ...) are here as well.
 """
 
-from tau_rnn.gradcheck.check import GradientReport, check_backward, first_nonfinite
+from tau_rnn.gradcheck.check import GradientReport, check_backward
 from tau_rnn.gradcheck.derivatives import (
-    StepSweep,
     central_difference,
     complex_step,
-    inner,
     numerical_gradient,
     random_direction,
     relative_error,
@@ -23,12 +21,9 @@ from tau_rnn.gradcheck.derivatives import (
 
 __all__ = [
     "GradientReport",
-    "StepSweep",
     "central_difference",
     "check_backward",
     "complex_step",
-    "first_nonfinite",
-    "inner",
     "numerical_gradient",
     "random_direction",
     "relative_error",

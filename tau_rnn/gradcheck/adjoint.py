@@ -12,6 +12,8 @@ from tau_rnn.gradcheck.recipe import step_back
 from tau_rnn.gradcheck.report import Finding
 from tau_rnn.gradcheck.search import Asked, Explanation, Own
 
+__all__: list[str] = []
+
 READERS = ("W", "W_in", "b", "tau")  # the gradients that hold dx[T] .. dx[1]; dx0 is dx[0]
 READ = 1e-6  # precision to which an adjoint is read off: solving for it from dW costs digits
 

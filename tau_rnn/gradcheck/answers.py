@@ -15,6 +15,8 @@ from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.gradcheck.recipe import FIELDS, gradient
 from tau_rnn.model import Array, Params, Trajectory, forward
 
+__all__: list[str] = []
+
 # Two computations of one gradient differ by rounding, about 1e-14; two different ones by far more.
 SAME = 1e-9
 SAME_IN_SINGLE_PRECISION = 1e-5

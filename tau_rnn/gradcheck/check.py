@@ -16,7 +16,7 @@ from tau_rnn.gradcheck.report import Finding, GradientReport
 from tau_rnn.gradcheck.search import Asked
 from tau_rnn.model import Array, Nonlinearity, Params, nonlinearity
 
-__all__ = ["GradientReport", "check_backward", "first_nonfinite"]
+__all__ = ["check_backward"]
 
 
 def check_backward(

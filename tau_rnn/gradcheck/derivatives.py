@@ -18,6 +18,15 @@ import numpy as np
 
 from tau_rnn.model import Array, Params
 
+__all__ = [
+    "central_difference",
+    "complex_step",
+    "numerical_gradient",
+    "random_direction",
+    "relative_error",
+    "step_sweep",
+]
+
 # A derivative below this, relative to f, is rounding: that of a product with the conjugate, say.
 NOTHING = 1e-12
 

@@ -24,6 +24,8 @@ from tau_rnn.gradcheck.recipe import ADJOINT_FIELDS, FIELDS
 from tau_rnn.gradcheck.report import Finding
 from tau_rnn.gradcheck.search import ZERO, Asked, Explanation, Own, explain
 
+__all__: list[str] = []
+
 NEARLY = 1e-5  # errors below it are those of single precision, or of a finite difference
 
 

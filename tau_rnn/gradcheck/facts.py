@@ -12,6 +12,8 @@ from tau_rnn.gradcheck.recipe import ADJOINT_FIELDS, FIELDS
 from tau_rnn.gradcheck.report import Finding, listed
 from tau_rnn.gradcheck.search import Asked, Explanation
 
+__all__: list[str] = []
+
 SEVERAL_FACTORS = "which differs from run to run"
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from tau_rnn.gradcheck.recipe import one, output, shifted
 from tau_rnn.nonlinearities import NONLINEARITIES
 
+__all__: list[str] = []
+
 
 class Slip(NamedTuple):
     """One mistake: its name, what it is in words, and the entries of the recipe it replaces."""

@@ -20,6 +20,8 @@ import numpy as np
 from tau_rnn.discretisation import alpha
 from tau_rnn.nonlinearities import nonlinearity
 
+__all__: list[str] = []
+
 FIELDS = ("W", "W_in", "b", "W_out", "b_out", "x0", "tau")
 ADJOINT_FIELDS = ("W", "W_in", "b", "x0", "tau")  # those whose gradient holds the adjoint
 

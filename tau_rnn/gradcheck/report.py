@@ -9,6 +9,8 @@ from typing import Any
 
 from tau_rnn.gradcheck.recipe import ADJOINT_FIELDS, EQUATION_OF, EQUATIONS
 
+__all__ = ["GradientReport"]
+
 CHAPTER = "chapter 3, tutorials/03_bptt_by_hand.md"
 
 

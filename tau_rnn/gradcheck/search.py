@@ -19,6 +19,8 @@ from tau_rnn.gradcheck.known_errors import OWN, SHARED, SUMS, Slip, Sum, edits_o
 from tau_rnn.gradcheck.recipe import ADJOINT_FIELDS, RECIPE, scene
 from tau_rnn.model import Array, Trajectory
 
+__all__: list[str] = []
+
 #: The order of the search: how many shared slips, and how many of each gradient's own, at most.
 ROUNDS = ((0, 1), (1, 0), (0, 2), (1, 1), (2, 0), (1, 2), (2, 1))
 

@@ -7,6 +7,8 @@ import numpy as np
 from tau_rnn.checks import check_array
 from tau_rnn.model import Params, check_params
 
+__all__: list[str] = []
+
 Array = np.ndarray
 
 #: Bounds on how often something is drawn, so that a slip of the pen does not run for ever.

@@ -40,7 +40,7 @@ from tau_rnn.measures._shared import Array, double_params, params_pair
 from tau_rnn.model import forward
 from tau_rnn.nonlinearities import differentiable
 
-__all__ = ["kernel_alignment", "output_gradients", "representation_alignment"]
+__all__ = ["kernel_alignment", "representation_alignment"]
 
 BLOCK_BYTES = 2**26  # what a block of gradients may take, the adjoints they are made of, a kernel
 

@@ -26,7 +26,7 @@ import numpy as np
 from tau_rnn.checks import check_array, check_generator, check_integer, check_number
 from tau_rnn.measures._shared import MOST_DRAWS, Array, fast_to_slow, ratio
 
-__all__ = ["PENALTIES", "DecodingByTau", "aligned", "decode", "decode_by_tau"]
+__all__ = ["DecodingByTau", "decode", "decode_by_tau"]
 
 #: Ridge penalties, relative to the mean of the squared singular values of the rates.
 PENALTIES = tuple(10.0**e for e in range(-6, 3))

@@ -32,7 +32,7 @@ from tau_rnn.measures._shared import Array, double_params
 from tau_rnn.model import velocity
 from tau_rnn.nonlinearities import differentiable
 
-__all__ = ["FixedPoints", "fixed_points", "jacobian"]
+__all__ = ["FixedPoints", "fixed_points"]
 
 #: A search ends where a step, or what it takes off F^2, is this small a part.
 PRECISION = 1e-13

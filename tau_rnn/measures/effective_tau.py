@@ -23,16 +23,7 @@ from tau_rnn.measures._shared import (
 from tau_rnn.model import forward
 from tau_rnn.noise import private_noise
 
-__all__ = [
-    "EffectiveTau",
-    "Estimate",
-    "TauSpread",
-    "compare_effective",
-    "effective_tau",
-    "spontaneous_rates",
-    "spread_change",
-    "tau_spread",
-]
+__all__ = ["EffectiveTau", "TauSpread", "effective_tau", "spontaneous_rates", "tau_spread"]
 
 #: Of a simulation: more are a slip of the pen.
 MOST_STEPS = 1_000_000

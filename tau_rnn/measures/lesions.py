@@ -17,7 +17,7 @@ from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.measures._shared import MOST_DRAWS, Array, fast_to_slow
 from tau_rnn.model import Params, check_params, forward
 
-__all__ = ["LesionCurve", "accuracy_on", "lesion", "lesion_by_tau"]
+__all__ = ["LesionCurve", "accuracy_on", "lesion_by_tau"]
 
 
 class LesionCurve(NamedTuple):

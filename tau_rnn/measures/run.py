@@ -32,20 +32,7 @@ from tau_rnn.model import forward
 from tau_rnn.noise import private_noise
 from tau_rnn.tasks import check_task
 
-__all__ = [
-    "LARGE",
-    "LARGE_SIZES",
-    "LONGEST",
-    "NEEDS",
-    "PARTS",
-    "SIZES",
-    "Decoding",
-    "EffectiveTau",
-    "TrainingMeasures",
-    "compare_effective",
-    "measurable",
-    "measure_run",
-]
+__all__ = ["TrainingMeasures", "measure_run"]
 
 #: What `measure_run` can measure.
 PARTS = ("weights", "alignment", "rank", "lesions", "decoding", "effective", "fixed_points")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tau_rnn.measures.effective_tau import Estimate
-from tau_rnn.measures.run import Decoding, EffectiveTau, TrainingMeasures
+from tau_rnn.measures.effective_tau import EffectiveTau, Estimate
+from tau_rnn.measures.run import Decoding, TrainingMeasures
 
 __all__ = ["summarise"]
 

@@ -32,17 +32,11 @@ from tau_rnn.model import Params
 
 __all__ = [
     "ChangeSpectrum",
-    "InputOutputOverlap",
     "OutlierEigenvalues",
-    "RankCurve",
     "WeightChange",
-    "accuracy_by_rank",
-    "input_output_overlap",
     "outlier_eigenvalues",
     "spectrum_of_change",
     "weight_change",
-    "weight_change_by_group",
-    "with_change_of_rank",
 ]
 
 

@@ -10,28 +10,13 @@ from tau_rnn._lazy import lazy_names
 if TYPE_CHECKING:
     from tau_rnn.plotting.effects import plot_claims, plot_forest
     from tau_rnn.plotting.measures import plot_measures
-    from tau_rnn.plotting.run import example_trials, plot_run
-    from tau_rnn.plotting.style import (
-        COLORS,
-        OTHER_COLOR,
-        STYLE,
-        color_of,
-        files_only,
-        in_style,
-        new_figure,
-        save,
-        styled,
-    )
+    from tau_rnn.plotting.run import plot_run
+    from tau_rnn.plotting.style import color_of, in_style, new_figure, save
     from tau_rnn.plotting.sweep import plot_sweep
     from tau_rnn.plotting.timescales import plot_timescales
 
 __all__ = [
-    "COLORS",
-    "OTHER_COLOR",
-    "STYLE",
     "color_of",
-    "example_trials",
-    "files_only",
     "in_style",
     "new_figure",
     "plot_claims",
@@ -41,7 +26,6 @@ __all__ = [
     "plot_sweep",
     "plot_timescales",
     "save",
-    "styled",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -49,18 +33,8 @@ __getattr__, __dir__ = lazy_names(
     {
         "effects": ["plot_claims", "plot_forest"],
         "measures": ["plot_measures"],
-        "run": ["example_trials", "plot_run"],
-        "style": [
-            "COLORS",
-            "OTHER_COLOR",
-            "STYLE",
-            "color_of",
-            "files_only",
-            "in_style",
-            "new_figure",
-            "save",
-            "styled",
-        ],
+        "run": ["plot_run"],
+        "style": ["color_of", "in_style", "new_figure", "save"],
         "sweep": ["plot_sweep"],
         "timescales": ["plot_timescales"],
     },

@@ -11,6 +11,8 @@ from tau_rnn.experiment.effects import ITSELF, MATCHED, Row
 from tau_rnn.experiment.metrics import metric
 from tau_rnn.plotting.style import color_of, new_figure, styled
 
+__all__ = ["plot_claims", "plot_forest"]
+
 #: Columns of the figure.
 FOREST = (
     "log_mean_loss", "steps_to_criterion", "accuracy_last5", "weight_change",

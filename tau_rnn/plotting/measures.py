@@ -10,6 +10,8 @@ import numpy as np
 from tau_rnn.measures import TrainingMeasures
 from tau_rnn.plotting.style import OTHER_COLOR, new_figure, styled
 
+__all__ = ["plot_measures"]
+
 # Told apart by line style or marker as well as by colour.
 SLOW, FAST, RANDOM, BEFORE = "#D55E00", "#0072B2", "#707070", "#909090"
 N_MODES, LONGEST_SHOWN = 10, 100.0  # s

@@ -8,12 +8,12 @@ import numpy as np
 
 from tau_rnn.experiment import RunResult
 from tau_rnn.experiment.run import streams
-from tau_rnn.measures import LONGEST, measurable
+from tau_rnn.measures.run import LONGEST, measurable
 from tau_rnn.model import forward
 from tau_rnn.noise import private_noise
 from tau_rnn.plotting.style import color_of, plain_log_ticks, styled
 
-__all__ = ["example_trials", "plot_run"]
+__all__ = ["plot_run"]
 
 # Inputs have their places and names; their colours only help to follow them.
 _INPUT_COLORS = ("#333333", "#777777", "#D55E00", "#0072B2", "#CC79A7")

@@ -13,19 +13,7 @@ from typing import Any
 
 from tau_rnn.experiment.files import replacing
 
-__all__ = [
-    "COLORS",
-    "LOSS_TICKS",
-    "OTHER_COLOR",
-    "STYLE",
-    "color_of",
-    "files_only",
-    "in_style",
-    "new_figure",
-    "plain_log_ticks",
-    "save",
-    "styled",
-]
+__all__ = ["color_of", "in_style", "new_figure", "save"]
 
 #: One colour for each distribution, everywhere (Okabe & Ito's palette: safe for colour-blind eyes).
 COLORS = {

@@ -13,9 +13,11 @@ from tau_rnn.experiment.effects import effects, grouped
 from tau_rnn.experiment.metrics import metric
 from tau_rnn.experiment.outcome import RunResult
 from tau_rnn.experiment.statistics import mean_band, median, where_loss_reaches
-from tau_rnn.measures import LONGEST, measurable
+from tau_rnn.measures.run import LONGEST, measurable
 from tau_rnn.plotting.effects import FOREST, plot_forest
 from tau_rnn.plotting.style import color_of, new_figure, plain_log_ticks, save, styled
+
+__all__ = ["plot_sweep"]
 
 #: Dashes of conditions that share a colour and a control, in the order in which they appear.
 DASHES: tuple = tuple((0, on_off) for on_off in ((5, 1.5), (1, 1), (5, 1, 1, 1), (9, 2), (3, 3)))

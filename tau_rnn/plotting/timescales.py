@@ -6,6 +6,8 @@ import numpy as np
 
 from tau_rnn.plotting.style import COLORS, OTHER_COLOR, new_figure, styled
 
+__all__ = ["plot_timescales"]
+
 SHOWN = 5.0  # timescales of lags that are shown
 FIT = COLORS["lognormal"]
 

@@ -14,26 +14,18 @@ integrate_and_remember  integrate noisy evidence and remember a sample, report b
 
 from __future__ import annotations
 
-from tau_rnn.tasks.base import DelayedReport, Epochs, Trials
-from tau_rnn.tasks.integrate_and_remember import IntegrateAndRemember, IntegrateLabels
-from tau_rnn.tasks.multi_timescale import MemoryLabels, MultiTimescaleMemory
-from tau_rnn.tasks.own import OwnTask, check_task, check_trials
-from tau_rnn.tasks.spec import TASKS, TaskSpec, is_resolved, make_task, parse_task
+from tau_rnn.tasks.base import Epochs, Trials
+from tau_rnn.tasks.integrate_and_remember import IntegrateAndRemember
+from tau_rnn.tasks.multi_timescale import MultiTimescaleMemory
+from tau_rnn.tasks.own import check_task
+from tau_rnn.tasks.spec import TASKS, make_task
 
 __all__ = [
     "TASKS",
-    "DelayedReport",
     "Epochs",
     "IntegrateAndRemember",
-    "IntegrateLabels",
-    "MemoryLabels",
     "MultiTimescaleMemory",
-    "OwnTask",
-    "TaskSpec",
     "Trials",
     "check_task",
-    "check_trials",
-    "is_resolved",
     "make_task",
-    "parse_task",
 ]

@@ -20,6 +20,8 @@ import numpy as np
 
 from tau_rnn.checks import check_dtype, check_generator, check_integer, check_number
 
+__all__ = ["Epochs", "Trials"]
+
 
 class Epochs(NamedTuple):
     """Steps [start, end) of each trial's epochs, each an integer array (B, 2).

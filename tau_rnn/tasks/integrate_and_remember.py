@@ -10,6 +10,8 @@ import numpy as np
 
 from tau_rnn.tasks.base import DelayedReport, Trials, fraction
 
+__all__ = ["IntegrateAndRemember"]
+
 
 class IntegrateLabels(NamedTuple):
     """What is true of each trial; every field an array (B,).

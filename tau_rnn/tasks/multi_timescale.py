@@ -10,6 +10,8 @@ import numpy as np
 from tau_rnn.checks import check_array, check_number
 from tau_rnn.tasks.base import DelayedReport, Trials, fraction
 
+__all__ = ["MultiTimescaleMemory"]
+
 
 class MemoryLabels(NamedTuple):
     """What is true of each trial; every field an array (B,).

@@ -33,7 +33,7 @@ import numpy as np
 from tau_rnn.checks import check_array, check_number, shown
 from tau_rnn.tasks.base import DelayedReport, Trials
 
-__all__ = ["OwnTask", "check_task", "check_trials"]
+__all__ = ["check_task"]
 
 #: Trials that are drawn to look at what a task gives.
 LOOK = 3

@@ -31,7 +31,7 @@ from tau_rnn.tasks.integrate_and_remember import IntegrateAndRemember
 from tau_rnn.tasks.multi_timescale import MultiTimescaleMemory
 from tau_rnn.tasks.own import check_task
 
-__all__ = ["TASKS", "TaskSpec", "is_resolved", "make_task", "parse_task"]
+__all__ = ["TASKS", "make_task"]
 
 #: The tasks by name. A new one is a class, named here.
 TASKS: dict[str, type[DelayedReport]] = {

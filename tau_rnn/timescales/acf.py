@@ -18,6 +18,8 @@ from tau_rnn.checks import check_choice, check_dt, check_integer
 from tau_rnn.timescales.design import Design, correlate
 from tau_rnn.timescales.recordings import as_rates
 
+__all__ = ["autocovariance", "expected_acf", "linear_network_acf", "timescale_of_decay"]
+
 
 def timescale_of_decay(decay, dt):
     """Timescale of a quantity that is multiplied by `decay` at every step: -dt / ln(decay).

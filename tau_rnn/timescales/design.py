@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+__all__: list[str] = []
+
 EXACT = 2048  # samples; beyond, the places of gaps are averaged over time
 ROWS = 2**22  # numbers held at once in expectations
 

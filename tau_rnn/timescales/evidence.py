@@ -10,6 +10,8 @@ from tau_rnn.timescales import likelihood as lk
 from tau_rnn.timescales import moments as mo
 from tau_rnn.timescales.design import Design
 
+__all__: list[str] = []
+
 MIN_RESAMPLED = 5  # trials beyond the number of conditions, for the bootstrap
 SIMPLER = 2.7  # rise of D below which noise is left out: 5 %, one-sided
 SIGNAL = 9.2  # fall of D that an exponential must bring: 1 %

@@ -11,6 +11,8 @@ from tau_rnn.timescales.recordings import as_rates
 from tau_rnn.timescales.result import TimescaleResult
 from tau_rnn.timescales.units import fit_units
 
+__all__ = ["fit_timescales"]
+
 CHUNK = 2**21  # numbers of rates held at once (16 MB)
 
 

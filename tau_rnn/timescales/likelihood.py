@@ -24,6 +24,8 @@ import numpy as np
 
 from tau_rnn.timescales.design import power
 
+__all__: list[str] = []
+
 N_TAU, N_FINE, N_CLOSE = 96, 25, 7  # grids of log tau: coarse, fine, close to the best
 N_RATIO = 21  # grid of noise over signal
 SHORTEST, LONGEST = 0.3, 20.0  # ends of the search: 0.3 dt, 20 n dt

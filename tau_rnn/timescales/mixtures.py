@@ -18,6 +18,8 @@ import numpy as np
 
 from tau_rnn.timescales import likelihood as lk
 
+__all__: list[str] = []
+
 OFFSET = 2.7  # fall of D at which offsets are taken to be there: 5 %, one-sided
 PAIR = 6.0  # fall of D that a second exponential that was asked for must bring: 5 %
 

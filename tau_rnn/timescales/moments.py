@@ -15,6 +15,8 @@ import numpy as np
 from tau_rnn.checks import check_choice, check_dt, check_number
 from tau_rnn.timescales.design import Design, correlate
 
+__all__ = ["timescale_of_acf"]
+
 N_GRID = 400  # of log tau: spacing about 0.03 for 500 samples; refined to 1e-6 afterwards
 CENTERS = ("psth", "trial")
 SHORTEST, LONGEST = 0.05, 20.0  # ends of the search: 0.05 dt (decay factor 2e-9), 20 n dt

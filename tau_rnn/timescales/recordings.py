@@ -6,6 +6,8 @@ import numpy as np
 
 from tau_rnn.checks import check_array, check_dt, shown
 
+__all__ = ["bin_spikes"]
+
 MIN_SAMPLES = 10  # per trial
 AXES = "(trials, time, units)"
 

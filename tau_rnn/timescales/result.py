@@ -8,6 +8,8 @@ import numpy as np
 
 from tau_rnn.timescales import moments as mo
 
+__all__ = ["TimescaleResult"]
+
 MISFIT = 0.01  # probability of a misfit below which it is flagged
 REFUTED = 1e-3  # and below which a mixture has no interval
 Z_CLEAR = 5.0  # standard errors

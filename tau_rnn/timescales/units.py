@@ -10,6 +10,8 @@ from tau_rnn.timescales.evidence import drifts, first_lag, one_exponential
 from tau_rnn.timescales.mixtures import choose
 from tau_rnn.timescales.result import MISFIT, blank, report
 
+__all__: list[str] = []
+
 MIN_SAMPLES = 10  # per trial
 FEW = 3.0  # a variance that so few of many trials hold tells nothing of the others
 MIN_PAIR = 24  # trials beyond the number of conditions, for two exponentials; and 20 samples
