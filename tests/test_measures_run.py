@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from tau_rnn.bptt import backward
+from tau_rnn.experiment.outcome import summarise
 from tau_rnn.losses import mse
 from tau_rnn.measures import (
     fixed_points,
@@ -16,7 +17,6 @@ from tau_rnn.measures import (
     measure_run,
     representation_alignment,
     spectrum_of_change,
-    summarise,
 )
 from tau_rnn.measures import run as training_measures
 from tau_rnn.measures.dynamics import FixedPoints

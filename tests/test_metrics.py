@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tau_rnn.cli.options import build_parser
-from tau_rnn.experiment import RunConfig, effects, metrics, report, run_one
+from tau_rnn.experiment import RunConfig, effects, metrics, outcome, report, run_one
 from tau_rnn.experiment.claims import CLAIMS
 from tau_rnn.experiment.effects import BETWEEN, WITHIN
 from tau_rnn.experiment.metrics import METRICS, TABLE, Metric, metric
@@ -86,9 +86,14 @@ def test_a_metric_is_one_row(monkeypatch):
         value=lambda run, when: float(np.abs(run.setup.initial.W).max()) + (when == "after"),
         compared=True,
     )  # fmt: skip
-    monkeypatch.setattr(metrics, "METRICS", (row, *METRICS))
-    monkeypatch.setattr(metrics, "TABLE", (*TABLE, row.key))
-    monkeypatch.setattr(effects, "BETWEEN", (*row.keys, *BETWEEN))
+    measured = Metric(
+        "second_direction", "second direction", "second singular value of dW", decimals=2,
+        measured=("spectrum", lambda spectrum: spectrum.singular_values[1]), compared=True,
+    )  # fmt: skip
+    for module in (metrics, outcome):
+        monkeypatch.setattr(module, "METRICS", (row, measured, *METRICS))
+    monkeypatch.setattr(outcome, "TABLE", (*TABLE, row.key, measured.key))
+    monkeypatch.setattr(effects, "BETWEEN", (*row.keys, measured.key, *BETWEEN))
     pairs = [(dist, seed) for dist in ("vanilla", "uniform") for seed in (0, 1)]
     results = [run_one(TINY.replace(dist=dist, seed=seed)) for dist, seed in pairs]
     first = results[0]
@@ -97,11 +102,17 @@ def test_a_metric_is_one_row(monkeypatch):
     assert f"largest weight  {largest:>18.2f}  {largest + 1:>8.2f}".split() in [
         line.split() for line in first.table.splitlines()
     ]
+    second = first.metrics["second_direction"]
+    assert second == float(first.measures.spectrum.singular_values[1])
+    assert f"second direction - {second:.2f}".split() in [
+        line.split() for line in first.table.splitlines()
+    ]
     assert "largest weight" in first._repr_html_() and "largest |W_ij|" in first._repr_html_()
     compared = [r for r in effects.effects(results) if r.metric == "largest_weight_after"]
     assert [(r.condition, r.unit) for r in compared] == [("uniform", "ln")]
-    text = report.level_table(results, TINY.task, ("largest_weight_before",))
-    assert "largest weight, before" in text
+    assert any(r.metric == "second_direction" for r in effects.effects(results))
+    text = report.level_table(results, TINY.task, ("largest_weight_before", "second_direction"))
+    assert "largest weight, before" in text and "second direction" in text
 
 
 @pytest.mark.parametrize(
@@ -147,5 +158,5 @@ def test_the_representation_of_a_result_is_short(whole):
 
 def test_help_explains_the_table(whole):
     words = " ".join(build_parser().format_help().split())
-    for row, _, _ in metrics.table_rows(whole.metrics, whole.history):
+    for row, _, _ in outcome.table_rows(whole.metrics, whole.history):
         assert row.label in words

@@ -20,6 +20,7 @@ from tau_rnn.experiment import RunConfig, load_run, outcome, run_one, store
 from tau_rnn.experiment.conditions import CONTROLS
 from tau_rnn.experiment.files import read_arrays, write_arrays
 from tau_rnn.experiment.unfinished import Work
+from tau_rnn.measures import run as measures_run
 from tau_rnn.measures.run import PARTS
 from tau_rnn.model import Params
 
@@ -696,7 +697,7 @@ def test_ctrl_c_in_any_phase_after_the_steps_keeps_them(
 
 
 def test_measures_that_would_take_too_long_are_left_out_and_named(call, monkeypatch):
-    monkeypatch.setattr(outcome, "MOST_UNITS", {"alignment": 7, "weights": 8})
+    monkeypatch.setattr(measures_run, "MOST_UNITS", {"alignment": 7, "weights": 8})
     done = call(*RUN)
     assert done.status == 0
     assert "Not measured in a network of 8 units: alignment." in done.out
@@ -709,10 +710,10 @@ def test_measures_that_would_take_too_long_are_left_out_and_named(call, monkeypa
 
 
 def test_the_bound_of_measures_depends_on_the_network_alone():
-    assert outcome.within_bounds(RunConfig(units=500), PARTS) == (PARTS, ())
-    parts, left_out = outcome.within_bounds(RunConfig(units=501), PARTS)
+    assert measures_run.within_bounds(500) == (PARTS, ())
+    parts, left_out = measures_run.within_bounds(501)
     assert set(parts) | set(left_out) == set(PARTS) and left_out == ("alignment", "fixed_points")
-    assert set(outcome.MOST_UNITS) < set(PARTS) and "weights" not in outcome.MOST_UNITS
+    assert set(measures_run.MOST_UNITS) < set(PARTS) and "weights" not in measures_run.MOST_UNITS
 
 
 def test_what_fails_after_the_first_step_is_status_1(call, tmp_path, monkeypatch):

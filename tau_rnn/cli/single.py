@@ -306,9 +306,10 @@ def finish_run(work, state, target: Target, progress, args) -> int:
     """Measure, draw, publish and show a run that has made all its steps."""
     from tau_rnn.experiment import store, summarise_run
     from tau_rnn.experiment.checkpoints import state_bytes
-    from tau_rnn.experiment.outcome import FULL_MEASURES, within_bounds
+    from tau_rnn.experiment.outcome import FULL_MEASURES
+    from tau_rnn.measures.run import within_bounds
 
-    parts, left_out = within_bounds(work.config, FULL_MEASURES)
+    parts, left_out = within_bounds(work.config.units, FULL_MEASURES)
     result = summarise_run(work.config, state, parts, progress.phase)
     made = work.new_run()
     if not args.no_figure:

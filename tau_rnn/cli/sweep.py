@@ -14,7 +14,7 @@ from tau_rnn.experiment.effects import effects
 from tau_rnn.experiment.executors import Engine, dask_engine, process_engine
 from tau_rnn.experiment.files import StoreError, write_text
 from tau_rnn.experiment.jobs import Event, SweepStopped
-from tau_rnn.experiment.outcome import BASIC_MEASURES, within_bounds
+from tau_rnn.experiment.outcome import BASIC_MEASURES
 from tau_rnn.experiment.report import (
     claims_table,
     judged,
@@ -23,6 +23,7 @@ from tau_rnn.experiment.report import (
     write_tables,
 )
 from tau_rnn.experiment.sweeps import Sweep, sweep
+from tau_rnn.measures.run import within_bounds
 
 __all__: list[str] = []
 
@@ -128,7 +129,7 @@ def _write_report(done: Sweep, results, out: Path, shown: Progress, figures: boo
     write_tables(out, done, results)
     write_text(out / "report.md", report_text(done, results, drawn))
     largest = max(done.configs, key=lambda config: config.units)
-    _, left_out = within_bounds(largest, BASIC_MEASURES)
+    _, left_out = within_bounds(largest.units, BASIC_MEASURES)
     if left_out:
         print(f"\nNot measured in networks of {largest.units} units: {', '.join(left_out)}.")
     failed = f", {len(done.failures)} failed" if done.failures else ""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from html import escape
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +26,8 @@ WORDS = {
 }  # fmt: skip
 #: Columns of the history that are no scores of the network.
 NO_SCORES = ("step", "train_loss", "grad_norm")
+#: Fields of Params that are 0 at the start, so that no relative change is defined.
+ZERO_AT_START = ("b", "b_out", "x0")
 LAST = 5  # evaluations whose mean is the end of training
 
 
@@ -44,8 +45,10 @@ class Metric(NamedTuple):
     scale : how two are compared: by their "difference", their "ratio" (by logarithms, shown in per
         cent) or in percentage "points"
     better : +1 if more is better, -1 if less is, 0 if neither
-    value : computes it from a run that is complete, see `tau_rnn.experiment.run.Outcome`, and the
-        word for ``<when>``; None for columns of the history and for what `tau_rnn.measures` found
+    value : computes it from a run that is complete, see `tau_rnn.experiment.outcome.Outcome`, and
+        the word for ``<when>``; None for columns of the history and for what is ``measured`` alone
+    measured : a field of `tau_rnn.measures.TrainingMeasures`, and what computes the number from it
+        (and from the word for ``<when>``), or a dict of numbers by key where there are other words
     needs : columns of the history, or "criterion"; it is left out where one is not there
     compared : whether conditions are compared in it
     change : the keys of two metrics, after and before, whose difference or ratio it is
@@ -59,6 +62,7 @@ class Metric(NamedTuple):
     scale: str = "difference"
     better: int = 0
     value: Callable[..., float | int | None] | None = None
+    measured: tuple[str, Callable[..., Any]] | None = None
     needs: tuple[str, ...] = ()
     compared: bool = False
     change: tuple[str, str] | None = None
@@ -149,6 +153,70 @@ def _correlation(run, when: str) -> float | None:
     return float(spearmanr(intrinsic, log_tau).statistic)
 
 
+# --- how they are computed from what was measured ------------------------------------------------
+
+
+def _changes(weights) -> dict[str, float]:
+    return {
+        f"weight_change_{name}": change.absolute if name in ZERO_AT_START else change.relative
+        for name, change in weights.items()
+        if name != "W"
+    }
+
+
+def _lesions(lesions) -> dict[str, float]:
+    random = lesions.random.mean(axis=0)
+    curves = {"slowest": lesions.slowest, "fastest": lesions.fastest, "random": random}
+    return {
+        f"lesion_{which}_{fraction:g}": curve[k]
+        for k, fraction in enumerate(lesions.fractions)
+        for which, curve in curves.items()
+    }
+
+
+def _decoding(d) -> dict[str, float]:
+    # The last time that is not later than the end of the stimulus, but for rounding.
+    stimulus = int(np.searchsorted(d.time, d.stimulus * (1 + 1e-9), side="right")) - 1
+    ends = {"stimulus": (d.after, stimulus), "delay": (d.after, -1), "response": (d.go_after, -1)}
+    return {
+        f"decode_{group}_{quantity}_{moment}": over_time[k, q]
+        for moment, (r2, k) in ends.items()
+        for group, over_time in (
+            ("slow", r2.slow), ("fast", r2.fast), ("random", r2.random.mean(0)), ("every", r2.every)
+        )
+        for q, quantity in enumerate(d.quantities)
+    }  # fmt: skip
+
+
+#: What the spread of effective timescales holds, by the name it has in keys.
+SPREAD = {
+    "correlation": "rank_correlation", "cv": "cv", "sd_log": "sd_log",
+    "quantile_range": "quantile_range",
+}  # fmt: skip
+
+
+def _of_spread(name: str):
+    return "effective", lambda e, when: getattr(getattr(e, f"spread_{when}"), SPREAD[name]).value
+
+
+def _bounds(effective) -> dict[str, float]:
+    estimates = {
+        f"{name}_{when}": getattr(getattr(effective, f"spread_{when}"), field)
+        for when in WHEN
+        for name, field in SPREAD.items()
+    } | {"sd_log_change": effective.change}
+    return {
+        f"tau_eff_{name}_{bound}": getattr(estimate, bound)
+        for name, estimate in estimates.items()
+        for bound in ("low", "high")
+    }
+
+
+def _slowest_attractor(points) -> float:
+    slowest = points.timescales[points.kind == "attractor", 0]
+    return slowest.max() if len(slowest) else math.nan
+
+
 #: Every number of a run, and of comparisons.
 METRICS = (
     Metric("loss", "held-out loss", "loss on the held-out trials after the last step",
@@ -191,32 +259,40 @@ METRICS = (
            value=lambda run: run.shuffled, needs=("accuracy",)),
     Metric("weight_change", "change of W, last step",
            "norm of the change of W after the last step, relative to that of W before",
-           scale="ratio", compared=True),
+           scale="ratio", measured=("weights", lambda w: w["W"].relative), compared=True),
     Metric("weight_change_at_matched_loss", "change of W, same loss",
            "norm of the change of W at the lowest loss that both runs of a pair reach",
            scale="ratio", compared=True),
     Metric("effective_rank", "effective rank of the change of W",
-           "effective rank of the change of W", scale="ratio", compared=True),
+           "effective rank of the change of W", scale="ratio",
+           measured=("spectrum", lambda s: s.effective_rank), compared=True),
     Metric("rank_needed", "rank of the change of W that is needed",
-           "the smallest with which the accuracy stays (`tau_rnn.measures.RankCurve`)", decimals=0),
+           "the smallest with which the accuracy stays (`tau_rnn.measures.weights.RankCurve`)",
+           decimals=0, measured=("rank", lambda r: r.needed)),
     Metric("representation_alignment", "representation alignment",
-           "alignment of the representation with that before training", compared=True),
+           "alignment of the representation with that before training",
+           measured=("representation_alignment", float), compared=True),
     Metric("kernel_alignment", "kernel alignment",
-           "alignment of the tangent kernel with that before training", compared=True),
+           "alignment of the tangent kernel with that before training",
+           measured=("kernel_alignment", float), compared=True),
     Metric("tau_eff_median_<when>", "effective timescale, median (s)",
            "median over units of the effective timescale; one too long for the trials counts as a "
            "third of them", unit="s", scale="ratio", value=_median),
     Metric("tau_eff_sd_log_<when>", "effective timescale, sd of ln",
-           "sd of ln effective timescale <when> training", value=_sd, compared=True),
+           "sd of ln effective timescale <when> training", value=_sd,
+           measured=_of_spread("sd_log"), compared=True),
     Metric("tau_eff_correlation_<when>", "effective timescale, correlation with tau",
            "Spearman correlation of effective and intrinsic timescale; none where all tau are "
-           "equal", value=_correlation),
+           "equal", value=_correlation, measured=_of_spread("correlation")),
     Metric("tau_eff_too_long_<when>", "units beyond a third of the trial",
            "units whose effective timescale is longer than a third of the trials", decimals=0,
-           value=lambda run, when: int(run.too_long(when).sum())),
+           value=lambda run, when: int(run.too_long(when).sum()),
+           measured=("effective", lambda e, when: sum(
+               "exceeds_trial" in flag for flag in getattr(e, f"flag_{when}")))),
     Metric("tau_eff_unfitted_<when>", "units without an effective timescale",
            "units whose effective timescale could not be estimated", decimals=0,
-           value=lambda run, when: int((~run.fitted(when)).sum())),
+           value=lambda run, when: int((~run.fitted(when)).sum()),
+           measured=("effective", lambda e, when: getattr(e, f"spread_{when}").n_left_out)),
     Metric("tau_eff_spread", "spread of the effective timescales",
            "sd of ln effective timescale, after minus before training",
            unit="in sd of ln tau_eff",
@@ -233,31 +309,40 @@ METRICS = (
     Metric("shuffling_tau", "effect of shuffling tau",
            "accuracy with tau shuffled over the units, minus accuracy", scale="points",
            change=("accuracy_shuffled_tau", "accuracy")),
-    # What `tau_rnn.measures.summarise` gives of the parts that were measured:
     Metric("weight_change_<field>", "change of <field>",
            "norm of the change of a field of Params relative to that before; of b, b_out and x0, "
-           "which start at 0, the norm itself"),
+           "which start at 0, the norm itself", measured=("weights", _changes)),
     Metric("overlap_<side>", "overlap of the change of W with the <side>put",
-           "of its leading directions: with the inputs before, with the readout after training"),
-    Metric("overlap_<side>_chance", "overlap by chance, <side>put", "of random directions"),
+           "of its leading directions: with the inputs before, with the readout after training",
+           measured=("overlap", lambda o: {"overlap_in": o.left_in[0],
+                                           "overlap_out": o.right_out[0]})),
+    Metric("overlap_<side>_chance", "overlap by chance, <side>put", "of random directions",
+           measured=("overlap", lambda o: {"overlap_in_chance": o.chance_in,
+                                           "overlap_out_chance": o.chance_out})),
     Metric("outliers_<when>", "outlier eigenvalues of W", "eigenvalues beyond the bulk of W",
-           decimals=0),
+           decimals=0, measured=("outliers", lambda o, when: len(getattr(o, when)))),
     Metric("lesion_<which>_<fraction>", "accuracy without <fraction> of the units, <which>",
-           "accuracy without the slowest, fastest or random units", scale="points"),
+           "accuracy without the slowest, fastest or random units", scale="points",
+           measured=("lesions", _lesions)),
     Metric("decode_<group>_<quantity>_<moment>", "R^2 of <quantity>, <group> units, <moment>",
            "cross-validated R^2 after training from the slow, fast, random units or every unit, at "
-           "the end of the stimulus, the shortest delay or the response"),
-    Metric("tau_eff_cv_<when>", "effective timescale, CV", "over units", value=None),
+           "the end of the stimulus, the shortest delay or the response",
+           measured=("decoding", _decoding)),
+    Metric("tau_eff_cv_<when>", "effective timescale, CV", "over units", measured=_of_spread("cv")),
     Metric("tau_eff_quantile_range_<when>", "effective timescale, 10 to 90 %", "over units",
-           unit="s"),
+           unit="s", measured=_of_spread("quantile_range")),
     Metric("tau_eff_sd_log_change", "effective timescale, ln ratio of sd of ln",
-           "after against before training"),
+           "after against before training", measured=("effective", lambda e: e.change.value)),
     Metric("tau_eff_<statistic>_<bound>", "bound of an interval",
-           "95 % interval over units, its low and high end"),
-    Metric("fixed_points_<when>", "fixed points", "fixed points found", decimals=0),
-    Metric("attractors_<when>", "attractors", "attractors among the fixed points", decimals=0),
-    Metric("slow_points_<when>", "slow points", "slow points found", decimals=0),
-    Metric("slowest_<when>", "slowest attractor", "longest timescale of an attractor", unit="s"),
+           "95 % interval over units, its low and high end", measured=("effective", _bounds)),
+    Metric("fixed_points_<when>", "fixed points", "fixed points found", decimals=0,
+           measured=("fixed_points_<when>", lambda p: (p.kind != "slow").sum())),
+    Metric("attractors_<when>", "attractors", "attractors among the fixed points", decimals=0,
+           measured=("fixed_points_<when>", lambda p: (p.kind == "attractor").sum())),
+    Metric("slow_points_<when>", "slow points", "slow points found", decimals=0,
+           measured=("fixed_points_<when>", lambda p: (p.kind == "slow").sum())),
+    Metric("slowest_<when>", "slowest attractor", "longest timescale of an attractor", unit="s",
+           measured=("fixed_points_<when>", _slowest_attractor)),
     Metric("steps", "steps", "updates made", decimals=0, value=lambda run: run.step),
     Metric("seconds", "seconds", "time that the steps and evaluations took", unit="s", decimals=1,
            value=lambda run: run.seconds),
@@ -306,67 +391,6 @@ def _filled(text: str, words: Mapping[str, str]) -> str:
     return text
 
 
-def numbers_of(run, measured: Mapping[str, Any]) -> dict[str, Any]:
-    """All metrics of a run that is complete.
-
-    Parameters
-    ----------
-    run : `tau_rnn.experiment.run.Outcome`
-    measured : numbers of `tau_rnn.measures.summarise`
-    """
-    last = run.history[-1]
-    found = {name: value for name, value in last.items() if name not in NO_SCORES}
-    there = {*last, *(["criterion"] if run.setup.task.criterion is not None else [])}
-    for row in METRICS:
-        if row.value is None or not there.issuperset(row.needs):
-            continue
-        whens = [(when,) for when in WHEN] if "<when>" in row.key else [()]
-        found |= {key: row.value(run, *when) for key, when in zip(row.keys, whens)}
-    return found | {key: value for key, value in measured.items() if key not in found}
-
-
-# --- the table of a run --------------------------------------------------------------------------
-
-
 def scores_of(history: Sequence[Mapping[str, float]]) -> list[str]:
     """The columns of a history that are scores of the network."""
     return [name for name in history[0] if name not in (*NO_SCORES, "weight_change")]
-
-
-def table_rows(
-    metrics: Mapping[str, Any], history: Sequence[Mapping[str, float]]
-) -> Iterator[tuple[Metric, Any, Any]]:
-    """The rows of the table of a run: metric, number before training, number after."""
-    scores = scores_of(history)
-    declared = [row for row in METRICS if row.key in TABLE]
-    own = [metric(name) for name in scores if metric(name).key not in TABLE]
-    for row in (*own, *declared):
-        before, after = row.keys[0], row.keys[-1]
-        if row.key in scores:
-            yield row, history[0][row.key], metrics[row.key]
-        elif after in metrics:
-            yield row, metrics[before] if before != after else None, metrics[after]
-
-
-def number_text(row: Metric, value: float | None) -> str:
-    """A number as the table of a run shows it."""
-    return "-" if value is None or value != value else f"{value:.{row.decimals}f}"
-
-
-def table_text(rows: Iterable[tuple[Metric, Any, Any]]) -> str:
-    """The rows of `table_rows` as plain text."""
-    cells = [("", "before", "after")]
-    cells += [(m.label, number_text(m, before), number_text(m, after)) for m, before, after in rows]
-    width = max(len(row[0]) for row in cells)
-    return "\n".join(f"  {name:<{width}}  {a:>8}  {b:>8}" for name, a, b in cells)
-
-
-def table_html(title: str, rows: Iterable[tuple[Metric, Any, Any]]) -> str:
-    """The rows of `table_rows` as a table for notebooks."""
-    body = "".join(
-        f"<tr><th title='{escape(m.text)}'>{escape(m.label)}</th>"
-        f"<td>{number_text(m, before)}</td><td>{number_text(m, after)}</td></tr>"
-        for m, before, after in rows
-    )
-    head = "<tr><th></th><th>before</th><th>after</th></tr>"
-    return f"<table><caption>{escape(title)}</caption>{head}{body}</table>"

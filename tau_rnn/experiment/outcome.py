@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tau_rnn.experiment.config import RunConfig
-from tau_rnn.experiment.metrics import numbers_of, table_html, table_rows, table_text
+from tau_rnn.experiment.metrics import METRICS, NO_SCORES, TABLE, WHEN, Metric, metric, scores_of
 from tau_rnn.experiment.run import RunState, Setup, evaluate, iterate, set_up
-from tau_rnn.measures import TrainingMeasures, measure_run, spontaneous_rates, summarise
+from tau_rnn.measures import TrainingMeasures, effective_tau, measure_run
 from tau_rnn.measures.effective_tau import compare_effective
-from tau_rnn.measures.run import PARTS, measurable
+from tau_rnn.measures.run import PARTS, RUN, measurable
 from tau_rnn.model import Array, Params
 
 __all__ = ["RunResult", "run_one", "summarise_run"]
 
 SHUFFLES = 3  # permutations of tau over which the accuracy with shuffled tau is averaged
-ACTIVITY_TRIALS, ACTIVITY_SECONDS = 40, 20.0
+ACTIVITY_TRIALS, ACTIVITY_SECONDS = 40, RUN
 BASIC_MEASURES = ("weights", "alignment")  # what costs little, for every run of a sweep
 FULL_MEASURES = PARTS
-#: Units beyond which a part is left out: it would take minutes, growing with their cube.
-MOST_UNITS = {
-    "alignment": 500, "fixed_points": 500, "rank": 1000, "lesions": 1000, "decoding": 1000,
-}  # fmt: skip
 
 
 class RunResult(NamedTuple):
@@ -131,16 +129,6 @@ def run_one(config: RunConfig, parts=BASIC_MEASURES) -> RunResult:
     return summarise_run(config, last, parts)
 
 
-def within_bounds(config: RunConfig, parts=FULL_MEASURES) -> tuple[tuple[str, ...], ...]:
-    """The parts that are measured of a run, and those left out since its network is too large.
-
-    It depends on the configuration alone, not on the speed of the machine: a run has the same
-    metrics everywhere.
-    """
-    left_out = tuple(p for p in parts if config.units > MOST_UNITS.get(p, config.units))
-    return tuple(p for p in parts if p not in left_out), left_out
-
-
 def summarise_run(
     config: RunConfig,
     state: RunState,
@@ -163,7 +151,7 @@ def summarise_run(
     measures = _measures(setup, final, units, parts, tell)
     steps, seconds = state.training.step, state.seconds
     run = Outcome(setup, state.history, final, units, steps, seconds, shuffled)
-    metrics = numbers_of(run, summarise(measures))
+    metrics = numbers_of(run, measures)
     return RunResult(config, metrics, list(state.history), initial, final, units, measures)
 
 
@@ -198,23 +186,106 @@ def unit_table(setup: Setup, final: Params) -> dict[str, Array]:
 
     The rates are those of 40 trials of 20 s without input, driven by private noise, the same before
     and after training, after a burn-in: a network that still drifts from its start towards where
-    it settles would seem slower than it is. Their effective timescales are those of
-    `tau_rnn.timescales.fit_timescales` with ``center="trial"`` for every unit and network: a
-    trained network may settle in another state in each trial, and its timescale shall be that of
-    its fluctuations there.
+    it settles would seem slower than it is. See `tau_rnn.measures.effective_tau`.
     """
-    from tau_rnn.timescales import fit_timescales
-
     config, initial = setup.config, setup.initial
     table = {"weight_change": np.linalg.norm(final.W.astype(float) - initial.W, axis=1)}
     for when, params in (("before", initial), ("after", final)):
-        rates = spontaneous_rates(
+        fit = effective_tau(
             params, config.dt, setup.rng("analysis"), sigma=setup.task.noise,
             n_trials=ACTIVITY_TRIALS, duration=ACTIVITY_SECONDS, burn_in=config.burn_in,
             phi=config.phi, method=config.method,
         )  # fmt: skip
-        fit = fit_timescales(rates, config.dt, center="trial", ci=None)
         table[f"tau_{when}"] = np.asarray(params.tau, float)
         table[f"tau_eff_{when}"] = fit.tau
         table[f"tau_eff_flag_{when}"] = np.asarray(fit.flag, str)
     return table
+
+
+# --- its numbers, and their table ----------------------------------------------------------------
+
+
+def numbers_of(run, measures: TrainingMeasures) -> dict[str, Any]:
+    """All metrics of a run that is complete: of an `Outcome`, and of what training changed."""
+    last = run.history[-1]
+    found = {name: value for name, value in last.items() if name not in NO_SCORES}
+    there = {*last, *(["criterion"] if run.setup.task.criterion is not None else [])}
+    for row in METRICS:
+        if row.value is None or not there.issuperset(row.needs):
+            continue
+        whens = [(when,) for when in WHEN] if "<when>" in row.key else [()]
+        found |= {key: row.value(run, *when) for key, when in zip(row.keys, whens)}
+    return {**summarise(measures), **found}
+
+
+def summarise(measures: TrainingMeasures) -> dict[str, float | int | None]:
+    """The numbers of the measures, as `METRICS` declares them, in one flat dict.
+
+    None stands for a number that is not defined (nan). Parts that were not measured are left out.
+
+    >>> from tau_rnn import init_params, make_task
+    >>> from tau_rnn.measures import measure_run
+    >>> task, rng = make_task("multi_timescale", dt=0.1), np.random.default_rng(0)
+    >>> before = init_params(6, task.n_in, task.n_out, 1.0, rng)
+    >>> after = before._replace(b=before.b + 0.5)
+    >>> row = summarise(measure_run(before, after, task, rng=0, parts="weights"))
+    >>> round(row["weight_change_b"], 3)  # sqrt(6) / 2
+    1.225
+    """
+    found: dict[str, Any] = {}
+    for row in METRICS:
+        if row.measured is None:
+            continue
+        part, value = row.measured
+        for key, when in zip(row.keys, WHEN):
+            of = getattr(measures, part.replace("<when>", when))
+            if of is not None:
+                number = value(of, when) if key != row.key and "<when>" not in part else value(of)
+                found |= number if isinstance(number, dict) else {key: number}
+    return {key: _plain(value) for key, value in found.items()}
+
+
+def _plain(value) -> float | int | None:
+    """A Python number, for JSON has no nan, no inf and no NumPy scalars."""
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    return float(value) if math.isfinite(value) else None
+
+
+def table_rows(
+    metrics: Mapping[str, Any], history: Sequence[Mapping[str, float]]
+) -> Iterator[tuple[Metric, Any, Any]]:
+    """The rows of the table of a run: metric, number before training, number after."""
+    scores = scores_of(history)
+    declared = [row for row in METRICS if row.key in TABLE]
+    own = [metric(name) for name in scores if metric(name).key not in TABLE]
+    for row in (*own, *declared):
+        before, after = row.keys[0], row.keys[-1]
+        if row.key in scores:
+            yield row, history[0][row.key], metrics[row.key]
+        elif after in metrics:
+            yield row, metrics[before] if before != after else None, metrics[after]
+
+
+def number_text(row: Metric, value: float | None) -> str:
+    """A number as the table of a run shows it."""
+    return "-" if value is None or value != value else f"{value:.{row.decimals}f}"
+
+
+def table_text(rows: Iterable[tuple[Metric, Any, Any]]) -> str:
+    """The rows of `table_rows` as plain text."""
+    cells = [("", "before", "after")]
+    cells += [(m.label, number_text(m, before), number_text(m, after)) for m, before, after in rows]
+    width = max(len(row[0]) for row in cells)
+    return "\n".join(f"  {name:<{width}}  {a:>8}  {b:>8}" for name, a, b in cells)
+
+
+def table_html(title: str, rows: Iterable[tuple[Metric, Any, Any]]) -> str:
+    """The rows of `table_rows` as a table for notebooks."""
+    body = "".join(
+        f"<tr><th title='{escape(m.text)}'>{escape(m.label)}</th>"
+        f"<td>{number_text(m, before)}</td><td>{number_text(m, after)}</td></tr>"
+        for m, before, after in rows
+    )
+    head = "<tr><th></th><th>before</th><th>after</th></tr>"
+    return f"<table><caption>{escape(title)}</caption>{head}{body}</table>"

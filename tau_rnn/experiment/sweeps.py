@@ -27,7 +27,8 @@ from tau_rnn.experiment.executors import (
 )
 from tau_rnn.experiment.files import made_folder
 from tau_rnn.experiment.jobs import Event, Job
-from tau_rnn.experiment.outcome import BASIC_MEASURES, RunResult, run_one, within_bounds
+from tau_rnn.experiment.outcome import BASIC_MEASURES, RunResult, run_one
+from tau_rnn.measures.run import within_bounds
 from tau_rnn.training import NonFiniteLoss
 
 __all__ = ["Sweep", "sweep"]
@@ -154,7 +155,7 @@ def work(version: int, settings: dict) -> RunResult | str:
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # training checks, and says where
             config = RunConfig.from_json(settings)
-            return run_one(config, within_bounds(config, BASIC_MEASURES)[0])
+            return run_one(config, within_bounds(config.units, BASIC_MEASURES)[0])
     except NonFiniteLoss as error:  # its own message is of parameters that a sweep does not keep
         what = f"step {error.step}: the {error.what} is not finite"
         return f"NonFiniteLoss: {what} (a smaller learning rate may help)"

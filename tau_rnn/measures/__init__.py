@@ -4,8 +4,7 @@ How far and along how many directions the weights moved (`weights`), whether rep
 the tangent kernel were rebuilt (`alignment`), where the network rests (`dynamics`), what it loses
 without its slow or fast units (`lesions`), what they hold over time (`decoding`), and whether the
 activity's time constants follow the intrinsic ones (`effective_tau`). `measure_run` measures all
-of it for one training run, and `summarise` makes a row of numbers of that. What a network has
-before any training is in `untrained`.
+of it for one training run. What a network has before any training is in `untrained`.
 """
 
 from tau_rnn.measures.alignment import kernel_alignment, representation_alignment
@@ -20,7 +19,6 @@ from tau_rnn.measures.effective_tau import (
 )
 from tau_rnn.measures.lesions import LesionCurve, accuracy_on, lesion_by_tau
 from tau_rnn.measures.run import TrainingMeasures, measure_run
-from tau_rnn.measures.summary import summarise
 from tau_rnn.measures.untrained import (
     LinearDistance,
     RidgeReadout,
@@ -70,7 +68,6 @@ __all__ = [
     "slow_modes",
     "spectrum_of_change",
     "spontaneous_rates",
-    "summarise",
     "tau_spread",
     "weight_change",
 ]

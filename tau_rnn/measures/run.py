@@ -55,6 +55,11 @@ NEEDS = {
 SIZES = {"n_trials": 64, "n_test": 256, "n_times": 8, "n_starts": 16}
 LARGE, LARGE_SIZES = 500, {"n_trials": 16, "n_test": 64, "n_times": 4, "n_starts": 4}
 
+#: Units beyond which a part takes minutes, growing with their cube: a run leaves it out.
+MOST_UNITS = {
+    "alignment": 500, "fixed_points": 500, "rank": 1000, "lesions": 1000, "decoding": 1000,
+}  # fmt: skip
+
 #: How long the delay is drawn out, so that the network comes to rest (s).
 RELAXATION = 30.0
 
@@ -117,6 +122,16 @@ class TrainingMeasures(NamedTuple):
     fixed_points_after: FixedPoints | None = None
     left_out: Mapping[str, str] = MappingProxyType({})
     note: str = ""
+
+
+def within_bounds(n_units: int, parts=PARTS) -> tuple[tuple[str, ...], ...]:
+    """The parts that a run measures, and those it leaves out since its network is too large.
+
+    It depends on the network alone, not on the speed of the machine: a run has the same metrics
+    everywhere.
+    """
+    left_out = tuple(p for p in parts if n_units > MOST_UNITS.get(p, n_units))
+    return tuple(p for p in parts if p not in left_out), left_out
 
 
 def measurable(tau_eff, flag) -> tuple[Array, Array]:
