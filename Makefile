@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: venv test slow thorough lint validate tutorials run ci
+.PHONY: venv test slow thorough lint validate tutorials run site ci
 
 venv:
 	$(PYTHON) -m venv .venv
@@ -29,6 +29,11 @@ tutorials:
 
 run:
 	$(BIN)/python -m tau_rnn.run --dist normal
+
+# PYODIDE=folder serves Python for the browser with the site; else it comes from its CDN.
+site:
+	$(BIN)/pip install -q -e ".[docs]"
+	$(BIN)/python docs/build.py $(if $(PYODIDE),--pyodide $(PYODIDE))
 
 ci:
 	.ci/run

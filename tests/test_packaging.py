@@ -41,7 +41,7 @@ def test_the_oldest_python_is_said_once_more_only(metadata):
     assert metadata["mypy"]["python_version"] == oldest
 
 
-@pytest.mark.parametrize("folder", ["tests", "tutorials", "validation", "benchmarks"])
+@pytest.mark.parametrize("folder", ["tests", "tutorials", "validation", "benchmarks", "docs"])
 def test_an_sdist_has_what_its_tests_need(folder):
     assert f"graft {folder}" in (ROOT / "MANIFEST.in").read_text().splitlines()
 

@@ -1,4 +1,4 @@
-"""The numbers of the confirmation, as committed: tau_rnn/evidence/*.csv.
+"""The numbers of the confirmation, as committed in ``tau_rnn/evidence``.
 
 ``validation/poster_claims.py`` writes them from its runs; its page, chapter 8, the
 README's test and the browser read them here, so that every number stands once.

@@ -17,8 +17,6 @@ References
 ----------
 .. [1] Sussillo, D. & Barak, O. (2013). Opening the black box: low-dimensional dynamics in
    high-dimensional recurrent neural networks. Neural Computation 25, 626-649.
-.. [2] Yamashita, N. & Fukushima, M. (2001). On the rate of convergence of the Levenberg-Marquardt
-   method. Computing Supplementum 15, 239-249.
 """
 
 from __future__ import annotations
@@ -211,8 +209,13 @@ def fixed_points(
 def _descend(params, u, start, phi) -> Array:
     """Where the search for a zero of F, or a minimum of F^2, ends (Levenberg-Marquardt).
 
-    A step solves (J^T J + lambda) step = -J^T F with lambda in proportion to F^2 [2]_. So it is
+    A step solves (J^T J + lambda) step = -J^T F with lambda in proportion to F^2 [1]_. So it is
     Newton's near a fixed point, and small along a line of fixed points, where J^T J is singular.
+
+    References
+    ----------
+    .. [1] Yamashita, N. & Fukushima, M. (2001). On the rate of convergence of the
+       Levenberg-Marquardt method. Computing Supplementum 15, 239-249.
     """
     rule, drive = differentiable(phi, len(start)), params.W_in @ u + params.b
     one = np.eye(len(start))

@@ -15,8 +15,6 @@ References
 ----------
 .. [1] Schuessler, F., Mastrogiuseppe, F., Dubreuil, A., Ostojic, S. & Barak, O. (2020). The
    interplay between randomness and structure during learning in RNNs. NeurIPS 33.
-.. [2] Mastrogiuseppe, F. & Ostojic, S. (2018). Linking connectivity, dynamics, and computations
-   in low-rank recurrent neural networks. Neuron 99, 609-623.
 """
 
 from __future__ import annotations
@@ -269,7 +267,7 @@ def outlier_eigenvalues(W0, W1, *, margin=0.15) -> OutlierEigenvalues:
 
     Independent entries of variance g^2/N have their eigenvalues in the disc of radius g (circular
     law); :math:`\|W_0\|_F/\sqrt N` estimates g. A low-rank change adds single eigenvalues outside
-    it [2]_. The edge of the disc is not sharp: of 2000 Gaussian matrices with N = 100, 10 % had an
+    it [1]_. The edge of the disc is not sharp: of 2000 Gaussian matrices with N = 100, 10 % had an
     eigenvalue beyond 1.1 times the estimate, and 1.4 % beyond 1.15 times, the default.
 
     Parameters
@@ -285,6 +283,11 @@ def outlier_eigenvalues(W0, W1, *, margin=0.15) -> OutlierEigenvalues:
     ------
     ValueError
         If the shapes differ or are not square, or margin is negative or not finite.
+
+    References
+    ----------
+    .. [1] Mastrogiuseppe, F. & Ostojic, S. (2018). Linking connectivity, dynamics, and computations
+       in low-rank recurrent neural networks. Neuron 99, 609-623.
 
     Examples
     --------
