@@ -483,6 +483,9 @@ def test_a_minimal_task_from_the_command_line_to_the_figures(file, capsys):
 
 
 def test_a_sweep_of_a_minimal_task_with_two_workers(file, capsys):
+    from tau_rnn.experiment.effects import effects
+    from tau_rnn.plotting import plot_forest
+    from tau_rnn.plotting.sweep import plot_learning
     from tau_rnn.run import main
 
     options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
@@ -495,6 +498,13 @@ def test_a_sweep_of_a_minimal_task_with_two_workers(file, capsys):
     assert "## Echo" in report and "accuracy" not in Path("sweep/effects.csv").read_text()
     figures = sorted(path.name for path in Path("sweep").rglob("*.png"))
     assert any("learning" in name for name in figures)
+    # Figures and tables name the task in words, without its path and hash.
+    results = [load_run(path.parent) for path in Path("sweep").glob("*/metrics.json")]
+    assert len(results) == 6 and "Echo: means over seeds" in shown
+    titles = {axes.get_title(loc="left") for axes in plot_learning(results).axes}
+    assert "Echo" in titles and not any("sha" in title or "my_task" in title for title in titles)
+    forest = plot_forest(effects(results))
+    assert "Echo" in {axes.get_ylabel() for axes in forest.axes}
 
 
 def test_scores_of_ones_own_are_compared_in_a_sweep(file):

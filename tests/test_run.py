@@ -17,6 +17,7 @@ from stored import contents, fork, status_of
 from tau_rnn import run, training
 from tau_rnn.cli import progress
 from tau_rnn.experiment import RunConfig, load_run, outcome, run_one, store
+from tau_rnn.experiment import run as experiment_run
 from tau_rnn.experiment.conditions import CONTROLS
 from tau_rnn.experiment.files import read_arrays, write_arrays
 from tau_rnn.experiment.unfinished import Work
@@ -694,6 +695,17 @@ def test_ctrl_c_in_any_phase_after_the_steps_keeps_them(
     assert checkpoint_step(SHORT) == 3 and store.find("runs", SHORT) is None
     done = call(*RUN, "--resume")
     assert done.status == 0 and [p.name for p in Path("runs").iterdir()] == [NAME]
+
+
+def test_a_run_draws_its_network_once(call, monkeypatch):
+    drawn, init_params = [], experiment_run.init_params
+
+    def counted(*args, **options):
+        drawn.append(args)
+        return init_params(*args, **options)
+
+    monkeypatch.setattr(experiment_run, "init_params", counted)
+    assert call(*RUN).status == 0 and len(drawn) == 1
 
 
 def test_measures_that_would_take_too_long_are_left_out_and_named(call, monkeypatch):

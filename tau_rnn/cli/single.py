@@ -28,7 +28,7 @@ LINES_EVERY = 25  # steps between two lines where the output is not a terminal
 QUICK = {"steps": 200, "dt": 0.1}  # what --quick sets, unless it is given
 
 if TYPE_CHECKING:
-    from tau_rnn.experiment.run import RunState
+    from tau_rnn.experiment.run import RunState, Setup
     from tau_rnn.experiment.unfinished import Entry
 
 __all__: list[str] = []
@@ -120,13 +120,13 @@ def single(config, args) -> int:
     """One run: train it, or show the stored one."""
     from tau_rnn.experiment.files import StoreError, made_folder
     from tau_rnn.experiment.locks import Held
-    from tau_rnn.experiment.run import build_network
+    from tau_rnn.experiment.run import set_up
     from tau_rnn.experiment.unfinished import Work
 
     if show_stored(config, args):
         return 0
     target = find_place(config, args)
-    tau = build_network(config).tau  # what is wrong with it is said before anything is written
+    setup = set_up(config)  # whatever is wrong with it is said before anything is written
     with made_folder(args.out) as out:
         try:
             work = Work(out, config)
@@ -137,7 +137,7 @@ def single(config, args) -> int:
             raise StoreError(f"--out: cannot write to {out} ({error.strerror})") from None
         with work:
             # Another process may have finished it before the lock was taken.
-            return 0 if show_stored(config, args) else compute(work, tau, target, args)
+            return 0 if show_stored(config, args) else compute(work, setup, target, args)
 
 
 def show_stored(config, args) -> bool:
@@ -223,12 +223,12 @@ def start_of(work, args) -> tuple[RunState | None, str]:
     return saved, f"Going on from step {steps}, where {folder} ended."
 
 
-def compute(work, tau, target: Target, args) -> int:
+def compute(work, setup: Setup, target: Target, args) -> int:
     """Train a run, with a checkpoint every few seconds, and store and show its result."""
     from tau_rnn.experiment import iterate
     from tau_rnn.training import NonFiniteLoss
 
-    config = work.config
+    config, tau = work.config, setup.initial.tau
     saved, said = start_of(work, args)
     if not args.quiet:
         print(
@@ -240,8 +240,8 @@ def compute(work, tau, target: Target, args) -> int:
         for line in filter(None, (target.note, said)):
             print(line)
     progress = Progress(config.steps, "step", None if args.quiet else print)
-    states = iterate(config, saved, progress.doing)
-    state = saved or next(states)  # a new run draws its test set: there is memory for it
+    states = iterate(config, saved, progress.doing, setup)
+    state = saved or next(states)
     kept = "The same command with --resume goes on from there."
 
     def last_checkpoint():
@@ -336,12 +336,10 @@ def draw(result, folder: Path, tell) -> None:
     from tau_rnn.plotting.style import files_only
 
     files_only()
-    config = result.config
     save(plot_run(result), folder / "figure.png")
     tell("measures.png")
-    about = f"{config.task_label}, tau ~ {config.dist_label}, seed {config.seed}"
-    title = f"What training changed: {about}"
-    page = plot_measures(result.measures, title=title, color=color_of(config.dist))
+    title = f"What training changed: {result.title}"
+    page = plot_measures(result.measures, title=title, color=color_of(result.config.dist))
     save(page, folder / "measures.png")
 
 

@@ -109,7 +109,7 @@ def write_report(done: Sweep, out, shown: Progress, *, figures: bool = True) -> 
 
 def _write_report(done: Sweep, results, out: Path, shown: Progress, figures: bool) -> int:
     for config, error in done.failures.items():
-        print(f"failed: {label(config)}, {config.task}, seed {config.seed}: {error}",
+        print(f"failed: {label(config)}, {config.task_label}, seed {config.seed}: {error}",
               file=sys.stderr)  # fmt: skip
     drawn: list[str] = []
     if results:
@@ -117,8 +117,8 @@ def _write_report(done: Sweep, results, out: Path, shown: Progress, figures: boo
             if tests:
                 title = ", ".join(["The poster's claims", *setting_parts(setting)])
                 print(f"\n{title}\n\n{claims_table(tests)}")
-        for task in dict.fromkeys(c.task for c in done.configs):
-            print(f"\n{task}: means over seeds with 95 % intervals (steps: median)\n")
+        for task, name in {c.task: c.task_label for c in done.configs}.items():
+            print(f"\n{name}: means over seeds with 95 % intervals (steps: median)\n")
             print(level_table(results, task))
         if figures:
             from tau_rnn.plotting.style import files_only
@@ -157,6 +157,6 @@ class Events:
         now = time.monotonic()
         due = now - self.last >= LINE_SECONDS or event.done == event.total
         left = "" if event.seconds_left is None else f"{duration(event.seconds_left)} left"
-        what = f"{event.config.task}, {name}" if event.config else ""
+        what = f"{event.config.task_label}, {name}" if event.config else ""
         self.shown.show(event.done, what, left, due=due)
         self.last = now if due else self.last

@@ -249,7 +249,7 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
     if sweep.failures:
         parts.append("## Runs that failed")
         parts.append(
-            "\n".join(f"- {label(c)}, {c.task}, seed {c.seed}: {error}"
+            "\n".join(f"- {label(c)}, {c.task_label}, seed {c.seed}: {error}"
                       for c, error in sweep.failures.items())
         )  # fmt: skip
     parts += ["## How to read the numbers", METHOD]

@@ -122,6 +122,7 @@ def iterate(
     config: RunConfig,
     saved: RunState | None = None,
     tell: Callable[[str], object] | None = None,
+    setup: Setup | None = None,
 ) -> Iterator[RunState]:
     """Run step by step; hands over the state at the start and after each step.
 
@@ -132,6 +133,7 @@ def iterate(
         of `checkpoints.load_state`; the run goes on from there, on the same machine bit for bit as
         if it had not been interrupted. The last state of the same run with fewer steps is one too
     tell : called with what is done between two steps, such as "evaluation", before it is
+    setup : of `set_up`, where it has been called already
 
     Raises
     ------
@@ -139,7 +141,7 @@ def iterate(
         See `tau_rnn.training.training_steps`.
     """
     began = time.perf_counter()
-    setup = set_up(config)
+    setup = setup or set_up(config)
     if saved is None:
         rngs = setup.rng("trials"), setup.rng("noise")
         training = start(setup.initial, config, config.dt, *rngs)

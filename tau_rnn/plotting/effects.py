@@ -10,6 +10,7 @@ from tau_rnn.experiment.claims import Finding
 from tau_rnn.experiment.effects import ITSELF, MATCHED, Row
 from tau_rnn.experiment.metrics import metric
 from tau_rnn.plotting.style import color_of, new_figure, styled
+from tau_rnn.tasks.spec import parse_task
 
 __all__ = ["plot_claims", "plot_forest"]
 
@@ -46,7 +47,7 @@ def plot_forest(rows: Sequence[Row]):
             axis.xaxis.set_major_locator(MaxNLocator(4))
             axis.grid(axis="y", color="#EEEEEE", lw=0.8)
             axis.set_axisbelow(True)
-        axes[i, 0].set_ylabel(task, fontweight="bold")
+        axes[i, 0].set_ylabel(parse_task(task).label, fontweight="bold")
     figure.suptitle(
         "Paired effects with 95 % intervals. Filled: difference from vanilla (of the same gain); "
         "open: from the homogeneous network of the same mean leak rate; diamonds: after minus "
@@ -135,13 +136,13 @@ def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = ()):
             axis.set_yticks(range(len(some)), [t.dist for t in some])
             axis.set_ylim(len(some) - 0.4, -0.6)
             if len(metrics) == 1:
-                axis.set(title=task, xlabel=f"{row.label} ({row.shown_unit})")
+                axis.set(title=parse_task(task).label, xlabel=f"{row.label} ({row.shown_unit})")
             else:
                 question = f"{claim.number}. {row.label}: {'more' if claim.sign > 0 else 'less'}?"
                 axis.set_title(fill(question, 24) if task == tasks[0] else "")
                 axis.set_xlabel(row.shown_unit if task == tasks[-1] else "")
         if len(metrics) > 1:
-            line[0].set_ylabel(task, fontweight="bold")
+            line[0].set_ylabel(parse_task(task).label, fontweight="bold")
     filled = Line2D([], [], color="#444444", marker="o", ms=5)
     figure.legend(
         [filled, *used.values()],

@@ -16,6 +16,7 @@ from tau_rnn.experiment.statistics import mean_band, median, where_loss_reaches
 from tau_rnn.measures.run import LONGEST, measurable
 from tau_rnn.plotting.effects import FOREST, plot_forest
 from tau_rnn.plotting.style import color_of, new_figure, plain_log_ticks, save, styled
+from tau_rnn.tasks.spec import parse_task
 
 __all__ = ["plot_sweep"]
 
@@ -131,7 +132,7 @@ def plot_learning(results: Sequence[RunResult]):
                                       lw=0)  # fmt: skip
         top.set_yscale("log")
         plain_log_ticks(top, "y")
-        top.set_title(task)
+        top.set_title(parse_task(task).label)
         top.set_ylabel("held-out mean squared error")
         bottom.set_ylabel("held-out accuracy")
         bottom.set_xlabel("training step")
@@ -181,7 +182,7 @@ def plot_steps(results: Sequence[RunResult]):
         axis.set_yticks([*ticks, never_at], [*(f"{t:g}" for t in ticks), "never"])
         axis.set_xticks(range(len(conditions)), [label(g).replace(", ", "\n") for g, _ in
                                                  conditions], rotation=20)  # fmt: skip
-        axis.set_title(task)
+        axis.set_title(parse_task(task).label)
         axis.set_ylabel(metric("steps_to_criterion").label)
     figure.suptitle("Steps to criterion: one point a seed, joined by a line; bars are medians",
                     x=0.01, ha="left")  # fmt: skip
@@ -220,7 +221,7 @@ def plot_weight_change(results: Sequence[RunResult]):
         bottom.set_xscale("log")
         bottom.invert_xaxis()
         plain_log_ticks(bottom, "x")
-        top.set_title(task)
+        top.set_title(parse_task(task).label)
         top.set_xlabel("training step")
         bottom.set_xlabel("held-out loss, as it falls")
         for axis in (top, bottom):
@@ -283,7 +284,7 @@ def plot_timescales(results: Sequence[RunResult]):
         last.minorticks_off()
         last.tick_params(labelbottom=True)
         last.set_xlabel(f"effective timescale (s); last bar: {LONGEST:.1f} s or more")
-        axes[0, column].set_title(task)
+        axes[0, column].set_title(parse_task(task).label)
     figure.legend(*_before_after_handles(), loc="outside right upper")
     figure.suptitle(f"Units of all networks ({_caption(results)}), noise-driven, no input; "
                     "sd: of each network, mean over seeds",
