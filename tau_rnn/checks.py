@@ -250,6 +250,7 @@ def setting(
     allowed: Iterable[str] = (),
     unit: str = "",
     several: bool = False,
+    later: bool = False,
 ) -> Any:
     """A field of a configuration, declared once: its check, docs and option are made from it.
 
@@ -262,6 +263,8 @@ def setting(
     allowed : names that may be given
     unit : of a number
     several : whether the command line takes several values and runs each
+    later : whether it was added when runs had been stored: it enters a run's stored settings and
+        key only where it differs from its default, so that theirs stay what they were
 
     Examples
     --------
@@ -280,6 +283,7 @@ def setting(
     """
     allowed = tuple(allowed)
     about = {"text": text, "allowed": allowed, "unit": unit, "several": several}
+    about["later"] = later
     about["check"] = check or functools.partial(check_choice, allowed=allowed)
     return dataclasses.field(default=default, metadata=about)
 

@@ -30,6 +30,7 @@ from tau_rnn.checks import (
     shown,
 )
 from tau_rnn.discretisation import DEFAULT_METHOD, METHODS, alpha
+from tau_rnn.initial import parse_init
 from tau_rnn.noise import private_noise
 from tau_rnn.nonlinearities import NONLINEARITIES, Nonlinearity, nonlinearity
 
@@ -199,12 +200,14 @@ def velocity(params: Params, x, u, *, phi: str | Nonlinearity = "tanh", noise=No
     return (phi_of(x) @ W.T + u @ W_in.T + b - x + noise) / tau
 
 
-def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -> Params:
+def init_params(
+    n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64, init="random"
+) -> Params:
     """Draw the parameters of an untrained network.
 
     W ~ N(0, gain^2 / N), W_in ~ N(0, 1), W_out ~ N(0, 0.25 / N); b, b_out and x0 are zero. An
     autonomous tanh network of equal tau is silent for gain < 1 and chaotic for gain > 1 when N is
-    large [1]_. The draws do not depend on tau or gain, so one seed gives paired networks.
+    large [1]_. The draws do not depend on tau, gain or init, so one seed gives paired networks.
 
     Parameters
     ----------
@@ -213,6 +216,9 @@ def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -
     rng : numpy.random.Generator
     gain : spectral radius of W for large N, >= 0
     dtype : floating dtype of every field
+    init : how W is made of these random weights: "random" leaves them, "rank:K" takes their K
+        largest singular values at the same norm, "random+rank:K,strength=1" adds structure; see
+        `tau_rnn.initial`
 
     Returns
     -------
@@ -222,7 +228,7 @@ def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -
     ------
     ValueError
         If a size is below 1, gain is negative or not finite, tau does not fit, rng is no Generator,
-        or dtype is one of integers.
+        dtype is one of integers, or init is unknown or of a rank above n_units.
 
     References
     ----------
@@ -230,7 +236,7 @@ def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -
     """
     sizes = {"n_units": n_units, "n_in": n_in, "n_out": n_out}
     n_units, n_in, n_out = (check_integer(name, n, 1) for name, n in sizes.items())
-    gain = check_number("gain", gain, least=0)
+    gain, init = check_number("gain", gain, least=0), parse_init(init)
     check_generator(rng)
     check_dtype(dtype, may_be_complex=True)
     tau = check_array("tau", tau)
@@ -241,6 +247,7 @@ def init_params(n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64) -
     W = rng.standard_normal((n_units, n_units)) * (gain / np.sqrt(n_units))
     W_in = rng.standard_normal((n_units, n_in))
     W_out = rng.standard_normal((n_out, n_units)) * (0.5 / np.sqrt(n_units))
+    W = init.weights(W, rng)
     zeros, tau = np.zeros(n_units), np.broadcast_to(tau, (n_units,))
     params = Params(W, W_in, zeros, W_out, np.zeros(n_out), zeros, tau)
     return Params(*(np.array(p, dtype=dtype) for p in params))

@@ -29,6 +29,7 @@ from tau_rnn.checks import (
     documented,
     setting,
 )
+from tau_rnn.connectivity import Connectivity, allowed_part, check_obeys, keep_signs
 from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.losses import mse, rate_penalty
 from tau_rnn.model import (
@@ -241,8 +242,9 @@ def loss_and_gradient(params, trials: Trials, noise, dt, settings: TrainConfig, 
 
 
 def train(
-    params, task, steps: int, *, rng: np.random.Generator, **settings
-) -> tuple[Params, list[dict[str, float]]]:
+    params, task, steps: int, *, rng: np.random.Generator,
+    connectivity: Connectivity | None = None, **settings,
+) -> tuple[Params, list[dict[str, float]]]:  # fmt: skip
     """Train a network on a task.
 
     Parameters
@@ -253,6 +255,8 @@ def train(
     steps : updates to make
     rng : gives two seeds, one for the generator of all trials and one for that of all noise, so
         that tasks which draw more or less leave the noise as it is
+    connectivity : weights that may exist and their signs, which params must obey (see
+        `tau_rnn.connectivity.impose`) and all later ones do; None: all weights
     **settings : of `TrainConfig`, such as ``lr=0.01``, ``batch=64``, ``train="+tau"``
 
     Returns
@@ -283,14 +287,16 @@ def train(
     seeds = check_generator(rng).integers(2**63, size=2)
     task = check_task(task, look=False)
     state = start(params, config, task.dt, *map(np.random.default_rng, seeds))
-    states, history = training_steps(state, task, config), []
+    states, history = training_steps(state, task, config, connectivity), []
     for _ in range(steps):
         state = next(states)
         history.append({"step": state.step, "loss": state.loss, "grad_norm": state.grad_norm})
     return Params(*(p.copy() for p in state.params)), history
 
 
-def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterator[TrainingState]:
+def training_steps(
+    state: TrainingState, task, settings: TrainConfig, connectivity: Connectivity | None = None
+) -> Iterator[TrainingState]:
     """Train without end; the state after each step is handed to the caller.
 
     Parameters
@@ -299,6 +305,7 @@ def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterato
         for bit as if it had not been interrupted
     task : as `train` takes it
     settings : the TrainConfig that `start` was given
+    connectivity : as `train` takes it
 
     Yields
     ------
@@ -322,6 +329,8 @@ def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterato
     task = check_task(task, look=False)
     fields, dt, dtype = settings.train, task.dt, theta.dtype
     _check_theta(state, settings, dt)
+    if connectivity is not None:
+        connectivity = check_obeys(params, connectivity)
     good, kept, traj = params, step, None
     rates = learning_rates(params, settings)
     while True:
@@ -338,12 +347,12 @@ def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterato
                 out=None if traj is None else traj.noise,
             )  # fmt: skip
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is checked
-            loss, grads, traj = loss_and_gradient(
-                params, trials, noise, dt, settings, out=traj
-            )
+            loss, grads, traj = loss_and_gradient(params, trials, noise, dt, settings, out=traj)
             if "tau" in fields:
                 slope = constrain(unflatten(theta, params, fields).tau, dt)[1]
                 grads = grads._replace(tau=grads.tau * slope)
+            if connectivity is not None:
+                grads = allowed_part(grads, connectivity)
             gradient = flatten(grads, fields)
             norm = norm_of(gradient)
         for what, value in (("loss", loss), ("gradient", norm)):
@@ -358,6 +367,8 @@ def training_steps(state: TrainingState, task, settings: TrainConfig) -> Iterato
         if not np.isfinite(theta).all():
             raise NonFiniteLoss(step, "update", good, kept)
         params = _params_of(theta, params, settings, dt)
+        if connectivity is not None and "W" in fields:
+            keep_signs(params.W, connectivity)
         yield TrainingState(step, params, theta, moments, trials_rng, noise_rng, loss, norm)
 
 

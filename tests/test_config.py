@@ -39,6 +39,23 @@ def test_a_field_reaches_the_checks_the_key_the_docs_and_json():
     assert "warm_up : float\n    share of the steps (of all, default: 0.5)\n" in Wider.__doc__
 
 
+def test_a_field_that_is_added_later_enters_the_key_where_it_is_not_the_default():
+    @documented
+    @dataclass(frozen=True, kw_only=True)
+    class Later(RunConfig):
+        """A configuration with one more hyperparameter, when runs are stored."""
+
+        warm_up: float = setting(
+            0.5, "share of the steps", partial(check_number, least=0, below=1), later=True
+        )
+
+    assert Later().to_json() == RunConfig().to_json() and Later().key == RunConfig().key
+    assert Later.from_json(RunConfig().to_json()) == Later()
+    assert Later(warm_up=0.1).to_json() == {**RunConfig().to_json(), "warm_up": 0.1}
+    assert Later(warm_up=0.1).key == Wider(warm_up=0.1).key  # as of a field that always was there
+    assert Later.from_json(Later(warm_up=0.1).to_json()) == Later(warm_up=0.1)
+
+
 def test_a_field_reaches_the_command_line():
     parser = build_parser(Wider)
     assert "--warm-up X" in parser.format_help()
@@ -63,7 +80,7 @@ def test_a_run_is_trained_by_its_own_configuration():
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_field_is_declared_whole(name):
     field = FIELDS[name]
-    assert {"text", "allowed", "unit", "several", "check"} <= field.metadata.keys()
+    assert {"text", "allowed", "unit", "several", "check", "later"} <= field.metadata.keys()
     assert f"\n{name} : {field.type}\n    {field.metadata['text']}" in RunConfig.__doc__
     help_text = build_parser().format_help()
     assert f"--{name.replace('_', '-')} " in help_text
@@ -187,5 +204,5 @@ def test_a_loss_that_is_not_finite_is_an_error():
 
 def test_the_signature_is_the_settled_one():
     parameters = inspect.signature(tau_rnn.train).parameters
-    assert list(parameters) == ["params", "task", "steps", "rng", "settings"]
+    assert list(parameters) == ["params", "task", "steps", "rng", "connectivity", "settings"]
     assert parameters["rng"].kind is inspect.Parameter.KEYWORD_ONLY

@@ -38,6 +38,7 @@ OTHERS = {
     "optimizer": "sgd", "momentum": 0.8, "lr_scale": "tau", "clip": 0.5, "rate_penalty": 0.1,
     "phi": "relu", "method": "euler", "dtype": "float64", "test_trials": 41, "eval_every": 5,
     "burn_in": 5.0, "beta1": 0.5, "beta2": 0.9, "eps": 1e-6,
+    "init": "rank:2", "connectivity": "dale:0.8",
 }  # fmt: skip
 
 
@@ -55,7 +56,12 @@ def test_others_are_all_fields_and_differ():
     assert all(defaults[name] != value for name, value in OTHERS.items())
 
 
-@given(st.sets(st.sampled_from(sorted(OTHERS))))
+def plain(config, name):
+    value = getattr(config, name)
+    return list(value) if isinstance(value, tuple) else value
+
+
+@given(st.sets(st.sampled_from(sorted(OTHERS))).filter(lambda s: not s >= {"init", "connectivity"}))
 def test_a_configuration_survives_json_and_pickle(names):
     config = TINY.replace(**{name: OTHERS[name] for name in names})
     text = json.dumps(config.to_json(), allow_nan=False)
@@ -63,7 +69,7 @@ def test_a_configuration_survives_json_and_pickle(names):
         assert back == config and hash(back) == hash(config) and back.key == config.key
     assert set(config.differences(TINY)) == names
     for name, (mine, theirs) in config.differences(TINY).items():
-        assert (mine, theirs) == (config.to_json()[name], TINY.to_json()[name])
+        assert (mine, theirs) == (plain(config, name), plain(TINY, name))
 
 
 def test_every_field_is_part_of_the_key():

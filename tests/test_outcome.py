@@ -113,4 +113,5 @@ def test_the_defaults_are_those_that_the_documentation_states():
         "lr_scale": "none", "clip": 1.0, "rate_penalty": 0.0, "phi": "tanh",
         "method": "exponential", "dtype": "float32", "test_trials": 512, "eval_every": 20,
         "burn_in": 20.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8,
+        "init": "random", "connectivity": "full",
     }  # fmt: skip

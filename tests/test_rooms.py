@@ -26,11 +26,11 @@ ROOT = Path(tau_rnn.__file__).parent
 FLOORS = [
     {"_lazy", "_threads", "checks", "experiment.files"},
     {"__init__", "specs"},
-    {"nonlinearities", "discretisation", "taus", "tasks", "losses"},
+    {"nonlinearities", "discretisation", "taus", "tasks", "losses", "initial"},
     {"noise"},
     {"model"},
     {"timescales"},
-    {"bptt", "parametrization"},
+    {"bptt", "parametrization", "connectivity"},
     {"gradcheck"},
     {"training", "measures"},
     {"experiment"},

@@ -23,7 +23,10 @@ from tau_rnn.checks import (
     setting,
     shown,
 )
+from tau_rnn.connectivity import CONNECTIVITIES, parse_connectivity
+from tau_rnn.initial import INITS, parse_init
 from tau_rnn.nonlinearities import NONLINEARITIES, nonlinearity
+from tau_rnn.specs import value_text
 from tau_rnn.tasks import TASKS
 from tau_rnn.tasks.spec import is_resolved, parse_task
 from tau_rnn.taus import parse_tau
@@ -50,6 +53,11 @@ def _dist_text(name: str, value) -> str:
             "values, dist=sample_tau(distribution, units, rng)"
         )
     return text
+
+
+def _connectivity_text(name: str, value) -> str:
+    kind, parameter = parse_connectivity(value)
+    return kind if kind == "full" else f"{kind}:{value_text(parameter)}"
 
 
 _count = partial(check_integer, least=1)
@@ -87,6 +95,22 @@ class RunConfig(TrainConfig):
     gain: float = setting(
         0.8, "spectral radius of the initial W for large N", _not_negative, several=True
     )
+    init: str = setting(
+        "random",
+        "how W is made of random weights: their K largest singular values at the same norm, or "
+        "structure of rank K beside them",
+        lambda name, value: parse_init(value).text,
+        allowed=INITS,
+        later=True,
+    )
+    connectivity: str = setting(
+        "full",
+        "weights that may exist: Dale's law with a fraction F of excitatory units, each weight of "
+        "W with probability P, or K blocks in a row",
+        _connectivity_text,
+        allowed=CONNECTIVITIES,
+        later=True,
+    )
     seed: int = setting(0, "seed of every random stream", partial(check_integer, least=0))
     dtype: str = setting("float32", "precision", _dtype_name, allowed=DTYPES)
     test_trials: int = setting(512, "held-out trials, the same at every evaluation", _count)
@@ -108,6 +132,11 @@ class RunConfig(TrainConfig):
                 f"of {', '.join(NONLINEARITIES)}; tau_rnn.train takes any"
             )
         object.__setattr__(self, "phi", phi.name)
+        if "full" != self.connectivity and self.init != "random":
+            raise ValueError(
+                f"init: {self.init!r} would lose its rank under connectivity="
+                f"{self.connectivity!r}; give one of the two"
+            )
         if not (parse_task(self.task).digest and self.task == task):
             parse_task(task, self.dt).build(self.dt)  # one that was stored is not imported here
 
@@ -116,8 +145,14 @@ class RunConfig(TrainConfig):
         return parse_task(self.task).build(self.dt)
 
     def to_json(self) -> dict[str, Any]:
-        """A dict of plain values; `from_json` gives the same configuration back."""
-        return {**asdict(self), "train": list(self.train)}
+        """A dict of plain values; `from_json` gives the same configuration back.
+
+        It is what is stored and hashed for the key: a field that was added later (see
+        `tau_rnn.checks.setting`) is left out where it has its default.
+        """
+        later = {f.name for f in dataclasses.fields(self) if f.metadata["later"]}
+        values = {k: v for k, v in asdict(self).items() if k in self.changed or k not in later}
+        return {**values, "train": list(self.train)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
@@ -160,7 +195,7 @@ class RunConfig(TrainConfig):
 
     def differences(self, other: RunConfig) -> dict[str, tuple[Any, Any]]:
         """The fields in which two configurations differ: name -> (this one's, the other's)."""
-        mine, theirs = self.to_json(), other.to_json()
+        mine, theirs = ({**asdict(c), "train": list(c.train)} for c in (self, other))
         return {k: (mine[k], theirs[k]) for k in mine if mine[k] != theirs[k]}
 
     def replace(self, **changes) -> RunConfig:

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def table_of_runs(sweep: Sweep, results: Sequence[RunResult]) -> list[dict[str, 
     for config in sweep.configs:
         result = by_config.get(config)
         row: dict[str, Any] = {"condition": label(config)}
-        row |= {**config.to_json(), "train": "+".join(config.train), "key": config.key}
+        row |= {**asdict(config), "train": "+".join(config.train), "key": config.key}
         row["status"] = "ok" if result else "failed"
         row["error"] = sweep.failures.get(config, "")
         row |= {name: (result.metrics.get(name) if result else None) for name in metrics}

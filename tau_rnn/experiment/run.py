@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tau_rnn.connectivity import Connectivity, impose, make_connectivity
 from tau_rnn.discretisation import alpha
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.losses import mse
@@ -22,7 +23,8 @@ from tau_rnn.training import TrainingState, start, training_steps
 
 __all__ = ["RunState", "build_network", "iterate"]
 
-STREAMS = ("tau", "weights", "trials", "noise", "test_trials", "test_noise", "analysis", "measures")
+STREAMS = ("tau", "weights", "trials", "noise", "test_trials", "test_noise", "analysis", "measures",
+           "connectivity")  # fmt: skip
 EVALUATION_BATCH = 128
 
 
@@ -40,7 +42,8 @@ class Setup(NamedTuple):
     """What a run is made of, each drawn once from its configuration.
 
     ``streams`` are its generators as they were spawned, see `Setup.rng`; ``initial`` is the network
-    before training; ``test`` is the same for every distribution of one seed and every evaluation.
+    before training; ``test`` is the same for every distribution of one seed and every evaluation;
+    ``connectivity`` is what the network obeys, None where every weight may exist.
     """
 
     config: RunConfig
@@ -48,6 +51,7 @@ class Setup(NamedTuple):
     streams: dict[str, np.random.Generator]
     initial: Params
     test: HeldOut
+    connectivity: Connectivity | None = None
 
     def rng(self, name: str) -> np.random.Generator:
         """A stream from its start, however often it is asked for."""
@@ -64,19 +68,19 @@ def set_up(config: RunConfig) -> Setup:
     """Draw what a run is made of; a ValueError if its tau do not suit dt or the training."""
     task, spawned = config.make_task(), streams(config.seed)
     rngs, dtype = copy.deepcopy(spawned), np.dtype(config.dtype)
-    initial = _network(config, task, rngs)
+    initial, connectivity = _network(config, task, rngs)
     trials = task.trials(config.test_trials, rngs["test_trials"], dtype=dtype)
     shape = (*trials.u.shape[:2], config.units)
     test = HeldOut(trials, standard_noise(shape, initial.tau.dtype, rngs["test_noise"]))
-    return Setup(config, task, spawned, initial, test)
+    return Setup(config, task, spawned, initial, test, connectivity)
 
 
 def build_network(config: RunConfig) -> Params:
     """The untrained network of a run; a ValueError if its tau do not suit dt or the training."""
-    return _network(config, config.make_task(), streams(config.seed))
+    return _network(config, config.make_task(), streams(config.seed))[0]
 
 
-def _network(config: RunConfig, task, rngs) -> Params:
+def _network(config: RunConfig, task, rngs) -> tuple[Params, Connectivity | None]:
     tau = draw_tau(config, rngs["tau"])
     alpha(tau, config.dt, config.method)
     if "tau" in config.train:
@@ -84,11 +88,16 @@ def _network(config: RunConfig, task, rngs) -> Params:
     with np.errstate(over="ignore"):
         params = init_params(
             config.units, task.n_in, task.n_out, tau, rngs["weights"],
-            gain=config.gain, dtype=np.dtype(config.dtype),
+            gain=config.gain, dtype=np.dtype(config.dtype), init=config.init,
         )  # fmt: skip
     if not np.isfinite(params.W).all():
         raise ValueError(f"gain: {config.gain:g} is too large for weights of {config.dtype}")
-    return params
+    connectivity = make_connectivity(
+        config.connectivity, config.units, task.n_in, task.n_out, rngs["connectivity"]
+    )
+    if connectivity is not None:
+        params = impose(params, connectivity)
+    return params, connectivity
 
 
 def draw_tau(config: RunConfig, rng) -> Array:
@@ -159,7 +168,7 @@ def iterate(
         return
     if history[-1]["step"] % config.eval_every:  # the last evaluation of a run that was shorter
         history.pop()
-    for training in training_steps(state.training, setup.task, config):
+    for training in training_steps(state.training, setup.task, config, setup.connectivity):
         losses.append(training.loss)
         state = state._replace(training=training)
         if training.step % config.eval_every == 0 or training.step == config.steps:
