@@ -26,17 +26,7 @@ import numpy as np
 from tau_rnn.checks import check_array, check_generator, check_integer, check_number, nearest, shown
 from tau_rnn.model import Array, Params, check_params
 
-__all__ = [
-    "CONNECTIVITIES",
-    "Connectivity",
-    "allowed_part",
-    "check_connectivity",
-    "check_obeys",
-    "impose",
-    "keep_signs",
-    "make_connectivity",
-    "parse_connectivity",
-]
+__all__ = ["Connectivity", "impose", "make_connectivity"]
 
 #: What ``connectivity=`` of a run takes.
 CONNECTIVITIES = ("full", "dale:F", "sparse:P", "hierarchy:K")

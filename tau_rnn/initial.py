@@ -29,7 +29,7 @@ import numpy as np
 from tau_rnn.checks import check_integer, check_number, nearest, shown
 from tau_rnn.specs import parameters_of, value_text
 
-__all__ = ["INITS", "Init", "parse_init"]
+__all__ = ["parse_init"]
 
 #: What ``init=`` takes.
 INITS = ("random", "rank:K", "random+rank:K,strength=1")
