@@ -18,7 +18,8 @@ from tau_rnn.connectivity import (
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.outcome import run_one
 from tau_rnn.experiment.run import build_network, iterate, set_up
-from tau_rnn.gradcheck import complex_step, inner, random_direction
+from tau_rnn.gradcheck import complex_step, random_direction
+from tau_rnn.gradcheck.derivatives import inner
 from tau_rnn.model import Params, forward, init_params
 from tau_rnn.tasks import make_task
 from tau_rnn.training import TrainConfig, start, training_steps
