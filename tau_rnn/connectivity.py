@@ -142,11 +142,13 @@ def check_connectivity(connectivity, params: Params) -> Connectivity:
     return Connectivity(**masks, signs=signs.astype(params.W.dtype))
 
 
-def check_obeys(params: Params, connectivity) -> Connectivity:
-    """The connectivity as `check_connectivity` returns it, if the network obeys it.
+def check_obeys(params: Params, connectivity) -> Connectivity | None:
+    """The connectivity as `check_connectivity` returns it, if the network obeys it, or None.
 
     A ValueError names the first field with a weight that is not allowed.
     """
+    if connectivity is None:
+        return None
     connectivity = check_connectivity(connectivity, params)
     for name in ("W", "W_in", "W_out"):
         if (getattr(params, name)[~getattr(connectivity, name)] != 0).any():
@@ -199,11 +201,13 @@ def impose(params, connectivity: Connectivity) -> Params:
     return masked._replace(W=W.astype(params.W.dtype, copy=False))
 
 
-def allowed_part(params: Params, connectivity: Connectivity) -> Params:
+def allowed_part(params: Params, connectivity: Connectivity | None) -> Params:
     """A gradient, or weights (Params), with exact zeros for the weights that may not exist.
 
-    ``connectivity`` is as `check_connectivity` returns it.
+    ``connectivity`` is as `check_connectivity` returns it, or None where all may.
     """
+    if connectivity is None:
+        return params
     return params._replace(
         W=params.W * connectivity.W,
         W_in=params.W_in * connectivity.W_in,
@@ -211,6 +215,7 @@ def allowed_part(params: Params, connectivity: Connectivity) -> Params:
     )
 
 
-def keep_signs(W: Array, connectivity: Connectivity) -> None:
+def keep_signs(W: Array, connectivity: Connectivity | None) -> None:
     """Set every weight of the wrong sign to 0, in place; connectivity as for `allowed_part`."""
-    W[W * connectivity.signs < 0] = 0
+    if connectivity is not None:
+        W[W * connectivity.signs < 0] = 0

@@ -329,8 +329,7 @@ def training_steps(
     task = check_task(task, look=False)
     fields, dt, dtype = settings.train, task.dt, theta.dtype
     _check_theta(state, settings, dt)
-    if connectivity is not None:
-        connectivity = check_obeys(params, connectivity)
+    connectivity = check_obeys(params, connectivity)
     good, kept, traj = params, step, None
     rates = learning_rates(params, settings)
     while True:
@@ -351,9 +350,7 @@ def training_steps(
             if "tau" in fields:
                 slope = constrain(unflatten(theta, params, fields).tau, dt)[1]
                 grads = grads._replace(tau=grads.tau * slope)
-            if connectivity is not None:
-                grads = allowed_part(grads, connectivity)
-            gradient = flatten(grads, fields)
+            gradient = flatten(allowed_part(grads, connectivity), fields)
             norm = norm_of(gradient)
         for what, value in (("loss", loss), ("gradient", norm)):
             if not np.isfinite(value):
@@ -367,8 +364,7 @@ def training_steps(
         if not np.isfinite(theta).all():
             raise NonFiniteLoss(step, "update", good, kept)
         params = _params_of(theta, params, settings, dt)
-        if connectivity is not None and "W" in fields:
-            keep_signs(params.W, connectivity)
+        keep_signs(params.W, connectivity)
         yield TrainingState(step, params, theta, moments, trials_rng, noise_rng, loss, norm)
 
 

@@ -95,9 +95,7 @@ def _network(config: RunConfig, task, rngs) -> tuple[Params, Connectivity | None
     connectivity = make_connectivity(
         config.connectivity, config.units, task.n_in, task.n_out, rngs["connectivity"]
     )
-    if connectivity is not None:
-        params = impose(params, connectivity)
-    return params, connectivity
+    return (params if connectivity is None else impose(params, connectivity)), connectivity
 
 
 def draw_tau(config: RunConfig, rng) -> Array:
