@@ -898,3 +898,16 @@ def test_an_unknown_control(call, tmp_path):
     assert (done.status, list(tmp_path.iterdir())) == (2, [])
     assert "unknown 'matchd'; did you mean 'matched'" in done.err
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("more", [[], ["--seeds", "2", "--workers", "1"]], ids=["run", "sweep"])
+def test_measures_are_those_asked_for(call, more):
+    done = call(*RUN, *more, "--measures", "rank", "fixed_points", "--no-figure")
+    assert done.status == 0
+    for folder in Path("runs").glob("*seed*"):
+        metrics = load_run(folder).metrics
+        assert {"rank_needed", "fixed_points_after"} <= metrics.keys()
+        assert not {"effective_rank", "kernel_alignment"} & metrics.keys()
+    wrong = call(*RUN, *more, "--seed", "5", "--measures", "ranks", "--no-figure")
+    assert wrong.status == 2 and "--measures: invalid choice: 'ranks'" in wrong.err
+    assert not list(Path("runs").glob("*seed5*"))

@@ -723,3 +723,27 @@ def test_a_report_that_cannot_be_written_has_status_1(tmp_path, monkeypatch, cap
 def test_run_sweep_of_nothing(tmp_path):
     with pytest.raises(ValueError, match="at least one run"):
         run_sweep([], out=tmp_path)
+
+
+# --- what is measured ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_sweep_measures_what_it_is_asked_for(tmp_path, workers):
+    (config,) = some_configs(1)
+    parts = ("weights", "lesions", "decoding")
+    done = sweep([config], workers, store=tmp_path, parts=parts)
+    (result,) = done.load()
+    assert same(result, run_one(config, parts))
+    found = {"effective_rank", "lesion_slowest_0.5", "decode_slow_integral_delay"}
+    assert found <= set(result.metrics)
+    assert "kernel_alignment" not in result.metrics
+    assert sweep([config], store=tmp_path, parts="rank").reused == 1  # it is taken as it is
+    (again,) = sweep([config], store=tmp_path, parts="rank", force=True).load()
+    assert "rank_needed" in again.metrics and "effective_rank" not in again.metrics
+
+
+def test_a_part_that_does_not_exist_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="parts: unknown 'lesion'; did you mean 'lesions'"):
+        sweep(some_configs(1), store=tmp_path / "store", parts=("lesion",))
+    assert not (tmp_path / "store").exists()

@@ -16,6 +16,7 @@ from tau_rnn.checks import explained, type_name
 from tau_rnn.experiment.conditions import CONTROLS
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.metrics import METRICS, TABLE, Metric
+from tau_rnn.measures.run import PARTS
 from tau_rnn.taus import DISTRIBUTIONS
 from tau_rnn.training import TrainConfig
 
@@ -136,6 +137,15 @@ def build_parser(config: type[TrainConfig] = RunConfig) -> Parser:
     )
     add("--no-figure", action="store_true", help="no figures")
     add("--quiet", action="store_true", help="print the results only")
+
+    add(
+        "--measures",
+        nargs="*",
+        choices=PARTS,
+        metavar="PART",
+        help=f"what is measured of the change: {', '.join(PARTS)}; without a name all (default: "
+        "all of a run, weights and alignment of each run of a sweep)",
+    )
 
     add = parser.add_argument_group("sweeps").add_argument
     add("--seeds", type=int, metavar="M", help="seeds K, K+1, ..., K+M-1 (default: 1)")

@@ -99,6 +99,8 @@ def several(bases, dists, tasks, seeds, args) -> int:
     from tau_rnn.cli.sweep import run_sweep
     from tau_rnn.experiment.conditions import sweep_configs
     from tau_rnn.experiment.executors import usable_cores
+    from tau_rnn.experiment.outcome import BASIC_MEASURES
+    from tau_rnn.measures.run import PARTS
 
     # --controls alone means the usual ones.
     controls = True if args.controls == [] else args.controls or ()
@@ -113,6 +115,7 @@ def several(bases, dists, tasks, seeds, args) -> int:
     return run_sweep(
         configs, out=args.out, workers=workers, scheduler=args.scheduler,
         progress=None if args.quiet else print, figures=not args.no_figure, force=args.force,
+        parts=BASIC_MEASURES if args.measures is None else args.measures or PARTS,
     )  # fmt: skip
 
 
@@ -307,9 +310,10 @@ def finish_run(work, state, target: Target, progress, args) -> int:
     from tau_rnn.experiment import store, summarise_run
     from tau_rnn.experiment.checkpoints import state_bytes
     from tau_rnn.experiment.outcome import FULL_MEASURES
-    from tau_rnn.measures.run import within_bounds
+    from tau_rnn.measures.run import PARTS, within_bounds
 
-    parts, left_out = within_bounds(work.config.units, FULL_MEASURES)
+    asked = FULL_MEASURES if args.measures is None else args.measures or PARTS
+    parts, left_out = within_bounds(work.config.units, asked)
     result = summarise_run(work.config, state, parts, progress.phase)
     made = work.new_run()
     if not args.no_figure:

@@ -46,6 +46,7 @@ def run_sweep(
     progress: Callable[[str], object] | None = print,
     figures: bool = True,
     force: bool = False,
+    parts: Iterable[str] = BASIC_MEASURES,
 ) -> int:
     """Run a sweep into the store ``out``, print its table, and write its report there.
 
@@ -58,6 +59,7 @@ def run_sweep(
     progress : is given lines of text; None for none
     figures : whether to draw figures
     force : compute and overwrite what is stored as well
+    parts : what is measured of each run, see `tau_rnn.experiment.sweep`
 
     Returns
     -------
@@ -79,8 +81,8 @@ def run_sweep(
     shown = Progress(len(configs), "run", progress)
     engine = engine_for(workers, scheduler)
     try:
-        done = sweep(configs, engine, store=out, progress=Events(shown), force=force)
-        return write_report(done, out, shown, figures=figures)
+        done = sweep(configs, engine, store=out, progress=Events(shown), force=force, parts=parts)
+        return write_report(done, out, shown, figures=figures, parts=parts)
     except KeyboardInterrupt:
         shown.close()
         print(
@@ -96,18 +98,20 @@ def run_sweep(
         shown.close()
 
 
-def write_report(done: Sweep, out, shown: Progress, *, figures: bool = True) -> int:
+def write_report(
+    done: Sweep, out, shown: Progress, *, figures: bool = True, parts=BASIC_MEASURES
+) -> int:
     """Print the tables of a sweep and write its files; returns the exit status."""
     out = Path(out)
     try:
-        return _write_report(done, done.load(), out, shown, figures)
+        return _write_report(done, done.load(), out, shown, figures, parts)
     except (OSError, StoreError, MemoryError) as error:
         shown.close()
         print(f"tau_rnn.run: {error}; the runs are stored in {out}", file=sys.stderr)
         return 1
 
 
-def _write_report(done: Sweep, results, out: Path, shown: Progress, figures: bool) -> int:
+def _write_report(done: Sweep, results, out: Path, shown: Progress, figures, parts) -> int:
     for config, error in done.failures.items():
         print(f"failed: {label(config)}, {config.task_label}, seed {config.seed}: {error}",
               file=sys.stderr)  # fmt: skip
@@ -129,7 +133,7 @@ def _write_report(done: Sweep, results, out: Path, shown: Progress, figures: boo
     write_tables(out, done, results)
     write_text(out / "report.md", report_text(done, results, drawn))
     largest = max(done.configs, key=lambda config: config.units)
-    _, left_out = within_bounds(largest.units, BASIC_MEASURES)
+    _, left_out = within_bounds(largest.units, parts)
     if left_out:
         print(f"\nNot measured in networks of {largest.units} units: {', '.join(left_out)}.")
     failed = f", {len(done.failures)} failed" if done.failures else ""

@@ -28,7 +28,7 @@ from tau_rnn.experiment.executors import (
 from tau_rnn.experiment.files import made_folder
 from tau_rnn.experiment.jobs import Event, Job
 from tau_rnn.experiment.outcome import BASIC_MEASURES, RunResult, run_one
-from tau_rnn.measures.run import within_bounds
+from tau_rnn.measures.run import check_parts, within_bounds
 from tau_rnn.training import NonFiniteLoss
 
 __all__ = ["Sweep", "sweep"]
@@ -68,6 +68,7 @@ def sweep(
     store,
     progress: Callable[[Event], object] | None = None,
     force: bool = False,
+    parts: Iterable[str] = BASIC_MEASURES,
 ) -> Sweep:
     """Compute the runs that the store does not hold.
 
@@ -80,6 +81,8 @@ def sweep(
     store : folder of the results; it is made if it is not there
     progress : called with an `Event` after each run
     force : compute and overwrite what is stored as well
+    parts : what is measured of the change, see `tau_rnn.measures.measure_run`. A run that is stored
+        is taken as it is, whatever was measured of it; ``force`` measures it anew
 
     Returns
     -------
@@ -100,11 +103,11 @@ def sweep(
     """
     leave_if_unguarded()
     engine = make_engine(executor)
-    configs = _checked(configs)
+    configs, parts = _checked(configs), check_parts(parts)
     with made_folder(store) as folder:
         job = Job(configs, folder, progress, force)
         try:
-            _run(job, engine)
+            _run(job, engine, parts)
         finally:
             job.close()
     return Sweep(
@@ -122,7 +125,7 @@ def _checked(configs) -> tuple[RunConfig, ...]:
     return tuple(dict.fromkeys(configs))
 
 
-def _run(job: Job, engine: Engine) -> None:
+def _run(job: Job, engine: Engine, parts) -> None:
     barren, opened = 0, False
     while job.queue or job.elsewhere:
         if not job.queue:
@@ -135,7 +138,7 @@ def _run(job: Job, engine: Engine) -> None:
             except ValueError as error:
                 raise job.stopped(str(error)) if opened else error from None
             opened = True
-            _drain(job, engine, executor)
+            _drain(job, engine, executor, parts)
         barren = 0 if len(job.folders) + len(job.failures) > settled else barren + 1
         if barren >= BARREN:
             while job.queue:
@@ -144,7 +147,7 @@ def _run(job: Job, engine: Engine) -> None:
             job.note(f"{engine.name} broke; starting again with what is missing")
 
 
-def work(version: int, settings: dict) -> RunResult | str:
+def work(version: int, settings: dict, parts=BASIC_MEASURES) -> RunResult | str:
     """Compute one run, in a worker, whose code must be of the version that asks for it.
 
     The error of a run that fails is returned as a text: what a future raises is then always about
@@ -155,7 +158,7 @@ def work(version: int, settings: dict) -> RunResult | str:
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # training checks, and says where
             config = RunConfig.from_json(settings)
-            return run_one(config, within_bounds(config.units, BASIC_MEASURES)[0])
+            return run_one(config, within_bounds(config.units, parts)[0])
     except NonFiniteLoss as error:  # its own message is of parameters that a sweep does not keep
         what = f"step {error.step}: the {error.what} is not finite"
         return f"NonFiniteLoss: {what} (a smaller learning rate may help)"
@@ -163,13 +166,13 @@ def work(version: int, settings: dict) -> RunResult | str:
         return f"{type(error).__name__}: {error}"
 
 
-def _drain(job: Job, engine: Engine, executor) -> None:
+def _drain(job: Job, engine: Engine, executor, parts) -> None:
     """Compute the queue until it is empty or the executor breaks; lost runs are queued again."""
     flying: dict[Future, RunConfig] = {}
     silence = _Silence(job, engine, executor)
     broken = False
     while not broken and (job.queue or flying):
-        broken = _fill(job, engine, executor, flying)
+        broken = _fill(job, engine, executor, flying, parts)
         ready, _ = wait(flying, timeout=1.0, return_when="FIRST_COMPLETED")
         silence.look(not ready)
         outcomes = []
@@ -183,7 +186,7 @@ def _drain(job: Job, engine: Engine, executor) -> None:
             except Exception as error:
                 job.lose(config, f"{engine.name}: {type(error).__name__}: {error}")
         if not (broken or engine.local):  # the workers shall not wait for the disk
-            broken = _fill(job, engine, executor, flying)
+            broken = _fill(job, engine, executor, flying, parts)
         for config, outcome in outcomes:
             job.settle(config, outcome)
     if broken and was_unguarded(executor):
@@ -223,14 +226,14 @@ def _succeeded(future: Future) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
 
-def _fill(job: Job, engine: Engine, executor, flying) -> bool:
+def _fill(job: Job, engine: Engine, executor, flying, parts) -> bool:
     """Hand the executor as many runs as it takes; returns whether it is broken."""
     while job.queue and len(flying) < engine.slots:
         config = job.queue.popleft()
         if not job.begin(config):
             continue
         try:
-            future = executor.submit(work, EXPERIMENT_VERSION, config.to_json())
+            future = executor.submit(work, EXPERIMENT_VERSION, config.to_json(), parts)
         except (BrokenExecutor, RuntimeError):  # RuntimeError: it was shut down
             job.queue.appendleft(config)
             return True

@@ -124,6 +124,12 @@ class TrainingMeasures(NamedTuple):
     note: str = ""
 
 
+def check_parts(parts) -> tuple[str, ...]:
+    """The names of parts, or of one, as a tuple; a ValueError if one is not among `PARTS`."""
+    names = (parts,) if isinstance(parts, str) else tuple(parts)
+    return tuple(check_choice("parts", part, PARTS) for part in names)
+
+
 def within_bounds(n_units: int, parts=PARTS) -> tuple[tuple[str, ...], ...]:
     """The parts that a run measures, and those it leaves out since its network is too large.
 
@@ -221,9 +227,7 @@ def measure_run(
             f"initial: {initial.W_in.shape[1]} inputs and {len(initial.b_out)} outputs do not fit "
             f"the task {task.name}, which has {task.n_in} and {task.n_out}"
         )
-    parts = (parts,) if isinstance(parts, str) else tuple(parts)
-    for part in parts:
-        check_choice("parts", part, PARTS)
+    parts = check_parts(parts)
     sizes, note = _sizes(len(final.b), n_trials=n_trials, n_test=n_test, n_times=n_times)
     try:
         rng = np.random.default_rng(rng)
