@@ -22,6 +22,8 @@ HERE = Path(__file__).resolve().parent
 SHORT = {
     "poster_claims.py": "The runs themselves take hours; their results are in "
     "[poster_claims.md](poster_claims.md). This is a check of the machinery.",
+    "structure.py": "The runs themselves take a quarter of an hour; their rows are in "
+    "tau_rnn/evidence/structure.csv. This is a check of the machinery.",
     "time_step.py": "It simulates the networks of poster_claims.py again; the result is in "
     "[time_step.md](time_step.md). This is a check of the machinery.",
 }

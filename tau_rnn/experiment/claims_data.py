@@ -11,6 +11,8 @@ effects.csv        every paired comparison: with vanilla, with the homogeneous n
 conditions.csv     mean of every quantity in every condition
 runs.csv           every run: settings and metrics
 timescales.csv     effective timescales of the runs of claim 4, before and after training
+structure.csv      part 3 of the protocol (a hierarchy, two populations, low rank, Dale's law): its
+                   means and paired differences; structure_runs.csv has its runs
 time_step.csv      trained networks simulated again with smaller time steps
 =================  ==============================================================================
 """

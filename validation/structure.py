@@ -1,0 +1,284 @@
+"""Structure from the poster's references: low rank, Dale's law, a hierarchy, two populations.
+
+    python validation/structure.py --runs     the runs of part 3 of the protocol, and their rows
+    python validation/structure.py            the figure, from the rows
+    python validation/structure.py --quick    tiny runs: that it all works
+
+About 15 minutes of one core. What is stored in runs/structure is not computed again; the rows are
+those of tau_rnn/evidence/structure.csv (means and differences) and structure_runs.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _evidence_csv import EVIDENCE, refresh
+
+from tau_rnn.experiment import RunConfig, sweep
+from tau_rnn.experiment.claims_data import load_claims, pick
+from tau_rnn.experiment.metrics import metric
+from tau_rnn.experiment.outcome import BASIC_MEASURES, RunResult
+from tau_rnn.experiment.statistics import paired_t
+from tau_rnn.measures.run import measurable
+
+HERE = Path(__file__).resolve().parent
+SEEDS, TINY_SEEDS = range(3000, 3010), range(2)
+FULL = RunConfig()
+TINY = RunConfig(units=9, steps=6, eval_every=2, batch=4, dt=0.1, test_trials=32, burn_in=2.0)
+ADDED = "random+rank:1,strength=1.5"
+BLOCKS = {"rising": (0.5, 1.0, 1.5), "equal": (1.0, 1.0, 1.0), "falling": (1.5, 1.0, 0.5)}
+QUANTITIES, MOMENTS = ("pulse_sum", "integral"), ("stimulus", "delay")
+#: part -> condition -> what differs from the defaults.
+CONDITIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "hierarchy": {name: {"connectivity": "hierarchy:3"} for name in BLOCKS},
+    "populations": {dist: {"dist": dist} for dist in ("bimodal", "bimodal:low=0.2,high=1.8")},
+    "rank": {
+        f"{dist}, {init}": {"dist": dist, "init": init}
+        for dist, inits in (
+            ("vanilla", ("random", "rank:1", "rank:5", ADDED)), ("uniform", ("random", "rank:5")),
+        )
+        for init in inits
+    },
+    "signs": {
+        f"{dist}, {name}": {"dist": dist, "connectivity": name}
+        for name in ("full", "dale:0.8", "sparse:0.1")
+        for dist in ("vanilla", "uniform")
+    },
+}  # fmt: skip
+MEASURES = {"populations": ("weights", "lesions", "decoding")}
+
+
+def blocks(units: int) -> list[np.ndarray]:
+    """The units of the three blocks, as `tau_rnn.connectivity` has them."""
+    return np.array_split(np.arange(units), 3)
+
+
+def configs(part: str, base: RunConfig, seeds) -> dict[str, list[RunConfig]]:
+    """The runs of each condition of a part, one a seed."""
+    found = {}
+    for name, changes in CONDITIONS[part].items():
+        if part == "hierarchy":
+            taus = zip(BLOCKS[name], blocks(base.units))
+            changes = {**changes, "dist": np.concatenate([[tau] * len(b) for tau, b in taus])}
+        found[name] = [base.replace(seed=seed, **changes) for seed in seeds]
+    return found
+
+
+def numbers(part: str, result: RunResult) -> dict[str, float | None]:
+    """What is compared of a run."""
+    m = result.metrics
+    names = ["log_mean_loss", "accuracy_last5"]
+    if part == "rank":
+        names += ["kernel_alignment", "representation_alignment", "weight_change", "effective_rank"]
+    row = {name: m[name] for name in names}
+    if part == "hierarchy":
+        for when in ("before", "after"):
+            levels = block_levels(result.units, when)
+            row |= {f"ln_tau_block{k + 1}_{when}": level for k, level in enumerate(levels)}
+            row[f"ln_tau_rise_{when}"] = levels[-1] - levels[0]
+        row["ln_tau_rise_gain"] = row["ln_tau_rise_after"] - row["ln_tau_rise_before"]
+    if part == "populations":
+        silenced = {which: m[f"lesion_{which}_0.5"] for which in ("slowest", "fastest", "random")}
+        row |= {f"without_{which}": accuracy for which, accuracy in silenced.items()}
+        row["without_slow_minus_fast"] = silenced["slowest"] - silenced["fastest"]
+        row["without_slow_minus_random"] = silenced["slowest"] - silenced["random"]
+        row["without_fast_minus_random"] = silenced["fastest"] - silenced["random"]
+        for quantity in QUANTITIES:
+            for moment in MOMENTS:
+                slow, fast = (m[f"decode_{g}_{quantity}_{moment}"] for g in ("slow", "fast"))
+                row |= {f"decode_slow_{quantity}_{moment}": slow,
+                        f"decode_fast_{quantity}_{moment}": fast,
+                        f"decode_slow_minus_fast_{quantity}_{moment}": slow - fast}  # fmt: skip
+    return row
+
+
+def block_levels(units: dict[str, np.ndarray], when: str) -> list[float]:
+    """Mean of ln effective timescale (s) in each block, over the units that have one."""
+    tau, _ = measurable(units[f"tau_eff_{when}"], units[f"tau_eff_flag_{when}"])
+    ln_tau = np.log(tau)
+    return [float(np.nanmean(ln_tau[b])) if np.isfinite(ln_tau[b]).any() else math.nan
+            for b in blocks(len(tau))]  # fmt: skip
+
+
+#: part -> (condition, what it is compared with).
+COMPARED = {
+    "rank": (
+        *((f"vanilla, {init}", "vanilla, random") for init in ("rank:1", "rank:5", ADDED)),
+        ("uniform, rank:5", "uniform, random"),
+        ("uniform, random", "vanilla, random"),
+        ("uniform, rank:5", "vanilla, rank:5"),
+    ),
+    "signs": (
+        *((f"vanilla, {name}", "vanilla, full") for name in ("dale:0.8", "sparse:0.1")),
+        *((f"uniform, {n}", f"vanilla, {n}") for n in ("full", "dale:0.8", "sparse:0.1")),
+    ),
+    "hierarchy": (("rising", "equal"), ("falling", "equal")),
+    "populations": (("bimodal:low=0.2,high=1.8", "bimodal"),),
+}  # fmt: skip
+
+
+def effect_rows(part: str, found: dict[str, list[dict]]) -> list[dict[str, Any]]:
+    """Means of every number in every condition, and the paired differences."""
+    rows = []
+    for name, runs in found.items():
+        for key in runs[0]:
+            rows.append(effect_row(part, name, "", key, "mean", [run[key] for run in runs]))
+    for name, other in COMPARED[part]:
+        for key in found[name][0]:
+            row, pairs = metric(key), zip(found[name], found[other], strict=True)
+            scale = "difference of ln" if row.scale == "ratio" else "difference"
+            d = [row.difference(a[key], b[key]) for a, b in pairs]
+            rows.append(effect_row(part, name, other, key, scale, d))
+    return rows
+
+
+def effect_row(part, condition, reference, key, scale, values) -> dict[str, Any]:
+    e = paired_t(values)
+    row = {"part": part, "condition": condition, "reference": reference, "metric": key}
+    return {**row, "scale": scale, "estimate": e.estimate, "low": e.low, "high": e.high, "n": e.n}
+
+
+def make(base: RunConfig, seeds, store, folder: Path, say: Callable[..., object] = print) -> bool:
+    """Make the runs of every part, and refresh their rows; returns whether all are complete."""
+    complete = True
+    for part in CONDITIONS:
+        conditions = configs(part, base, seeds)
+        todo = [config for runs in zip(*conditions.values()) for config in runs]  # seed by seed
+        done = sweep(todo, store=store, parts=MEASURES.get(part, BASIC_MEASURES))
+        say(f"{part}: {done.computed} runs computed, {done.reused} stored, "
+            f"{len(done.failures)} failed", flush=True)  # fmt: skip
+        complete &= not done.failures
+        by_config = {result.config: result for result in done.load()}
+        whole = [k for k in range(len(seeds))
+                 if all(runs[k] in by_config for runs in conditions.values())]  # fmt: skip
+        found = {name: [numbers(part, by_config[runs[k]]) for k in whole]
+                 for name, runs in conditions.items()}  # fmt: skip
+        of_runs = [
+            {"part": part, "key": runs[k].key, "condition": name, "seed": runs[k].seed, **row}
+            for name, runs in conditions.items()
+            for k, row in zip(whole, found[name])
+        ]
+        refresh(folder / "structure_runs.csv", part, of_runs, list(CONDITIONS))
+        refresh(folder / "structure.csv", part, effect_rows(part, found), list(CONDITIONS))
+    return complete
+
+
+# --- the figure ----------------------------------------------------------------------------------
+
+
+def draw(rows: list[dict], path: Path) -> Path:
+    """Four panels, one a part: estimates with their 95 % intervals."""
+    from tau_rnn.plotting import color_of, new_figure, save
+    from tau_rnn.plotting.style import files_only, in_style
+
+    files_only()
+    with in_style():
+        figure, axes = new_figure(2, 2, figsize=(10, 7.2), layout="constrained")
+        rank, signs, hierarchy, populations = axes.flat
+        _bars(rank, [
+            (name.replace(",", "\n", 1), color_of(name.partition(",")[0]),
+             pick(rows, part="rank", condition=name, reference="", metric="kernel_alignment")[0])
+            for name in CONDITIONS["rank"]
+        ])  # fmt: skip
+        rank.set(title="Initial W of low rank", ylabel="kernel alignment (1: lazy)")
+        _bars(signs, [
+            (f"{name}", color_of("uniform"),
+             pick(rows, part="signs", condition=f"uniform, {name}",
+                  reference=f"vanilla, {name}", metric="log_mean_loss")[0])
+            for name in ("full", "dale:0.8", "sparse:0.1")
+        ], show=lambda v: 100 * np.expm1(v))  # fmt: skip
+        signs.set(title="Dale's law and sparse W", ylabel="mean loss, uniform - vanilla (%)")
+        signs.axhline(0, color="black", lw=0.8)
+        for k, (name, color) in enumerate(zip(BLOCKS, ("#0072b2", "#444444", "#d55e00"))):
+            for when, style in (("before", {"ls": ":", "mfc": "white"}), ("after", {"ls": "-"})):
+                found = [pick(rows, part="hierarchy", condition=name, reference="",
+                              metric=f"ln_tau_block{b}_{when}")[0] for b in (1, 2, 3)]  # fmt: skip
+                x = np.arange(1, 4) + 0.05 * (k - 1)
+                _points(hierarchy, x, found, np.exp, color=color, label=f"tau {name}, {when}",
+                        **style)  # fmt: skip
+        hierarchy.set(title="Three blocks in a row", xlabel="block", xticks=(1, 2, 3), yscale="log",
+                      ylabel="effective timescale (s)")  # fmt: skip
+        hierarchy.set_yticks(ticks := (0.5, 1, 2, 4), [f"{t:g}" for t in ticks])
+        hierarchy.minorticks_off()
+        hierarchy.legend(fontsize=8)
+        decoded = [f"decode_slow_minus_fast_{q}_{m}" for q in QUANTITIES for m in MOMENTS]
+        names = ["without_slow_minus_fast", *decoded]
+        for k, dist in enumerate(CONDITIONS["populations"]):
+            found = [pick(rows, part="populations", condition=dist, reference="", metric=name)[0]
+                     for name in names]  # fmt: skip
+            _points(populations, np.arange(5) + 0.15 * k, found, ls="none", label=dist,
+                    color=(color_of("bimodal"), "#444444")[k])  # fmt: skip
+        populations.set_xticks(np.arange(5) + 0.07, [
+            "accuracy\nwithout", "pulses,\nstimulus", "pulses,\ndelay", "evidence,\nstimulus",
+            "evidence,\ndelay",
+        ])  # fmt: skip
+        populations.axhline(0, color="black", lw=0.8)
+        populations.set(title="Two populations: slow minus fast", ylabel="accuracy, or R^2")
+        populations.legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return save(figure, path, largest=150_000)
+
+
+def _points(axis, x, rows, show=lambda v: v, **style) -> None:
+    y, low, high = (show(np.array([r[name] for r in rows])) for name in ("estimate", "low", "high"))
+    axis.errorbar(x, y, (y - low, high - y), capsize=2, marker="o", **style)
+
+
+def _bars(axis, bars, show=lambda v: v) -> None:
+    for k, (_, color, row) in enumerate(bars):
+        _points(axis, [k], [row], show, color=color)
+    axis.set_xticks(range(len(bars)), [name for name, _, _ in bars], fontsize=8)
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def quick() -> int:
+    """Every part with tiny runs; returns the exit status."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        complete = make(TINY, TINY_SEEDS, folder / "store", folder, say=lambda *a, **k: None)
+        tables = load_claims(folder)
+        rows = tables["structure"]
+        figure = draw(rows, folder / "structure.png")
+        checks = [
+            ("every tiny run is complete", complete),
+            ("a row for each run", len(tables["structure_runs"])
+             == len(TINY_SEEDS) * sum(map(len, CONDITIONS.values()))),
+            ("differences for each comparison",
+             {(r["condition"], r["reference"]) for r in rows if r["reference"]}
+             == {pair for pairs in COMPARED.values() for pair in pairs}),
+            ("a figure", figure.stat().st_size > 0),
+        ]  # fmt: skip
+    for what, good in checks:
+        print(f"{'ok  ' if good else 'FAIL'}  {what}")
+    return 0 if all(good for _, good in checks) else 1
+
+
+def main(argv=None) -> int:
+    """Make the runs, or the figure; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--runs", action="store_true", help="make the runs and their rows as well")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="K",
+                        help=f"of the {len(SEEDS)} seeds, the first K")  # fmt: skip
+    parser.add_argument("--store", default="runs/structure", metavar="FOLDER",
+                        help="where the runs are kept (default: runs/structure)")  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help="tiny runs, nothing written")
+    args = parser.parse_args(argv)
+    if args.quick:
+        return quick()
+    if args.runs and not make(FULL, SEEDS[: args.seeds], args.store, EVIDENCE):
+        return 1
+    draw(load_claims()["structure"], HERE / "figures" / "structure.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
