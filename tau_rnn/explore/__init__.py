@@ -1,0 +1,9 @@
+"""Sliders over one network: how tau, gain, delay and dt shape its activity and its gradient.
+
+``python -m tau_rnn.explore`` opens a window with Matplotlib's own widgets; the site has a page with
+the same sliders. Both draw the numbers of `explore`, which needs NumPy alone.
+"""
+
+from tau_rnn.explore.view import Settings, View, explore
+
+__all__ = ["Settings", "View", "explore"]
