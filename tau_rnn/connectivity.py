@@ -41,6 +41,16 @@ class Connectivity(NamedTuple):
     W_in : (N, n_in) mask
     W_out : (n_out, N) mask
     signs : (N,) sign of column j of W: +1 excitatory, -1 inhibitory, 0 either
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params, make_task, train
+    >>> task, rng = make_task("multi_timescale", dt=0.1), np.random.default_rng(0)
+    >>> connectivity = Connectivity(W=1 - np.eye(10), signs=[1] * 8 + [-1] * 2)
+    >>> params = impose(init_params(10, task.n_in, task.n_out, 1.0, rng), connectivity)
+    >>> params, _ = train(params, task, 3, rng=rng, lr=0.1, connectivity=connectivity)
+    >>> bool((params.W * connectivity.signs >= 0).all()), float(np.abs(np.diag(params.W)).max())
+    (True, 0.0)
     """
 
     W: Array | None = None

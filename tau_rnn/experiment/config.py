@@ -101,6 +101,7 @@ class RunConfig(TrainConfig):
         "structure of rank K beside them",
         lambda name, value: parse_init(value).text,
         allowed=INITS,
+        several=True,
         later=True,
     )
     connectivity: str = setting(
@@ -109,6 +110,7 @@ class RunConfig(TrainConfig):
         "W with probability P, or K blocks in a row",
         _connectivity_text,
         allowed=CONNECTIVITIES,
+        several=True,
         later=True,
     )
     seed: int = setting(0, "seed of every random stream", partial(check_integer, least=0))
