@@ -26,7 +26,7 @@ TASKS = ("multi_timescale", "integrate_and_remember")
 DEGREES = (0.0, 0.3, 0.6, 0.9)
 HOMOGENEOUS = (0.4, 0.61, 0.8, 1.0, 1.3, 1.64, 2.2)  # s
 #: The harder version of part D of the protocol.
-HARDER = "multi_timescale:delay_min=2,delay_max=4,n_pulses=9,evidence_sd=1"
+HARDER = "multi_timescale:delay_min=3,delay_max=6,n_pulses=9,evidence_sd=1,noise=0.3"
 
 
 class Plan(NamedTuple):
