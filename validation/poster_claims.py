@@ -21,6 +21,7 @@ from pathlib import Path
 
 import _evidence_effects as made
 import _evidence_runs as runs
+import _evidence_untrained as before
 from _evidence_csv import EVIDENCE, refresh
 from _evidence_figures import LARGEST
 from _evidence_page import write_page
@@ -28,6 +29,7 @@ from _evidence_page import write_page
 from tau_rnn.experiment.claims_data import load_claims
 
 HERE = Path(__file__).resolve().parent
+PARTS = [*runs.PARTS, before.PART]
 
 
 def write_rows(plan: runs.Plan, part: str, store, folder: Path, workers: int, again=False) -> None:
@@ -44,8 +46,21 @@ def write_rows(plan: runs.Plan, part: str, store, folder: Path, workers: int, ag
         more = {"degree": made.slopes, "homogeneous": made.against_best}
         if part in more:
             tables["effects"] += more[part](plan, done)
+    write_tables(part, tables, folder)
+
+
+def write_tables(part: str, tables: dict[str, list[dict]], folder: Path) -> None:
+    """Refresh a part's rows in all tables."""
     for name, rows in tables.items():
-        refresh(folder / f"{name}.csv", part, rows, list(runs.PARTS))
+        refresh(folder / f"{name}.csv", part, rows, PARTS)
+
+
+def write_untrained(plan: runs.Plan, folder: Path, workers: int) -> None:
+    """Measure the untrained networks; nothing is stored but the rows."""
+    rows = before.measure_all(plan, workers)
+    tables = {"untrained": rows, "conditions": before.levels(plan, rows),
+              "effects": before.differences(plan, rows)}  # fmt: skip
+    write_tables(before.PART, tables, folder)
 
 
 def timescales(configs, store, folder: Path, workers: int, again: bool) -> list[dict]:
@@ -96,7 +111,7 @@ def quick(workers: int) -> int:
 def main(argv=None) -> int:
     """Run a part, or write the page; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--part", choices=runs.PARTS, metavar="NAME", help=", ".join(runs.PARTS))
+    parser.add_argument("--part", choices=PARTS, metavar="NAME", help=", ".join(PARTS))
     parser.add_argument("--rows", action="store_true", help="only the rows of stored runs")
     parser.add_argument("--timescales", action="store_true",
                         help="the same, with all effective timescales measured again")  # fmt: skip
@@ -109,6 +124,9 @@ def main(argv=None) -> int:
         return quick(args.workers)
     if args.part is None:
         write_page(load_claims(), HERE)
+        return 0
+    if args.part == before.PART:
+        write_untrained(runs.FULL, EVIDENCE, args.workers)
         return 0
     if not (args.rows or args.timescales):
         try:
