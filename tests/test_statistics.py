@@ -23,7 +23,7 @@ from tau_rnn.experiment.claims import (
     word,
     word_for,
 )
-from tau_rnn.experiment.reading import claims_in_brief, reading, size
+from tau_rnn.experiment.reading import brief, claims_in_brief, reading, size
 from tau_rnn.experiment.statistics import (
     Effect,
     at_matched_loss,
@@ -357,7 +357,7 @@ def test_the_reading_says_what_depends_on_what():
     assert "mean loss over training against vanilla: -9.5 % (-18.1 to -4.9)" in text
 
 
-def test_a_claim_in_brief_has_one_word_and_every_number():
+def test_a_claim_in_brief_is_one_word_and_one_sentence():
     a, b = "multi_timescale", "integrate_and_remember"
     tests = [
         finding(1, "log_mean_loss", a, "shown"),
@@ -369,11 +369,17 @@ def test_a_claim_in_brief_has_one_word_and_every_number():
     assert [(c.number, task, word) for c, task, word, _ in said] == [
         (1, a, "shown"), (1, b, "open"), (3, a, "mixed"),
     ]  # fmt: skip
-    assert said[0][3] == "Mean loss over training (%): uniform -9.5 (-18.1 to -4.9); shown."
+    assert said[0][3] == "Uniform -9.5 % (-18.1 to -4.9): shown."
     assert said[2][3] == (
-        "Change of W, last step (%): uniform -9.5 (-18.1 to -4.9); change of W, same loss (%): "
-        "uniform -9.5 (-18.1 to -4.9); not shown (uniform, last step); shown (uniform, same loss)."
+        "Uniform, last step -9.5 % (-18.1 to -4.9): not shown; same loss -9.5 % (-18.1 to -4.9): "
+        "shown."
     )
+    more = [tests[0]._replace(dist=d, verdict=v) for d, v in (
+        ("vanilla", "not shown"), ("bimodal", "shown"), ("normal", "not shown"))]  # fmt: skip
+    sizes = "Vanilla -9.5 % (-18.1 to -4.9): not shown"
+    assert brief([tests[0], *more]) == f"{sizes}; normal likewise; uniform and bimodal: shown."
+    both = [t._replace(dist="bimodal", verdict=v) for t, v in zip(tests[1:3], ("shown", "open"))]
+    assert brief([*tests[1:3], *both]).endswith("; bimodal: last step, shown; same loss, open.")
     assert word_for(tests[:1]) == "shown" and word_for(tests[:2]) == "mixed"
 
 

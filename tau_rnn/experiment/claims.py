@@ -39,6 +39,7 @@ class Claim(NamedTuple):
     Attributes
     ----------
     number, text : as the report names it
+    short : the same in a few words, for tables
     metrics : quantities that decide, each judged by itself
     sign : +1 or -1, the direction of the effect that is claimed
     dists : the distributions that it is about
@@ -46,6 +47,7 @@ class Claim(NamedTuple):
 
     number: int
     text: str
+    short: str
     metrics: tuple[str, ...]
     sign: int
     dists: tuple[str, ...]
@@ -54,12 +56,16 @@ class Claim(NamedTuple):
 #: The poster's claims, each with the comparisons that decide it.
 CLAIMS = (
     Claim(1, "Diverse time constants make training more efficient.",
+          "faster training: mean loss",
           ("log_mean_loss",), -1, POSTER[1:]),
     Claim(2, "Diverse time constants make the trained network perform better.",
+          "better performance: accuracy",
           ("accuracy_last5",), +1, POSTER[1:]),
     Claim(3, "Uniform and bimodal time constants need smaller changes of the recurrent weights.",
+          "smaller changes of W",
           ("weight_change", "weight_change_at_matched_loss"), -1, ("uniform", "bimodal")),
     Claim(4, "Training spreads the effective timescales, even where all time constants are equal.",
+          "wider spread of effective timescales",
           ("tau_eff_spread",), +1, POSTER),
 )  # fmt: skip
 

@@ -68,26 +68,35 @@ def claims_in_brief(tests: Iterable[Finding]) -> list[tuple[Claim, str, str, str
 
 
 def brief(tests: list[Finding]) -> str:
-    """The tests of one claim in one task, in one sentence: every effect, then the outcomes."""
-    parts = []
-    for key in dict.fromkeys(t.metric for t in tests):
-        some = [t for t in tests if t.metric == key]
-        unit = metric(key).shown_unit.removeprefix("in ")
-        numbers = {t.dist: unit_and_numbers(key, t.effect)[1] for t in some}
-        sizes = (f"{dist} {a} ({low} to {high})" for dist, (a, low, high) in numbers.items())
-        parts.append(f"{metric(key).label} ({unit}): " + ", ".join(sizes))
-    several = len(parts) > 1
-    outcomes: dict[str, list[str]] = {}
+    """The tests of one claim in one task, in one sentence.
+
+    One distribution comes with its numbers: vanilla where the claim is about it, else uniform, the
+    most diverse. Of the others only what came out is said.
+    """
+    outcomes: dict[str, tuple[str, ...]] = {}
     for t in tests:
-        measure = metric(t.metric).label.rpartition(", ")[2]
-        about = f"{t.dist}, {measure}" if several else t.dist
-        outcomes.setdefault(t.verdict, []).append(about)
-    if len(outcomes) == 1:
-        parts += list(outcomes)
-    else:
-        parts += [f"{said} ({'; '.join(about)})" for said, about in outcomes.items()]
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
+        outcomes[t.dist] = (*outcomes.get(t.dist, ()), t.verdict)
+    lead = next((d for d in ("vanilla", "uniform") if d in outcomes), tests[0].dist)
+    mine = [t for t in tests if t.dist == lead]
+    several = len(mine) > 1
+    when = [metric(t.metric).label.rpartition(", ")[2] for t in mine]
+    sizes = (f"{f'{name} ' * several}{size(t.metric, t.effect)}: {t.verdict}"
+             for name, t in zip(when, mine))  # fmt: skip
+    parts = [f"{lead.capitalize()}{',' * several} {'; '.join(sizes)}"]
+    others: dict[tuple[str, ...], list[str]] = {}
+    rest = [dist for dist in outcomes if dist != lead]
+    for dist in sorted(rest, key=lambda d: outcomes[d] != outcomes[lead]):  # same as lead first
+        others.setdefault(outcomes[dist], []).append(dist)
+    for said, dists in others.items():
+        names = " and ".join(filter(None, (", ".join(dists[:-1]), dists[-1])))
+        if said == outcomes[lead]:
+            parts.append(f"{names} likewise")
+        elif len(set(said)) == 1:
+            parts.append(f"{names}: {said[0]}")
+        else:
+            each = "; ".join(f"{name}, {outcome}" for name, outcome in zip(when, said))
+            parts.append(f"{names}: {each}")
+    return "; ".join(parts) + "."
 
 
 def reading(tests: Iterable[Finding]) -> str:

@@ -221,10 +221,10 @@ def claims_table(tests: Iterable[Finding]) -> str:
     """Each claim in each task: one word, and one sentence with its numbers."""
     lines, named = [], set()
     for claim, task, said, sentence in claims_in_brief(tests):
-        text = str(claim.number) if claim in named else f"{claim.number}. {claim.text}"
+        text = str(claim.number) if claim in named else f"{claim.number}. {claim.short}"
         lines.append((text, task, f"**{said}**", sentence))
         named.add(claim)
-    return grid(["claim", "task", "in a word", "what was found (95 % intervals)"], lines)
+    return grid(["claim", "task", "in a word", "what was found (95 % interval)"], lines)
 
 
 def verdict_table(tests: Iterable[Finding]) -> str:
