@@ -18,8 +18,10 @@ sys.path.insert(0, str(ROOT / "validation"))
 
 import _evidence_effects as made  # noqa: E402
 import _evidence_runs as runs  # noqa: E402
+import _evidence_untrained as before  # noqa: E402
 import time_step  # noqa: E402
 from _evidence_csv import refresh  # noqa: E402
+from _evidence_page import page  # noqa: E402
 
 BASE = RunConfig(burn_in=5.0)
 
@@ -61,6 +63,22 @@ def test_effects_follow_from_the_runs(tables):
             (row,) = pick(tables["effects"], part="confirmation", task=task, condition="uniform",
                           reference="vanilla", metric=metric)  # fmt: skip
             assert effect_of(row)[:3] == pytest.approx(paired_t(d)[:3], abs=2e-5)  # six digits
+
+
+def test_slopes_follow_from_the_runs(tables):
+    for task in runs.TASKS:
+        for held, name in (("none", ""), ("harmonic", ", leak rate held")):
+            values = []
+            for h in runs.DEGREES:
+                some = pick(tables["runs"], part="degree", task=task,
+                            dist=runs.spread_around_1(h),
+                            rescale_tau="none" if h == 0 else held)  # fmt: skip
+                values.append([r["log_mean_loss"] for r in sorted(some, key=lambda r: r["seed"])])
+            slopes = np.polyfit(runs.DEGREES, np.array(values), 1)[0]
+            (row,) = pick(tables["effects"], kind="slope", task=task, metric="log_mean_loss",
+                          condition=f"uniform on 1 +- h{name}")  # fmt: skip
+            assert len(slopes) == row["n"] == 20
+            assert effect_of(row)[:3] == pytest.approx(paired_t(slopes)[:3], abs=2e-5)
 
 
 def done(config, loss, steps=400):
@@ -120,6 +138,28 @@ def test_the_best_homogeneous_network_is_chosen_on_other_seeds():
     assert same["p_holm"] is None and other["p_holm"] is not None
 
 
+def test_untrained_networks_are_compared_in_pairs():
+    """Uniform is 0.1 + 0.01 seed nearer than vanilla (in ln), and as near as the fast one."""
+    plan = runs.FULL._replace(new_seeds=range(5))
+    rows = []
+    for config in before.networks(plan):
+        nearer = 0.1 + 0.01 * config.seed if config.dist != "vanilla" else 0.0
+        distance = math.exp(1 + config.seed - nearer)
+        row = {k: getattr(config, k) for k in ("key", "task", "dist", "rescale_tau", "seed")}
+        rows.append({**row, **dict.fromkeys((*before.COMPARED, "reach", "untrained_loss"), 2.0),
+                     before.DISTANCES[0]: math.inf if config.seed == 0 else distance})  # fmt: skip
+    table = pick(before.differences(plan, rows), metric=before.DISTANCES[0], task=runs.TASKS[1])
+    plain, rescaled, matched, fast = table
+    assert (plain["n"], plain["missing"]) == (4, 1)  # seed 0 has no distance
+    assert plain["estimate"] == pytest.approx(-0.125) == rescaled["estimate"] == fast["estimate"]
+    assert (matched["condition"], matched["reference"]) == ("uniform", "constant:0.61")
+    assert matched["estimate"] == pytest.approx(0, abs=1e-12)
+    tested = [r for r in before.differences(plan, rows) if r["p_holm"] is not None]
+    assert len(tested) == 6 and {r["condition"] for r in tested} == {"uniform"}
+    levels = before.levels(plan, rows)
+    assert {r["estimate"] for r in levels if r["metric"] == "slow_modes"} == {2.0}
+
+
 def test_pairs_without_a_partner_are_missing():
     some = [done(BASE.replace(dist=d, seed=s), 1 + s + (d == "uniform"))
             for d in ("vanilla", "uniform") for s in range(4)]  # fmt: skip
@@ -139,7 +179,7 @@ def test_a_part_replaces_its_rows_and_no_others(tmp_path):
 
 
 def test_long_runs_are_looked_at_on_the_way():
-    parts = {name: make(runs.FULL) for name, make in runs.PARTS.items() if name != "harder"}
+    parts = {name: make(runs.FULL) for name, make in runs.PARTS.items()}
     sizes = {name: len(configs) for name, configs in parts.items()}
     assert (sizes["confirmation"], sizes["degree"], sizes["homogeneous"]) == (680, 280, 400)
     assert {c.steps for c in parts["lasting"]} == {1600}
@@ -160,6 +200,12 @@ def test_a_refined_path_is_the_same_path():
 def test_the_page_is_two_screens():
     text = (ROOT / "validation" / "poster_claims.md").read_text(encoding="utf-8")
     assert 0 < len(text.split()) <= 900
+
+
+def test_the_page_is_what_the_tables_say(tables):
+    folder = ROOT / "validation"
+    figures = [path.name for path in (folder / "figures").glob("claims*.png")]
+    assert page(tables, figures) == (folder / "poster_claims.md").read_text(encoding="utf-8")
 
 
 def numbers_of(tables):

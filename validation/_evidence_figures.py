@@ -47,8 +47,10 @@ def draw_all(tables: dict[str, list[dict]], folder: Path) -> list[Path]:
             for name, metric in (("speed", "log_mean_loss"), ("accuracy", "accuracy_last5")):
                 figures[f"claims_{name}"] = degree_figure(tables, (metric,), homogeneous=True)
         figures["claims_spread"] = spread_figure(tables)
-        if pick(tables["effects"], part="degree"):
+        if any(pick(tables["effects"], part=part) for part, *_ in REACH[1:]):
             figures["claims_reach"] = reach_figure(tables)
+        if pick(tables["effects"], part="untrained"):
+            figures["claims_untrained"] = untrained_figure(tables)
     for name, figure in figures.items():
         paths.append(save(figure, folder / f"{name}.png", largest=LARGEST))
     return paths
@@ -95,22 +97,42 @@ def homogeneous_panel(axis, tables, task: str, metric: str) -> None:
     axis.minorticks_off()
 
 
+def best_panel(axis, tables, task: str, metric: str) -> None:
+    """Diverse networks minus the best homogeneous one, chosen on other or on the same seeds."""
+    from tau_rnn.plotting import color_of
+
+    label, _, show = SHOWN[metric]
+    for k, dist in enumerate(POSTER[1:]):
+        for which, face, nudge in (("other", color_of(dist), -0.14), ("same", "white", 0.14)):
+            (row,) = pick(tables["effects"], part="homogeneous", task=task, metric=metric,
+                          condition=dist, kind=f"best, {which} seeds")  # fmt: skip
+            e = show(np.array([row["low"], row["estimate"], row["high"]], float))
+            axis.plot(e[[0, 2]], [k + nudge] * 2, color=color_of(dist), lw=1.4)
+            axis.plot(e[1], k + nudge, "o", ms=5, color=color_of(dist), mfc=face)
+    axis.axvline(0, color="black", lw=0.8, zorder=0)
+    axis.set_yticks(range(len(POSTER) - 1), POSTER[1:])
+    axis.set(ylim=(len(POSTER) - 0.8, -0.5), xlabel=label)
+    for which, face in (("other seeds", "#444444"), ("the same seeds", "white")):
+        axis.plot([], [], "o", color="#444444", mfc=face, ms=5, label=f"chosen on {which}")
+
+
 def degree_figure(tables, metrics, *, homogeneous: bool = False):
     """A row of panels for each task: degree, and where wanted the homogeneous networks."""
     from tau_rnn.plotting import new_figure
 
-    columns = len(metrics) + homogeneous
-    figure, axes = new_figure(len(TASKS), columns, figsize=(4.2 * columns, 5.2),
+    columns = len(metrics) + 2 * homogeneous
+    figure, axes = new_figure(len(TASKS), columns, figsize=(4 * columns, 5.2),
                               layout="constrained", squeeze=False)  # fmt: skip
     for line, task in zip(axes, TASKS):
         for axis, metric in zip(line, metrics):
             degree_panel(axis, tables, task, metric)
-            axis.set_title(task)
+        line[0].set_title(task, loc="left")
         if homogeneous:
-            homogeneous_panel(line[-1], tables, task, metrics[0])
-            line[-1].set_title(task)
+            homogeneous_panel(line[-2], tables, task, metrics[0])
+            best_panel(line[-1], tables, task, metrics[0])
+            line[-1].set_title("minus the best homogeneous network", loc="left")
     for axis in axes[0]:
-        axis.legend()
+        axis.legend(loc="lower left" if axis is axes[0, -1] and homogeneous else "best")
     return figure
 
 
@@ -157,29 +179,32 @@ REACH = (
 )  # fmt: skip
 
 
+def reach_rows(tables, task: str, part: str, steps: int, metric: str, held: bool) -> list[dict]:
+    """Uniform minus vanilla in a setting, as it is or with the leak rate held; none if not run."""
+    return [
+        r for r in pick(tables["effects"], kind=VANILLA, part=part, steps=steps, metric=metric)
+        if r["task"].startswith(task) and r["condition"].startswith("uniform")
+        and ":" not in r["condition"] and ("harmonic" in r["condition"]) == held
+    ]  # fmt: skip
+
+
 def reach_figure(tables):
     """Uniform against vanilla, as it is and with the leak rate held; one thing is changed."""
     from tau_rnn.plotting import color_of, new_figure
 
-    rows = [r for r in tables["effects"] if r["kind"] == VANILLA]
     metrics = ("log_mean_loss", "loss_last5", "accuracy_last5", MATCHED_LOSS)
     figure, axes = new_figure(len(TASKS), len(metrics), figsize=(11, 6.6), layout="constrained",
                               sharex="col", sharey="row")  # fmt: skip
     for line, task in zip(axes, TASKS):
-        settings = [s for s in REACH if any(
-            r["part"] == s[0] and r["task"].startswith(task) for r in rows)]  # fmt: skip
+        settings = [
+            s for s in REACH if reach_rows(tables, task, s[0], s[1], "log_mean_loss", False)
+        ]
         for axis, metric in zip(line, metrics):
             label, _, show = SHOWN[metric]
             for k, (part, steps, _) in enumerate(settings):
                 for held in (False, True):
-                    found = [
-                        r for r in pick(rows, part=part, steps=steps, metric=metric)
-                        if r["task"].startswith(task) and r["condition"].startswith("uniform")
-                        and ":" not in r["condition"]
-                        and ("harmonic" in r["condition"]) == held
-                    ]  # fmt: skip
-                    for row in found:
-                        e = show(np.array([row["low"], row["estimate"], row["high"]]))
+                    for row in reach_rows(tables, task, part, steps, metric, held):
+                        e = show(np.array([row["low"], row["estimate"], row["high"]], float))
                         y = k + (0.16 if held else -0.16)
                         axis.plot(e[[0, 2]], [y, y], color=color_of("uniform"), lw=1.4)
                         axis.plot(e[1], y, "o", ms=5, color=color_of("uniform"),
@@ -188,5 +213,47 @@ def reach_figure(tables):
             axis.set_yticks(range(len(settings)), [name for *_, name in settings])
             axis.set_ylim(len(settings) - 0.4, -0.6)
             axis.set_xlabel(label if task == TASKS[-1] else "")
-        line[0].set_title(task)
+        line[0].set_title(task, loc="left")
+    return figure
+
+
+#: Comparisons of untrained networks: condition, reference, what it is called.
+BEFORE = (
+    ("uniform", "vanilla", "uniform - vanilla"),
+    ("uniform, rescale_tau=harmonic", "vanilla", "the same, rescaled to\nvanilla's leak rate"),
+    ("uniform", "constant:0.61", "uniform - constant 0.61 s,\nof its leak rate"),
+    ("constant:0.61", "vanilla", "constant 0.61 s - vanilla"),
+)  # fmt: skip
+
+
+def untrained_figure(tables):
+    """What differs between networks before training."""
+    from tau_rnn.plotting import new_figure
+
+    rows = pick(tables["effects"], part="untrained")
+    ratio = SHOWN["log_mean_loss"][2]
+    columns = (
+        ("readout_loss", "loss of a linear\nreadout (%)", ratio),
+        ("distance_to_30_percent", "distance, 30 % of\nthe error left (%)", ratio),
+        ("distance_to_10_percent", "distance, 10 % of\nthe error left (%)", ratio),
+        ("slow_modes", "modes slower than\nthe delay (number)", lambda d: d),
+    )
+    figure, axes = new_figure(1, len(columns), figsize=(11, 3.4), sharey=True,
+                              layout="constrained")  # fmt: skip
+    for axis, (metric, text, show) in zip(axes, columns):
+        for task, marker, nudge in zip(TASKS, "os", (-0.14, 0.14)):
+            for k, (condition, reference, _) in enumerate(BEFORE):
+                for row in pick(rows, task=task, metric=metric, condition=condition,
+                                reference=reference):  # fmt: skip
+                    e = show(np.array([row["low"], row["estimate"], row["high"]], float))
+                    face = None if k == 0 else "white"
+                    axis.plot(e[[0, 2]], [k + nudge] * 2, color="#444444", lw=1.4)
+                    axis.plot(e[1], k + nudge, marker, ms=5, color="#444444", mfc=face)
+        axis.axvline(0, color="black", lw=0.8)
+        axis.set_yticks(range(len(BEFORE)), [name for *_, name in BEFORE])
+        axis.set_ylim(len(BEFORE) - 0.4, -0.6)
+        axis.set_xlabel(text)
+    for task, marker in zip(TASKS, "os"):
+        axes[0].plot([], [], marker, ms=5, color="#444444", label=task)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from _evidence_figures import draw_all
+from _evidence_effects import CLAIMED
+from _evidence_figures import REACH, draw_all, reach_rows
 from _evidence_runs import PARTS, TASKS
+from _evidence_untrained import PART as UNTRAINED
+from _evidence_untrained import TESTED
 
+from tau_rnn.experiment.claims import CLAIMS, LEVEL
 from tau_rnn.experiment.claims_data import effect_of, findings, pick
+from tau_rnn.experiment.conditions import POSTER
 from tau_rnn.experiment.files import write_text
-from tau_rnn.experiment.reading import size, unit_and_numbers
+from tau_rnn.experiment.reading import size
 from tau_rnn.experiment.report import claims_table
 
 MATCHED_LOSS = "weight_change_at_matched_loss"
+#: Runs of 400 steps and 100 units, and all parts, on two cores that do nothing else.
+COST = "about 4 s of one core; all parts about two hours on two cores"
 
 
 def shown(row, metric: str | None = None) -> str:
     """The effect in a row with its interval, in words."""
-    return size(metric or row["metric"], effect_of(row))
+    text = size(metric or row["metric"], effect_of(row))
+    return text.replace("percentage points", "points").replace("in sd of ln tau_eff ", "")
+
+
+def is_shown(row, sign: int) -> bool:
+    """Whether an effect is there after Holm's correction, with the sign that is claimed."""
+    return row["p_holm"] < LEVEL and row["estimate"] * sign > 0
+
+
+# --- per claim -----------------------------------------------------------------------------------
 
 
 def slope(tables, task: str, metric: str, held: bool = False):
@@ -27,55 +43,141 @@ def slope(tables, task: str, metric: str, held: bool = False):
     return row
 
 
-def degree_text(tables, metric: str) -> str:
+def degree_word(plain, held) -> str:
+    """One word for the slopes of a measure in a task, as the protocol says."""
+    there = [is_shown(row, CLAIMED[row["metric"]]) for row in (plain, held)]
+    return "open" if not there[0] else "shown" if there[1] else "confounded"
+
+
+def degree_text(tables, metric: str, name: str = "") -> str:
     """What the slopes of a measure are in both tasks."""
     said = []
     for task in TASKS:
-        plain, held = slope(tables, task, metric), slope(tables, task, metric, held=True)
-        steps = [r["note"] for r in (plain, held)]
-        form = steps[0] if steps[0] == steps[1] else f"{steps[0]}; held, {steps[1]}"
-        said.append(f"{task} {shown(plain)}, leak rate held {shown(held)} ({form})")
-    return "Per unit h: " + "; ".join(said) + "."
+        rows = [slope(tables, task, metric), slope(tables, task, metric, held=True)]
+        plain, held = (shown(r) + ", not monotone" * (r["note"] != "monotone") for r in rows)
+        said.append(f"{task} {plain}; held, {held}: **{degree_word(*rows)}**")
+    return f"Per unit h{name}: " + "; ".join(said) + "."
 
 
-def best_text(tables, metric: str, dist: str = "uniform") -> str:
-    """How a diverse network compares with the best homogeneous one."""
-    said = []
+def best_text(tables, metric: str) -> str:
+    """How the diverse networks compare with the best homogeneous one."""
+    said, sign = [], CLAIMED[metric]
     for task in TASKS:
-        other, same = (
-            pick(tables["effects"], task=task, metric=metric, condition=dist, kind=f"best, {s}")[0]
-            for s in ("other seeds", "same seeds")
-        )
-        said.append(f"{task} {shown(other)} ({other['note']}; same seeds {shown(same)})")
-    return f"{dist.capitalize()} against the best homogeneous network: " + "; ".join(said) + "."
-
-
-def control_text(tables, metric: str) -> str:
-    """What the controls leave of the effect of the uniform distribution."""
-    said = []
-    for t in findings(tables["claims"]):
-        if (t.metric, t.dist) == (metric, "uniform"):
-            unit = unit_and_numbers(metric, t.effect)[0]
-            left = "; ".join(
-                f"{c.name} {{}} ({{}} to {{}})".format(*unit_and_numbers(metric, c.effect)[1])
-                for c in t.controls
-            )
-            said.append(f"Controls of uniform in {t.task} ({unit}): {left}.")
-    return " ".join(said)
+        words: dict[str, list[str]] = {}
+        for dist in POSTER[1:]:
+            (row,) = pick(tables["effects"], task=task, metric=metric, condition=dist,
+                          kind="best, other seeds")  # fmt: skip
+            came = ("better" if is_shown(row, sign) else "worse" if is_shown(row, -sign)
+                    else "open")  # fmt: skip
+            words.setdefault(f"**{came}**", []).append(dist)
+            if dist == "uniform":
+                numbers = f"uniform {shown(row)} ({row['note']})"
+        every = {word: " and ".join(d) if d[:2] == d else "all" for word, d in words.items()}
+        came = ", ".join(f"{dists} {word}" for word, dists in every.items())
+        said.append(f"{task} {numbers}: {came}")
+    return "Against the best homogeneous network: " + "; ".join(said) + "."
 
 
 def spread_text(tables) -> str:
-    """How the spread of timescales depends on the burn-in."""
+    """How the spread of timescales depends on how it is measured."""
     said = []
     for task in TASKS:
+        each = []
         for dist in ("vanilla", "uniform"):
-            rows = [
+            first, last = (
                 pick(tables["effects"], part="confirmation", task=task, condition=dist,
-                     metric="tau_eff_spread", note=f"burn-in {wait} s")[0] for wait in (5, 20, 60)
-            ]  # fmt: skip
-            numbers = ", ".join(f"{r['estimate']:+.2f}" for r in rows)
-            said.append(f"{task}, {dist} {numbers}")
-    return "With 5, 20 and 60 s of burn-in: " + "; ".join(said) + " (in sd of ln tau_eff)."
+                     metric="tau_eff_spread", note=f"burn-in {wait}")[0]
+                for wait in ("5 s", "60 s, longest left out")
+            )  # fmt: skip
+            each.append(f"{dist} {shown(last)} in place of {first['estimate']:+.3f}")
+        said.append(f"{task} {', '.join(each)}")
+    return (
+        "The poster speaks of the first task alone. With the longest burn-in, and the longest "
+        f"timescales left out rather than capped: {'; '.join(said)}."
+    )
+
+
+# --- beyond the claims ---------------------------------------------------------------------------
+
+
+def untrained_text(tables) -> str:
+    """Whether diverse networks are closer to a solution before training."""
+    names = dict(zip(TESTED, ("readout", "distance (30 %)", "distance (10 %)")))
+    said, fast, own = [], [], []
+    for task in TASKS:
+        each = []
+        for metric, name in names.items():
+            rows = pick(tables["effects"], part=UNTRAINED, task=task, metric=metric)
+            plain, *held = rows[:3]  # rescaled, and against the homogeneous network
+            left = [row["high"] < 0 for row in held]
+            word = ("farther" if is_shown(plain, 1) else "open" if not is_shown(plain, -1)
+                    else "shown" if all(left) else "partly" if any(left)
+                    else "confounded")  # fmt: skip
+            each.append(f"{name} {per_cent(plain)} **{word}**")
+        said.append(f"{task}: {', '.join(each)}.")
+        (level,) = pick(tables["conditions"], part=UNTRAINED, task=task, metric=TESTED[-1],
+                        condition="vanilla")  # fmt: skip
+        fast.append(f"{per_cent(rows[3])} in {task}")
+        own.append(f"{level['estimate']:.1f}")
+    return (
+        "The poster's reading: diverse networks start closer to the dynamics that the tasks need. "
+        "Nothing is trained here. Uniform against vanilla: loss of the best linear readout, and "
+        "the least change of W, to first order, that leaves 30 % or 10 % of the squared error; "
+        f"less is closer. {' '.join(said)} For {rows[3]['condition']}, homogeneous, the last is "
+        f"{' and '.join(fast)}; vanilla's own is {' and '.join(own)} times norm(W)."
+    )
+
+
+def per_cent(row) -> str:
+    """A difference of logarithms as a ratio in per cent."""
+    return shown(row, "weight_change")
+
+
+def reach_text(tables, made: list[str]) -> str:
+    """In how many settings an effect is there, and what some of them say."""
+    parts = ["One thing changed at a time; 10 seeds unless said, no tests."]
+    said = []
+    for task in TASKS:
+        counts = []
+        for held in (False, True):
+            found = [row for part, steps, _ in REACH for row in
+                     reach_rows(tables, task, part, steps, "log_mean_loss", held)]  # fmt: skip
+            below = sum(row["high"] < 0 for row in found)
+            counts.append(f"{below} of {len(found)}")
+        said.append(f"{task} in {counts[0]} settings, leak rate held in {counts[1]}")
+    parts.append(f"Uniform's interval of mean loss lies below 0: {'; '.join(said)}.")
+    long = [[r for steps in (400, 1600)
+             for r in reach_rows(tables, task, "lasting", steps, "loss_last5", False)]
+            for task in TASKS]  # fmt: skip
+    if all(long):
+        each = (f"{task} {' and '.join(map(shown, rows))}" for task, rows in zip(TASKS, long))
+        parts.append(f"Loss at the end, 400 and 1,600 steps: {'; '.join(each)}.")
+    if "tau-trained" in made:
+        parts.append(trained_tau_text(tables))
+    if "harder" in made:
+        (plain,), (held,) = (reach_rows(tables, TASKS[0], "harder", 400, "accuracy_last5", h)
+                             for h in (False, True))  # fmt: skip
+        level = pick(tables["conditions"], part="harder", metric="accuracy_last5",
+                     condition="vanilla")[0]  # fmt: skip
+        parts.append(f"Without a ceiling (harder {TASKS[0]}, vanilla at {level['estimate']:.2f}): "
+                     f"accuracy {shown(plain)}, leak rate held {shown(held)}.")  # fmt: skip
+    return " ".join(parts)
+
+
+def trained_tau_text(tables) -> str:
+    """What time constants look like that are trained as well."""
+    said = []
+    for task in TASKS:
+        v = {
+            (r["condition"].partition(",")[0], r["metric"]): r["estimate"]
+            for r in pick(tables["conditions"], part="tau-trained", task=task)
+            if "harmonic" not in r["condition"]
+        }
+        said.append(
+            f"{task} vanilla {v['vanilla', 'tau_sd']:.2f}, uniform {v['uniform', 'tau_sd']:.2f} s "
+            f"(rank correlation with before {v['uniform', 'tau_rank_correlation']:.2f})"
+        )
+    return f"Where tau is trained, its sd becomes: {'; '.join(said)}."
 
 
 def time_step_text(tables) -> str:
@@ -85,10 +187,8 @@ def time_step_text(tables) -> str:
                 if not r["output_difference"]}  # fmt: skip
     change = max(abs(r["accuracy"] - accuracy[r["task"], r["dist"]]) for r in rows)
     return (
-        f"With dt/2 to dt/8, {100 * max(r['flipped'] for r in rows):.1f} % of the decisions of "
-        f"trained networks flip at most, accuracy changes by {100 * change:.1f} points at most, "
-        f"and outputs differ by {100 * max(r['output_difference'] for r in rows):.0f} % rms "
-        "([time_step.md](time_step.md))."
+        f"With [smaller time steps](time_step.md), accuracy changes by {100 * change:.1f} points "
+        f"at most and {100 * max(r['flipped'] for r in rows):.1f} % of the decisions flip."
     )
 
 
@@ -108,66 +208,59 @@ def first_run_text(tables) -> str:
         (row,) = pick(tables["first_run"], claim=t.claim.number, metric=t.metric, task=t.task,
                       dist=t.dist)  # fmt: skip
         inside += t.effect.low <= row["estimate"] <= t.effect.high
-    partly = (
-        f"Part 1 is being run again since the private noise is exact: **{done} of its 20 seeds so "
-        "far**, so intervals are wider than in the first run, and words may change. "
-        if done < 20 else ""
-    )  # fmt: skip
-    return partly + (
-        f"{inside} of the {len(tests)} estimates of the first run (20 seeds, first_run.csv) lie in "
-        "today's intervals."
+    partly = f" **{done} of its 20 seeds so far; words may change.**" if done < 20 else ""
+    return (
+        f"Part 1 was run again since the private noise is exact:{partly} {inside} of the "
+        f"{len(tests)} estimates of the first run lie in today's intervals."
     )
 
 
 def page(tables, figures: list[str]) -> str:
     """The text of the page."""
-    made = [part for part in PARTS if pick(tables["runs"], part=part)]
+    made = [part for part in (*PARTS, UNTRAINED) if pick(tables["effects"], part=part)]
     n = len({r["key"] for r in tables["runs"]})
 
     def figure(name: str, text: str) -> list[str]:
         return [f"![{text}](figures/{name}.png)"] if f"{name}.png" in figures else []
 
-    asked = {"degree": "degree", "homogeneous": "the best homogeneous network"}
     parts = [
         "# The poster's four claims: what came out",
-        f"{n} runs ({seeds_of(tables, 'confirmation')}, for the table), after a "
-        "[protocol](poster_claims_protocol.md), which says what each word means. Every number is "
-        "in [tau_rnn/evidence](../tau_rnn/evidence). Filled: the claim. Open: controls.",
+        f"{n:,} runs (table: {seeds_of(tables, 'confirmation')}), after a "
+        "[protocol](poster_claims_protocol.md) that says what each word means. All numbers: "
+        "[tau_rnn/evidence](../tau_rnn/evidence).",
         first_run_text(tables),
-        *figure("claims", "Each claim in both tasks: the effect, filled, and its controls, open, "
-                "with 95 % intervals"),
+        *figure("claims", "Each claim in both tasks: effect and controls, 95 % intervals"),
         claims_table(findings(tables["claims"])),
     ]  # fmt: skip
-    for number, metric, name in (
-        (1, "log_mean_loss", "speed"),
-        (2, "accuracy_last5", "accuracy"),
-        (3, MATCHED_LOSS, "weights"),
-    ):
-        texts = [degree_text(tables, metric) if "degree" in made else control_text(tables, metric)]
-        if "homogeneous" in made and number < 3:
-            texts.append(best_text(tables, metric))
-        texts += figure(f"claims_{name}", f"Claim {number}: effects and 95 % intervals")
-        parts += [f"## Claim {number}", *texts]
-    parts += ["## Claim 4", spread_text(tables),
-              *figure("claims_spread", "Claim 4: spread, by burn-in and initial gain")]  # fmt: skip
-    reach = [part for part in made if part not in ("confirmation", *asked)]
-    if reach:
-        parts += [
-            "## How far it reaches",
-            "Uniform against vanilla, filled, and with the leak rate held, open: 10 seeds unless "
-            "said, no tests.",
-            *figure("claims_reach", "Uniform against vanilla with one thing changed"),
-        ]
+    for claim, name in zip(CLAIMS, ("speed", "accuracy", "weights", "spread")):
+        texts = []
+        if claim.number == 4:
+            texts.append(spread_text(tables))
+        elif "degree" in made:
+            names = [""] if claim.number < 3 else [", last step", ", same loss"]
+            texts += [degree_text(tables, m, n) for m, n in zip(claim.metrics, names)]
+        if claim.number == 1 and texts:
+            texts.insert(0, "Does more do more? tau uniform on 1 - h to 1 + h s; held: with the "
+                         "leak rate of h = 0.")  # fmt: skip
+        if claim.number < 3 and "homogeneous" in made:
+            texts.append(best_text(tables, claim.metrics[0]))
+        parts += [f"## {claim.number}. {claim.short[0].upper()}{claim.short[1:]}", " ".join(texts)]
+        parts += figure(f"claims_{name}", f"Claim {claim.number}")
+    if UNTRAINED in made:
+        parts += ["## Closer before training?", untrained_text(tables),
+                  *figure("claims_untrained", "Before training")]  # fmt: skip
+    if "claims_reach.png" in figures:
+        parts += ["## How far it reaches", reach_text(tables, made),
+                  *figure("claims_reach", "One thing changed")]  # fmt: skip
     parts.append("## Limits")
     if "time_step" in tables:
         parts.append(time_step_text(tables))
-    lacking = [part for part in PARTS if part not in made]
+    lacking = [part for part in (*PARTS, UNTRAINED) if part not in made]
     if lacking:
         parts.append(f"Not run yet: {', '.join(lacking)}.")
     parts.append(
         "`python validation/poster_claims.py --part NAME --workers 2` makes the runs of a part "
-        "(about 4 s of one core each at 400 steps and 100 units) and its rows; without arguments "
-        "it writes this page from the rows."
+        f"({COST}) and its rows; without arguments it writes this page."
     )
     return "\n\n".join(part for part in parts if part) + "\n"
 

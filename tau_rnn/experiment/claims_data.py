@@ -13,6 +13,7 @@ runs.csv           every run: settings and metrics
 timescales.csv     effective timescales of the runs of claim 4, before and after training
 structure.csv      part 3 of the protocol (a hierarchy, two populations, low rank, Dale's law): its
                    means and paired differences; structure_runs.csv has its runs
+untrained.csv      what the networks have before training: readout, slow modes, distance
 time_step.csv      trained networks simulated again with smaller time steps
 =================  ==============================================================================
 """
@@ -34,6 +35,7 @@ __all__ = ["findings", "load_claims", "pick"]
 TEXTS = frozenset((
     "part", "key", "task", "condition", "reference", "kind", "metric", "scale", "note", "dist",
     "rescale_tau", "lr_scale", "train", "longest", "role", "control", "holds", "outcome", "word",
+    "kind_of_rest",
 ))  # fmt: skip
 
 
