@@ -1,7 +1,7 @@
 """Structure from the poster's references: low rank, Dale's law, a hierarchy, two populations.
 
     python validation/structure.py --runs     the runs of part 3 of the protocol, and their rows
-    python validation/structure.py            the figure, from the rows
+    python validation/structure.py            structure.md and its figure, from the rows
     python validation/structure.py --quick    tiny runs: that it all works
 
 About 15 minutes of one core. What is stored in runs/structure is not computed again; the rows are
@@ -23,8 +23,10 @@ from _evidence_csv import EVIDENCE, refresh
 
 from tau_rnn.experiment import RunConfig, sweep
 from tau_rnn.experiment.claims_data import load_claims, pick
+from tau_rnn.experiment.files import write_text
 from tau_rnn.experiment.metrics import metric
 from tau_rnn.experiment.outcome import BASIC_MEASURES, RunResult
+from tau_rnn.experiment.report import grid
 from tau_rnn.experiment.statistics import paired_t
 from tau_rnn.measures.run import measurable
 
@@ -181,7 +183,7 @@ def draw(rows: list[dict], path: Path) -> Path:
     files_only()
     with in_style():
         figure, axes = new_figure(2, 2, figsize=(10, 7.2), layout="constrained")
-        rank, signs, hierarchy, populations = axes.flat
+        hierarchy, populations, rank, signs = axes.flat
         _bars(rank, [
             (name.replace(",", "\n", 1), color_of(name.partition(",")[0]),
              pick(rows, part="rank", condition=name, reference="", metric="kernel_alignment")[0])
@@ -237,6 +239,116 @@ def _bars(axis, bars, show=lambda v: v) -> None:
     axis.set_xticks(range(len(bars)), [name for name, _, _ in bars], fontsize=8)
 
 
+# --- the page ------------------------------------------------------------------------------------
+
+
+DIFFERENCE, PERCENT, POINTS = "difference", "%", "points"
+DALE, SPARSE, WIDE = "dale:0.8", "sparse:0.1", "bimodal:low=0.2,high=1.8"
+#: part -> title, what the reference found, and the rows that are shown: what, condition,
+#: reference, metric and unit.
+SHOWN: dict[str, tuple[str, str, list[tuple[str, str, str, str, str]]]] = {
+    "hierarchy": (
+        "A hierarchy of three blocks",
+        "Murray et al. (2014): intrinsic timescales rise along the hierarchy of cortex.",
+        [
+            *(
+                (f"ln effective timescale, last block minus first, {when} training: tau {name}",
+                 name, "", f"ln_tau_rise_{when}", DIFFERENCE)
+                for when in ("before", "after") for name in BLOCKS
+            ),
+            *((f"mean loss over training, {name} against equal", name, "equal", "log_mean_loss",
+               PERCENT) for name in ("rising", "falling")),
+        ],
+    ),
+    "populations": (
+        "A slow and a fast population",
+        "Kurikawa (2025): slow units encode inputs more weakly, and the memory needs them more.",
+        [
+            *(
+                (f"R^2 of the {what}, end of the {moment}, slow minus fast units: {name}", dist, "",
+                 f"decode_slow_minus_fast_{quantity}_{moment}", DIFFERENCE)
+                for dist, name in (("bimodal", "0.5 and 1.5 s"), (WIDE, "0.2 and 1.8 s"))
+                for quantity, what in zip(QUANTITIES, ("pulses", "evidence"))
+                for moment in MOMENTS
+            ),
+            *((f"accuracy without the slow minus without the fast units: {name}", dist, "",
+               "without_slow_minus_fast", POINTS)
+              for dist, name in (("bimodal", "0.5 and 1.5 s"), (WIDE, "0.2 and 1.8 s"))),
+        ],
+    ),
+    "rank": (
+        "Initial W of low rank",
+        "Liu et al. (2024): W of low rank and the same norm learns more richly: kernel and "
+        "representation move further. Mastrogiuseppe & Ostojic (2018) add low rank to random W.",
+        [
+            *(
+                (f"{what}, {init} against random", f"vanilla, {init}", "vanilla, random", key, unit)
+                for init in ("rank:1", "rank:5", ADDED)
+                for what, key, unit in (
+                    ("kernel alignment", "kernel_alignment", DIFFERENCE),
+                    ("change of W", "weight_change", PERCENT),
+                    ("mean loss over training", "log_mean_loss", PERCENT),
+                )
+            ),
+            *((f"mean loss, uniform against vanilla: {init}", f"uniform, {init}",
+               f"vanilla, {init}", "log_mean_loss", PERCENT) for init in ("random", "rank:5")),
+        ],
+    ),
+    "signs": (
+        "Dale's law and sparse W",
+        "Song, Yang & Wang (2016): networks under Dale's law, and sparse ones, learn as well.",
+        [
+            *(
+                (f"{what}, {name} against full W", f"vanilla, {name}", "vanilla, full", key, unit)
+                for name in (DALE, SPARSE)
+                for what, key, unit in (
+                    ("accuracy at the end", "accuracy_last5", POINTS),
+                    ("mean loss over training", "log_mean_loss", PERCENT),
+                )
+            ),
+            *((f"mean loss, uniform against vanilla: {name}", f"uniform, {name}",
+               f"vanilla, {name}", "log_mean_loss", PERCENT) for name in (DALE, SPARSE)),
+        ],
+    ),
+}  # fmt: skip
+#: part -> what came out here.
+FOUND: dict[str, str] = {}
+
+
+def cell_of(row: dict, unit: str) -> str:
+    """An estimate with its interval."""
+    values = [row[name] for name in ("estimate", "low", "high")]
+    if unit == PERCENT:
+        values = [100 * math.expm1(value) for value in values]
+    scale, digits = {POINTS: (100, 1), PERCENT: (1, 0)}.get(unit, (1, 2))
+    middle, low, high = (f"{scale * value:+.{digits}f}" for value in values)
+    suffix = f" {unit}" if unit in (PERCENT, POINTS) else ""
+    return f"{middle}{suffix} ({low} to {high})"
+
+
+def page(rows: list[dict]) -> str:
+    """What the references found, and what came out here."""
+    parts = [
+        "# Structure: what the poster's references suggest",
+        "Four small experiments in `multi_timescale`, after part 3 of the "
+        "[protocol](poster_claims_protocol.md). Differences are paired by seed; 95 % intervals; no "
+        "tests. Every number is in [structure.csv](../tau_rnn/evidence/structure.csv). "
+        "`python validation/structure.py` writes this page from it, `--runs` makes the runs.",
+        "![Four panels: effective timescale by block; slow minus fast population; kernel alignment "
+        "by initial W; uniform against vanilla under Dale's law and sparse W]"
+        "(figures/structure.png)",
+    ]
+    for part, (title, reference, lines) in SHOWN.items():
+        table = []
+        for what, condition, other, name, unit in lines:
+            (row,) = pick(rows, part=part, condition=condition, reference=other, metric=name)
+            unsure = "includes 0" if row["low"] <= 0 <= row["high"] else ""
+            table.append((what, cell_of(row, unit), unsure))
+        head = (f"{row['n']} seeds", "estimate (95 % interval)", "interval")
+        parts += [f"## {title}", reference, FOUND.get(part, ""), grid(head, table)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
 # --- the command ---------------------------------------------------------------------------------
 
 
@@ -256,6 +368,7 @@ def quick() -> int:
              {(r["condition"], r["reference"]) for r in rows if r["reference"]}
              == {pair for pairs in COMPARED.values() for pair in pairs}),
             ("a figure", figure.stat().st_size > 0),
+            ("a page with a section for each part", page(rows).count("\n## ") == len(SHOWN)),
         ]  # fmt: skip
     for what, good in checks:
         print(f"{'ok  ' if good else 'FAIL'}  {what}")
@@ -263,7 +376,7 @@ def quick() -> int:
 
 
 def main(argv=None) -> int:
-    """Make the runs, or the figure; returns the exit status."""
+    """Make the runs, or page and figure; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", action="store_true", help="make the runs and their rows as well")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="K",
@@ -276,7 +389,9 @@ def main(argv=None) -> int:
         return quick()
     if args.runs and not make(FULL, SEEDS[: args.seeds], args.store, EVIDENCE):
         return 1
-    draw(load_claims()["structure"], HERE / "figures" / "structure.png")
+    rows = load_claims()["structure"]
+    draw(rows, HERE / "figures" / "structure.png")
+    write_text(HERE / "structure.md", page(rows))
     return 0
 
 
