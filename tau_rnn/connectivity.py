@@ -2,7 +2,7 @@ r"""Which weights may exist, and of which sign: sparse networks, hierarchies, Da
 
 Training then seeks the least loss among the networks that a `Connectivity` allows. Its gradient is
 that of the allowed weights, dW * mask, which for every allowed direction V is the directional
-derivative of the loss,
+derivative of the loss::
 
     d/de L(W + e V) = sum_ij dW_ij mask_ij V_ij        where V_ij = 0 wherever mask_ij = 0.
 

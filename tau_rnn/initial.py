@@ -1,6 +1,7 @@
 r"""The recurrent weights before training: random, of a chosen rank, or random plus low rank.
 
-With chi (N, N) of independent standard normal numbers, g the gain and ||.|| the Frobenius norm,
+With chi (N, N) of independent standard normal numbers, g the gain and ``||.||`` the Frobenius
+norm::
 
     random               W = g chi / sqrt(N)
     rank:K               W = c sum_k s_k u_k v_k^T, the K largest singular values of the random W
