@@ -1,4 +1,4 @@
-"""Part F of the protocol: what networks have before training, and what differs between them."""
+"""What networks have before training, and what differs between them, as the protocol says."""
 
 from __future__ import annotations
 
