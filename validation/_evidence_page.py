@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from _evidence_effects import CLAIMED
+from _evidence_effects import BEST_IN, CLAIMED
 from _evidence_figures import REACH, draw_all, reach_rows
 from _evidence_runs import PARTS, TASKS
 from _evidence_untrained import PART as UNTRAINED
@@ -19,7 +19,7 @@ from tau_rnn.experiment.report import claims_table
 
 MATCHED_LOSS = "weight_change_at_matched_loss"
 #: Runs of 400 steps and 100 units, and all parts, on two cores that do nothing else.
-COST = "about 4 s of one core; all parts about two hours on two cores"
+COST = "about 4 s of one core a run; all parts two hours on two cores"
 
 
 def shown(row, metric: str | None = None) -> str:
@@ -49,51 +49,65 @@ def degree_word(plain, held) -> str:
     return "open" if not there[0] else "shown" if there[1] else "confounded"
 
 
-def degree_text(tables, metric: str, name: str = "") -> str:
-    """What the slopes of a measure are in both tasks."""
-    said = []
-    for task in TASKS:
-        rows = [slope(tables, task, metric), slope(tables, task, metric, held=True)]
-        plain, held = (shown(r) + ", not monotone" * (r["note"] != "monotone") for r in rows)
-        said.append(f"{task} {plain}; held, {held}: **{degree_word(*rows)}**")
-    return f"Per unit h{name}: " + "; ".join(said) + "."
+def degree_text(tables, task: str, metric: str, name: str) -> str:
+    """What the slope of a measure is in a task."""
+    rows = [slope(tables, task, metric), slope(tables, task, metric, held=True)]
+    plain, held = (shown(r) + ", not monotone" * (r["note"] != "monotone") for r in rows)
+    return f"{name} {plain}; held, {held}: **{degree_word(*rows)}**."
 
 
-def best_text(tables, metric: str) -> str:
-    """How the diverse networks compare with the best homogeneous one."""
-    said, sign = [], CLAIMED[metric]
+def best_text(tables, task: str, metric: str) -> str:
+    """How the diverse networks compare with the best homogeneous one in a task."""
+    came: dict[str, list[str]] = {}
+    for dist in POSTER[1:]:
+        (row,) = pick(tables["effects"], task=task, metric=metric, condition=dist,
+                      kind="best, other seeds")  # fmt: skip
+        sign = BEST_IN[metric]
+        word = "better" if is_shown(row, sign) else "worse" if is_shown(row, -sign) else "open"
+        if dist == "uniform":
+            lead, numbers = word, f"{shown(row)}, **{word}**"
+            chosen = row["note"]
+        else:
+            came.setdefault(word, []).append(dist)
+    others = ", ".join(
+        f"{' and '.join(dists)} {'likewise' if word == lead else word}"
+        for word, dists in came.items()
+    )
+    return f"Uniform against the best homogeneous network ({chosen}): {numbers}; {others}."
+
+
+def claim_text(tables, claim, made: list[str]) -> str:
+    """What was found on a claim beyond its tests: a line for each task."""
+    if claim.number == 4:
+        return spread_text(tables)
+    if "degree" not in made:
+        return ""
+    names = ["Per unit h"] if claim.number < 3 else ["Last step", "Same loss"]
+    lines = []
     for task in TASKS:
-        words: dict[str, list[str]] = {}
-        for dist in POSTER[1:]:
-            (row,) = pick(tables["effects"], task=task, metric=metric, condition=dist,
+        said = [degree_text(tables, task, m, n) for m, n in zip(claim.metrics, names)]
+        if claim.number < 3 and "homogeneous" in made:
+            said.append(best_text(tables, task, claim.metrics[0]))
+        if claim.number == 2 and "homogeneous" in made:
+            (row,) = pick(tables["effects"], task=task, metric="loss_last5", condition="uniform",
                           kind="best, other seeds")  # fmt: skip
-            came = ("better" if is_shown(row, sign) else "worse" if is_shown(row, -sign)
-                    else "open")  # fmt: skip
-            words.setdefault(f"**{came}**", []).append(dist)
-            if dist == "uniform":
-                numbers = f"uniform {shown(row)} ({row['note']})"
-        every = {word: " and ".join(d) if d[:2] == d else "all" for word, d in words.items()}
-        came = ", ".join(f"{dists} {word}" for word, dists in every.items())
-        said.append(f"{task} {numbers}: {came}")
-    return "Against the best homogeneous network: " + "; ".join(said) + "."
+            said[-1] = f"{said[-1][:-1]}; uniform's loss at the end {shown(row)}."
+        lines.append(f"- {task}: {' '.join(said)}")
+    intro = ["Does more do more? tau uniform on 1 - h to 1 + h s; held: rescaled to vanilla's leak "
+             "rate."] if claim.number == 1 else []  # fmt: skip
+    return "\n\n".join([*intro, "\n".join(lines)])
 
 
 def spread_text(tables) -> str:
     """How the spread of timescales depends on how it is measured."""
-    said = []
-    for task in TASKS:
-        each = []
-        for dist in ("vanilla", "uniform"):
-            first, last = (
-                pick(tables["effects"], part="confirmation", task=task, condition=dist,
-                     metric="tau_eff_spread", note=f"burn-in {wait}")[0]
-                for wait in ("5 s", "60 s, longest left out")
-            )  # fmt: skip
-            each.append(f"{dist} {shown(last)} in place of {first['estimate']:+.3f}")
-        said.append(f"{task} {', '.join(each)}")
+    task, said = TASKS[0], []
+    for dist in ("vanilla", "uniform"):
+        (row,) = pick(tables["effects"], part="confirmation", task=task, condition=dist,
+                      metric="tau_eff_spread", note="burn-in 60 s, longest left out")  # fmt: skip
+        said.append(f"{dist} {shown(row)}")
     return (
-        "The poster speaks of the first task alone. With the longest burn-in, and the longest "
-        f"timescales left out rather than capped: {'; '.join(said)}."
+        f"The poster speaks of {task} alone. There, after 60 s of burn-in in place of 5 s, and "
+        f"with the longest timescales left out: {', '.join(said)}."
     )
 
 
@@ -102,29 +116,24 @@ def spread_text(tables) -> str:
 
 def untrained_text(tables) -> str:
     """Whether diverse networks are closer to a solution before training."""
-    names = dict(zip(TESTED, ("readout", "distance (30 %)", "distance (10 %)")))
-    said, fast, own = [], [], []
+    said, fast = [], []
     for task in TASKS:
         each = []
-        for metric, name in names.items():
+        for metric in TESTED:
             rows = pick(tables["effects"], part=UNTRAINED, task=task, metric=metric)
             plain, *held = rows[:3]  # rescaled, and against the homogeneous network
             left = [row["high"] < 0 for row in held]
             word = ("farther" if is_shown(plain, 1) else "open" if not is_shown(plain, -1)
                     else "shown" if all(left) else "partly" if any(left)
                     else "confounded")  # fmt: skip
-            each.append(f"{name} {per_cent(plain)} **{word}**")
+            each.append(f"{per_cent(plain)} **{word}**")
         said.append(f"{task}: {', '.join(each)}.")
-        (level,) = pick(tables["conditions"], part=UNTRAINED, task=task, metric=TESTED[-1],
-                        condition="vanilla")  # fmt: skip
         fast.append(f"{per_cent(rows[3])} in {task}")
-        own.append(f"{level['estimate']:.1f}")
     return (
-        "The poster's reading: diverse networks start closer to the dynamics that the tasks need. "
-        "Nothing is trained here. Uniform against vanilla: loss of the best linear readout, and "
-        "the least change of W, to first order, that leaves 30 % or 10 % of the squared error; "
-        f"less is closer. {' '.join(said)} For {rows[3]['condition']}, homogeneous, the last is "
-        f"{' and '.join(fast)}; vanilla's own is {' and '.join(own)} times norm(W)."
+        "The poster reads: diverse networks start closer to the dynamics needed. Uniform against "
+        "vanilla before training (less is closer): loss of the best linear readout; least change "
+        "of W, to first order, that leaves 30 % of the squared error; that leaves 10 %. "
+        f"{' '.join(said)} The last for {rows[3]['condition']}: {', '.join(fast)}."
     )
 
 
@@ -233,18 +242,8 @@ def page(tables, figures: list[str]) -> str:
         claims_table(findings(tables["claims"])),
     ]  # fmt: skip
     for claim, name in zip(CLAIMS, ("speed", "accuracy", "weights", "spread")):
-        texts = []
-        if claim.number == 4:
-            texts.append(spread_text(tables))
-        elif "degree" in made:
-            names = [""] if claim.number < 3 else [", last step", ", same loss"]
-            texts += [degree_text(tables, m, n) for m, n in zip(claim.metrics, names)]
-        if claim.number == 1 and texts:
-            texts.insert(0, "Does more do more? tau uniform on 1 - h to 1 + h s; held: with the "
-                         "leak rate of h = 0.")  # fmt: skip
-        if claim.number < 3 and "homogeneous" in made:
-            texts.append(best_text(tables, claim.metrics[0]))
-        parts += [f"## {claim.number}. {claim.short[0].upper()}{claim.short[1:]}", " ".join(texts)]
+        title = f"{claim.short[0].upper()}{claim.short[1:]}"
+        parts += [f"## {claim.number}. {title}", claim_text(tables, claim, made)]
         parts += figure(f"claims_{name}", f"Claim {claim.number}")
     if UNTRAINED in made:
         parts += ["## Closer before training?", untrained_text(tables),
@@ -259,8 +258,8 @@ def page(tables, figures: list[str]) -> str:
     if lacking:
         parts.append(f"Not run yet: {', '.join(lacking)}.")
     parts.append(
-        "`python validation/poster_claims.py --part NAME --workers 2` makes the runs of a part "
-        f"({COST}) and its rows; without arguments it writes this page."
+        "`python validation/poster_claims.py` writes this page from the rows; `--part NAME` makes "
+        f"the runs of a part and its rows ({COST})."
     )
     return "\n\n".join(part for part in parts if part) + "\n"
 
