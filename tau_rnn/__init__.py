@@ -47,18 +47,4 @@ __all__ = [
     "train",
 ]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "bptt": ["backward", "tangent"],
-        "experiment": ["RunConfig", "load_run", "run_one", "sweep"],
-        "gradcheck": ["check_backward"],
-        "losses": ["mse"],
-        "model": ["Params", "Trajectory", "forward", "init_params"],
-        "noise": ["private_noise"],
-        "tasks": ["make_task"],
-        "taus": ["sample_tau"],
-        "timescales": ["fit_timescales"],
-        "training": ["train"],
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -132,6 +132,16 @@ def check_generator(rng, name: str = "rng") -> np.random.Generator:
     return rng
 
 
+def generator_of(rng, name: str = "rng") -> np.random.Generator:
+    """The generator, or a new one of a seed; a ValueError if it is neither."""
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name}: must be a numpy.random.Generator or a seed >= 0, got {shown(rng)}"
+        ) from None
+
+
 def check_dtype(dtype, *, may_be_complex: bool = False) -> np.dtype:
     """The dtype; a ValueError unless it is float32 or float64 (or complex, where that may be)."""
     try:

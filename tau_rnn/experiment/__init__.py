@@ -40,15 +40,4 @@ __all__ = [
     "sweep",
 ]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "claims_data": ["load_claims"],
-        "config": ["RunConfig"],
-        "outcome": ["RunResult", "run_one", "summarise_run"],
-        "run": ["RunState", "iterate"],
-        "store": ["load_run"],
-        "sweeps": ["Sweep", "sweep"],
-        "unfinished": ["save_run"],
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tau_rnn.checks import check_number, shown
+from tau_rnn.checks import check_number, generator_of
 from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.gradcheck.answers import Answer, Network, agrees, ask, distance, draw_network
 from tau_rnn.gradcheck.derivatives import numerical_gradient
@@ -67,12 +67,7 @@ def check_backward(
         raise ValueError(f"backward: must be a function (params, traj, dy), got {backward!r}")
     rtol = check_number("rtol", rtol, above=0)
     phi_name = nonlinearity(phi).name
-    try:
-        rng = np.random.default_rng(0 if rng is None else rng)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"rng: must be a numpy.random.Generator or a seed >= 0, got {shown(rng)}"
-        ) from None
+    rng = generator_of(0 if rng is None else rng)
 
     def draw(**sizes) -> Network:
         return draw_network(rng, **sizes, phi=phi, method=method)

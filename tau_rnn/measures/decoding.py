@@ -91,12 +91,18 @@ def decode(rates, targets, rng, *, n_folds=5, penalties=PENALTIES) -> Array:
     (True, True)
     """
     rates, y = _checked(rates, targets)
-    penalties = check_array("penalties", penalties, ("P",))
-    if (penalties <= 0).any():
-        raise ValueError(f"penalties: must be > 0, got {penalties}")
+    penalties = check_penalties(penalties)
     everyone = np.arange(rates.shape[2])
     (score,) = _scores(rates, y, [everyone], check_generator(rng), n_folds, penalties)
     return score[:, 0] if np.ndim(targets) == 1 else score
+
+
+def check_penalties(penalties) -> Array:
+    """The penalties (P,) of a ridge regression; a ValueError unless all are positive."""
+    penalties = check_array("penalties", penalties, ("P",)).astype(float)
+    if (penalties <= 0).any():
+        raise ValueError(f"penalties: must be > 0, got {penalties}")
+    return penalties
 
 
 def _checked(rates, targets) -> tuple[Array, Array]:

@@ -196,15 +196,8 @@ def tau_spread(intrinsic, effective, rng, *, n_boot=1000) -> TauSpread:
     >>> round(spread.rank_correlation.value, 3), spread.n_units, spread.n_left_out
     (1.0, 3, 0)
     """
-    intrinsic, effective = _taus("intrinsic", intrinsic), _taus("effective", effective)
-    if intrinsic.shape != effective.shape:
-        raise ValueError(
-            f"effective: must have the shape of intrinsic, {intrinsic.shape}, got {effective.shape}"
-        )
-    n_boot, rng = check_integer("n_boot", n_boot, 1, MOST_BOOTSTRAPS), check_generator(rng)
-    known = np.isfinite(intrinsic) & np.isfinite(effective)
-    a, b = intrinsic[known], effective[known]
-    draws = rng.integers(max(len(b), 1), size=(n_boot, len(b)))
+    known, a, b = _known("intrinsic", intrinsic, "effective", effective)
+    draws = _draws(len(b), rng, n_boot)
     return TauSpread(
         _bootstrap(_rank_correlation, draws, a, b),
         _bootstrap(_cv, draws, b),
@@ -242,14 +235,8 @@ def spread_change(before, after, rng, *, n_boot=1000) -> Estimate:
     >>> round(spread_change(before, before**2, np.random.default_rng(0)).value, 3)  # ln 2
     0.693
     """
-    before, after = _taus("before", before), _taus("after", after)
-    if before.shape != after.shape:
-        raise ValueError(f"after: must have the shape of before, {before.shape}, got {after.shape}")
-    n_boot, rng = check_integer("n_boot", n_boot, 1, MOST_BOOTSTRAPS), check_generator(rng)
-    known = np.isfinite(before) & np.isfinite(after)
-    a, b = before[known], after[known]
-    draws = rng.integers(max(len(b), 1), size=(n_boot, len(b)))
-    return _bootstrap(_log_sd_ratio, draws, a, b)
+    _, a, b = _known("before", before, "after", after)
+    return _bootstrap(_log_sd_ratio, _draws(len(b), rng, n_boot), a, b)
 
 
 def compare_effective(intrinsic, effective, flags, seed) -> EffectiveTau:
@@ -327,8 +314,20 @@ def _log_sd_ratio(before, after):
     return np.log(sd, out=np.full(sd.shape, np.nan), where=sd > 0)
 
 
-def _taus(name: str, tau) -> Array:
-    tau = check_array(name, tau, ("N",), finite=False).astype(float)
-    if (tau <= 0).any() or np.isinf(tau).any():
-        raise ValueError(f"{name}: must be positive and finite (seconds), or nan, got {tau}")
-    return tau
+def _draws(n: int, rng, n_boot) -> Array:
+    n_boot = check_integer("n_boot", n_boot, 1, MOST_BOOTSTRAPS)
+    return check_generator(rng).integers(max(n, 1), size=(n_boot, n))
+
+
+def _known(name0: str, tau0, name1: str, tau1) -> tuple[Array, Array, Array]:
+    """Which units have both time constants, and these."""
+    taus = [check_array(name, tau, ("N",), finite=False).astype(float)
+            for name, tau in ((name0, tau0), (name1, tau1))]  # fmt: skip
+    for name, tau in zip((name0, name1), taus):
+        if (tau <= 0).any() or np.isinf(tau).any():
+            raise ValueError(f"{name}: must be positive and finite (seconds), or nan, got {tau}")
+    (a, b) = taus
+    if a.shape != b.shape:
+        raise ValueError(f"{name1}: must have the shape of {name0}, {a.shape}, got {b.shape}")
+    known = np.isfinite(a) & np.isfinite(b)
+    return known, a[known], b[known]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_choice, check_integer
+from tau_rnn.checks import check_choice, check_integer, generator_of
 from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.measures._shared import MOST_DRAWS, Array, params_pair
 from tau_rnn.measures.alignment import kernel_alignment, representation_alignment
@@ -229,12 +229,7 @@ def measure_run(
         )
     parts = check_parts(parts)
     sizes, note = _sizes(len(final.b), n_trials=n_trials, n_test=n_test, n_times=n_times)
-    try:
-        rng = np.random.default_rng(rng)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"rng: must be a numpy.random.Generator or a seed >= 0, got {rng!r}"
-        ) from None
+    rng = generator_of(rng)
     names = (*PARTS, "probe", "test", "noise")
     seeds = dict(zip(names, rng.integers(2**63, size=len(names)).tolist()))
     stream = {name: np.random.default_rng(seed) for name, seed in seeds.items()}

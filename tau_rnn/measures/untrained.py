@@ -41,7 +41,7 @@ from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.losses import mse
 from tau_rnn.measures._shared import MOST_DRAWS, Array, double_params, ratio
 from tau_rnn.measures.alignment import tangent_kernel
-from tau_rnn.measures.decoding import PENALTIES
+from tau_rnn.measures.decoding import PENALTIES, check_penalties
 from tau_rnn.measures.dynamics import fixed_points
 from tau_rnn.model import forward
 from tau_rnn.noise import private_noise
@@ -163,9 +163,7 @@ def ridge_readout(rates, target, mask, rng, *, n_folds=5, penalties=PENALTIES) -
     target = check_array("target", target, (T, B, "n_out"), finite=False).astype(float)
     weights, target = _weighted(mask, target)
     n_folds = check_integer("n_folds", n_folds, 3, B)
-    penalties = check_array("penalties", penalties, ("P",)).astype(float)
-    if (penalties <= 0).any():
-        raise ValueError(f"penalties: must be > 0, got {penalties}")
+    penalties = check_penalties(penalties)
     fold_of = check_generator(rng).permutation(B) % n_folds
     folds = [np.flatnonzero(fold_of == fold) for fold in range(n_folds)]
     if any((weights[:, trials].sum(axis=(0, 1)) == 0).any() for trials in folds):

@@ -28,14 +28,4 @@ __all__ = [
     "save",
 ]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "effects": ["plot_claims", "plot_forest"],
-        "measures": ["plot_measures"],
-        "run": ["plot_run"],
-        "style": ["color_of", "in_style", "new_figure", "save"],
-        "sweep": ["plot_sweep"],
-        "timescales": ["plot_timescales"],
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

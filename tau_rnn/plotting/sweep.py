@@ -98,9 +98,14 @@ def _plain(conditions):
     return shown or conditions
 
 
-def _banded(group) -> bool:
-    """Whether the band is drawn: of the distributions alone, or nothing could be seen."""
-    return group.rescale_tau == group.lr_scale == "none" and not group.dist.startswith("constant")
+def _mean_line(axis, group, runs, name: str, style) -> None:
+    """The mean of a column of the histories; with its band, which would hide lines of controls."""
+    histories = [run.history for run in runs.values()]
+    steps = [row["step"] for row in histories[0]]
+    mean, low, high = mean_band([[row[name] for row in history] for history in histories])
+    axis.plot(steps, mean, label=label(group), **style)
+    if group.rescale_tau == group.lr_scale == "none" and not group.dist.startswith("constant"):
+        axis.fill_between(steps, low, high, color=color_of(group.dist), alpha=0.18, lw=0)
 
 
 def _caption(results) -> str:
@@ -119,17 +124,10 @@ def plot_learning(results: Sequence[RunResult]):
         conditions = _plain(_conditions(results, task))
         styles = _styles(conditions)
         for group, runs in conditions:
-            steps = [row["step"] for row in next(iter(runs.values())).history]
             for axis, name in ((top, "loss"), (bottom, "accuracy")):
                 if name not in next(iter(runs.values())).history[0]:
                     continue  # a task of one's own without a score
-                mean, low, high = mean_band(
-                    [[row[name] for row in r.history] for r in runs.values()]
-                )
-                axis.plot(steps, mean, label=label(group), **styles[group])
-                if _banded(group):
-                    axis.fill_between(steps, low, high, color=color_of(group.dist), alpha=0.18,
-                                      lw=0)  # fmt: skip
+                _mean_line(axis, group, runs, name, styles[group])
         top.set_yscale("log")
         plain_log_ticks(top, "y")
         top.set_title(parse_task(task).label)
@@ -208,15 +206,8 @@ def plot_weight_change(results: Sequence[RunResult]):
         styles = _styles(conditions)
         some = [r for _, runs in conditions for r in runs.values()]
         for group, runs in conditions:
-            rows = list(runs.values())
-            steps = [row["step"] for row in rows[0].history]
-            mean, low, high = mean_band(
-                [[row["weight_change"] for row in r.history] for r in rows]
-            )
-            top.plot(steps, mean, label=label(group), **styles[group])
-            if _banded(group):
-                top.fill_between(steps, low, high, color=color_of(group.dist), alpha=0.18, lw=0)
-            losses, changes = change_against_loss(rows, loss_levels(some))
+            _mean_line(top, group, runs, "weight_change", styles[group])
+            losses, changes = change_against_loss(list(runs.values()), loss_levels(some))
             bottom.plot(losses, changes, **styles[group])
         bottom.set_xscale("log")
         bottom.invert_xaxis()

@@ -64,8 +64,22 @@ class Trials(NamedTuple):
     epochs: Any = None
 
 
+class Channels:
+    """The numbers of a task's inputs and outputs, from their names."""
+
+    @property
+    def n_in(self: Any) -> int:
+        """Number of input channels."""
+        return len(self.inputs)
+
+    @property
+    def n_out(self: Any) -> int:
+        """Number of outputs."""
+        return len(self.outputs)
+
+
 @dataclass(frozen=True, kw_only=True)
-class DelayedReport(ABC):
+class DelayedReport(Channels, ABC):
     """Base of the tasks. Durations are in seconds, each a whole multiple of ``dt``.
 
     Parameters
@@ -152,16 +166,6 @@ class DelayedReport(ABC):
         if field.type in (int, "int"):
             return check_integer(name, value, 0 if may_be_zero else 1)
         return check_number(name, value, **({"least": 0} if may_be_zero else {"above": 0}))
-
-    @property
-    def n_in(self) -> int:
-        """Number of input channels."""
-        return len(self.inputs)
-
-    @property
-    def n_out(self) -> int:
-        """Number of outputs."""
-        return len(self.outputs)
 
     @property
     def n_steps(self) -> int:

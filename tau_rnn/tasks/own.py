@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from tau_rnn.checks import check_array, check_number, shown
-from tau_rnn.tasks.base import DelayedReport, Trials
+from tau_rnn.tasks.base import Channels, DelayedReport, Trials
 
 __all__ = ["check_task"]
 
@@ -75,7 +75,7 @@ def check_task(task, dt: float | None = None, *, look: bool = True):
     return task
 
 
-class OwnTask:
+class OwnTask(Channels):
     """A task of your own with all that is optional filled in; see `check_task`.
 
     Attributes
@@ -133,16 +133,6 @@ class OwnTask:
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs."""
         return self.channels["outputs"]
-
-    @property
-    def n_in(self) -> int:
-        """Number of input channels."""
-        return len(self.inputs)
-
-    @property
-    def n_out(self) -> int:
-        """Number of outputs."""
-        return len(self.outputs)
 
     @property
     def accuracy(self):
