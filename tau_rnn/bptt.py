@@ -5,7 +5,7 @@ Notation: ``d<name>`` is dLoss/d<name> and has the shape of ``<name>``. The simu
     x[t+1] = (1 - alpha) * x[t] + alpha * c[t],   c[t] = W r[t] + W_in u[t] + b + noise[t]
     y[t]   = W_out r[t+1] + b_out,                r[t] = phi(x[t])
 
-**The adjoint.** A change of x[t] reaches the loss on two ways only. One goes through the leak to
+**The adjoint.** A change of x[t] reaches the loss in only two ways. One goes through the leak to
 x[t+1]; the other goes through r[t], which enters both x[t+1] (by W) and y[t-1] (by W_out). The
 chain rule adds them up (Eqs. 3.4 and 3.5):
 
@@ -42,8 +42,8 @@ x[t+1] multiplied by alpha, so where tau is trained, dalpha_i has one more term:
 
     dalpha_i gains -sum_t dx_i[t+1] noise_i[t] / (2 - alpha_i)
 
-**Cost.** One product with W per step on the way back, as on the way forth, and one product for dW:
-about twice the simulation. The trajectory is the only large memory.
+**Cost.** One product with W per step on the way back, as on the way forward, and one product for
+dW: about twice the simulation. The trajectory is the only large memory.
 
 Reference: Werbos, Proc. IEEE 78, 1550 (1990), for the method; the derivation is written out in
 tutorials/03_bptt_by_hand.md, where the equations have their numbers.

@@ -43,7 +43,7 @@ def check_number(name: str, value, *, above=None, least=None, below=None, most=N
     Parameters
     ----------
     name : of the argument
-    value : a real number or its text; NumPy's scalars and arrays of no axes are taken, bools not
+    value : a real number or its text; NumPy scalars and 0-d arrays are accepted, bools are not
     above, least : the value must be > above, >= least
     below, most : the value must be < below, <= most
 

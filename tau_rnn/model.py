@@ -276,7 +276,7 @@ def forward(
         None for params.x0
     checkpoint_every : None, or k to keep only every k-th state, for sequences whose trajectory
         would not fit into memory; `backward` then simulates each stretch of k steps once more
-    out : a Trajectory of an earlier call whose arrays x, r and y are to be filled again
+    out : a Trajectory of an earlier call, whose arrays x, r and y are reused
 
     Returns
     -------

@@ -1,7 +1,7 @@
 r"""Private noise: a current of its own for each unit, trial and step.
 
-Drawing normal numbers one by one (a ziggurat) can cost most of what all else in a training step
-does. A simulation in steps needs less than that: only the distribution of many small increments
+Drawing normal numbers one by one (a ziggurat) can cost nearly as much as all else in a training
+step. A simulation in steps needs less than that: only the distribution of many small increments
 matters, and for Euler's method weak convergence holds for *any* independent increments with the
 first moments of the normal ones, even for plus or minus one (Kloeden & Platen, Numerical Solution
 of Stochastic Differential Equations, 1992, section 14.1). Here xi takes 65536 values, so close to
@@ -102,8 +102,8 @@ def private_noise(params, dt, sigma, T, B, rng, *, method=DEFAULT_METHOD, out=No
     see ``noise_follows_tau`` of `tau_rnn.bptt.backward`.
 
     xi takes the 65536 equally likely values of `normal_table`: its variance is 1 exactly and it is
-    never beyond 4.39. Drawing took 0.22 to 0.45 of the time of ``rng.standard_normal``, the
-    less the larger the array.
+    never beyond 4.39. Drawing took 0.22 to 0.45 of the time of ``rng.standard_normal``, less
+    for larger arrays.
 
     Parameters
     ----------

@@ -19,8 +19,8 @@ class Nonlinearity(NamedTuple):
 
     Both take an array and, by keyword, an array ``out`` to write the result into, and keep the
     dtype (float32 or float64; complex as well where the complex step is to be used). Writing phi'
-    in terms of r is what lets `backward` do without x. ``derivative=None`` can be simulated, and
-    has no gradient.
+    in terms of r lets `backward` do without x. With ``derivative=None`` a network can be simulated,
+    but it has no gradient.
 
     The contract is checked when a nonlinearity of your own is first used, see `nonlinearity`.
 

@@ -1,6 +1,6 @@
 """What is trained, as one flat vector theta of unbounded numbers.
 
-The chosen fields of `Params` stand behind one another; in the place of tau stands an unbounded s.
+The chosen fields of `Params` are laid out one after another; an unbounded s takes the place of tau.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _log_range(dt):
 
 
 def flatten(params: Params, fields) -> Array:
-    """The given fields of params behind one another, as one new vector."""
+    """The given fields of params, one after another, as one new vector."""
     return np.concatenate([np.ravel(getattr(params, f)) for f in fields])
 
 

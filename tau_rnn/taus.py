@@ -258,7 +258,7 @@ def sample_tau(dist, n_units, rng):
     Raises
     ------
     ValueError
-        For what `parse_tau` refuses, ``n_units`` < 1, or another number of values than units.
+        If `parse_tau` refuses dist, ``n_units`` < 1, or there are not as many values as units.
 
     Examples
     --------
@@ -342,7 +342,8 @@ def truncate(dist, low=None, high=None) -> TauDistribution:
 
 
 def describe(dist) -> TauDistribution:
-    """The distribution; print it to see its mean, CV and E[1/tau] (no sample's, exact to 1e-9).
+    """The distribution; print it to see its mean, CV and E[1/tau], exact to 1e-9.
+
     >>> print(describe("gamma"))
     gamma: mean 1.003 s, CV 0.574, E[1/tau] 1.450 per s, within [0.1, 10] s
     """

@@ -1,7 +1,7 @@
 r"""Training: Adam and SGD, gradient clipping, and the loop that a front end follows step by step.
 
 What is trained is one flat vector theta (see `tau_rnn.parametrization`): the chosen fields of
-`Params` behind one another, with tau replaced by an unbounded s. A step draws trials and private
+`Params` one after another, with tau replaced by an unbounded s. A step draws trials and private
 noise, simulates, goes back through time, clips the gradient to norm 1 and updates theta.
 
 Adam (Kingma & Ba 2015), with gradient g and step k = 1, 2, ...
@@ -105,9 +105,9 @@ class TrainConfig:
     lr: float = setting(0.003, "learning rate", _positive, several=True)
     beta1: float = setting(0.9, "Adam's decay of the mean gradient", _below_one)
     beta2: float = setting(0.999, "Adam's decay of the mean squared gradient", _below_one)
-    eps: float = setting(1e-8, "Adam's eps, beside the root of that mean", _positive)
+    eps: float = setting(1e-8, "Adam's eps, added to the root of that mean", _positive)
     momentum: float = setting(0.9, "SGD's momentum: v <- momentum v + gradient", _below_one)
-    clip: float = setting(1.0, "largest norm of a gradient; a longer one is cut", _positive)
+    clip: float = setting(1.0, "largest norm of a gradient; a longer one is scaled", _positive)
     train: tuple[str, ...] = setting(
         DEFAULT_FIELDS,
         "what is trained, with commas between; +tau adds tau to the default",
@@ -220,7 +220,7 @@ def loss_and_gradient(params, trials: Trials, noise, dt, settings: TrainConfig, 
         gradient includes the change of its size with tau
     dt : time step in seconds
     settings : of which phi, method, rate_penalty and train are used
-    out : Trajectory of an earlier call of the same shapes, whose arrays are to be filled again
+    out : Trajectory of an earlier call with the same shapes, whose arrays are reused
 
     Returns
     -------
@@ -235,7 +235,7 @@ def loss_and_gradient(params, trials: Trials, noise, dt, settings: TrainConfig, 
     if settings.rate_penalty:
         penalty, dr = rate_penalty(traj.r, settings.rate_penalty)
         loss += penalty
-    if not np.isfinite(loss):  # from which no way leads back
+    if not np.isfinite(loss):  # there is no gradient of a non-finite loss
         return loss, Params(*(np.full_like(p, np.nan) for p in params)), traj
     follows = "tau" in settings.train  # private noise is scaled to tau
     return loss, backward(params, traj, dy, dr=dr, noise_follows_tau=follows), traj
@@ -254,7 +254,7 @@ def train(
         `tau_rnn.tasks.own`. Its ``noise``, where it has one, is the private noise of training
     steps : updates to make
     rng : gives two seeds, one for the generator of all trials and one for that of all noise, so
-        that tasks which draw more or less leave the noise as it is
+        that the noise does not depend on how much a task draws
     connectivity : weights that may exist and their signs, which params must obey (see
         `tau_rnn.connectivity.impose`) and all later ones do; None: all weights
     **settings : of `TrainConfig`, such as ``lr=0.01``, ``batch=64``, ``train="+tau"``
@@ -297,11 +297,11 @@ def train(
 def training_steps(
     state: TrainingState, task, settings: TrainConfig, connectivity: Connectivity | None = None
 ) -> Iterator[TrainingState]:
-    """Train without end; the state after each step is handed to the caller.
+    """Train without end, yielding the state after each step.
 
     Parameters
     ----------
-    state : from `start`, or as an earlier call handed it over: training goes on from there, bit
+    state : from `start`, or one that an earlier call yielded: training continues from there, bit
         for bit as if it had not been interrupted
     task : as `train` takes it
     settings : the TrainConfig that `start` was given
@@ -317,7 +317,7 @@ def training_steps(
     NonFiniteLoss
         If the loss, the gradient or an updated parameter is not finite. No such state is yielded.
     ValueError
-        If the state was started to train other fields, as far as theta and the parameters tell.
+        If the state was started to train other fields, as far as theta and the parameters show.
 
     Examples
     --------
@@ -369,7 +369,7 @@ def training_steps(
 
 
 def norm_of(vector) -> float:
-    """The Euclidean norm, also where the squares would overflow or vanish; inf or nan if it is."""
+    """The Euclidean norm, even where the squares would overflow or vanish."""
     largest = float(np.abs(vector).max())
     if not 0 < largest < np.inf:
         return largest

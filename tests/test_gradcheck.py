@@ -434,7 +434,7 @@ class Tensor:
         (lambda g: np.stack([0.25 * g, 0.75 * g]), "summed over its leading axes"),
         (lambda g: g.astype(np.float32), "single precision"),
         (lambda g: g * np.nan, "not finite (inf or nan), first in what comes from the last step"),
-        (lambda g: 3.7 * g, "no known slip gives it"),
+        (lambda g: 3.7 * g, "no known slip produces it"),
     ],
 )
 def test_one_bad_field_is_described_and_the_others_are_judged(change, says):

@@ -210,8 +210,8 @@ changed.trials = lambda n, rng, dtype=float: Trials(
         (Wide("3"), "weights of Wide cannot be told"),  # it would come back as a number
         (Wide("a=1"), "weights of Wide cannot be told"),
         (changed, "makes its task anew, as Changed, and that gives other trials"),
-        (local(), "Local is not at the head of a module or file"),
-        (local()(), "Local is not at the head of a module or file"),
+        (local(), "Local is not at the top level of a module or file"),
+        (local()(), "Local is not at the top level of a module or file"),
         (3, "int has no method trials"),
         (None, "NoneType has no method trials"),
     ],

@@ -473,7 +473,7 @@ BAD = [
     (["--checkpoint-seconds", "nan"], "--checkpoint-seconds"),
     (["--seeds", "0"], "--seeds"),
     (["--workers", "0"], "--workers"),
-    (["--workers", "2"], "a single run has nothing to share out"),
+    (["--workers", "2"], "a single run cannot be shared out"),
     (["--seeds", "2", "--workers", "2", "--scheduler", "tcp://x:1"], "of this machine"),
     (["--steps"], "--steps"),
     (["--stepz", "3"], "--stepz"),
@@ -602,7 +602,7 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_bits(call, tmp_path
         assert store.find("runs", CHECKED) is None and checkpoint_step(CHECKED) == step
     assert any("run-" in name for name in contents("runs"))
     last = call(*LONG, "--resume")
-    assert (last.status, last.err) == (0, "") and "Going on from step 70." in last.out
+    assert (last.status, last.err) == (0, "") and "Continuing from step 70." in last.out
     assert timeless(tmp_path / "runs" / NAME) == uninterrupted
     assert [p.name for p in Path("runs").iterdir()] == [NAME]
 
@@ -830,7 +830,8 @@ def test_a_finished_run_goes_on_from_its_end(call, tmp_path, steps, uninterrupte
     assert call(*LONG, "--steps", steps, "--resume").status == 0
     done = call(*LONG, "--resume")
     short = CHECKED.replace(steps=steps)
-    assert f"Going on from step {steps}, where {store.places('runs', short)[1]} ended." in done.out
+    ended = store.places("runs", short)[1]
+    assert f"Continuing from step {steps}, where {ended} ended." in done.out
     folder = store.find("runs", CHECKED)
     assert timeless(folder) == uninterrupted
     assert len(list(Path("runs").iterdir())) == 3  # the shorter ones are kept
@@ -839,7 +840,7 @@ def test_a_finished_run_goes_on_from_its_end(call, tmp_path, steps, uninterrupte
 def test_a_finished_run_of_a_long_name_goes_on_as_well(call):
     values = "values:" + ",".join(f"0.{k}7531" for k in range(2, 10))  # its name holds its key
     assert call(*RUN, "--dist", values).status == 0
-    assert "Going on from step 3" in call(*RUN, "--dist", values, "--steps", 4, "--resume").out
+    assert "Continuing from step 3" in call(*RUN, "--dist", values, "--steps", 4, "--resume").out
 
 
 def test_a_run_of_a_sweep_keeps_no_state_to_go_on_from(call):

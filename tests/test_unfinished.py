@@ -136,7 +136,7 @@ def test_a_system_that_lacks_locks_signals_threads_and_fsync(tmp_path):
         [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=300
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Going on from step 3" in done.stdout
+    assert "Continuing from step 3" in done.stdout
     assert len(runs_in(tmp_path)) == len(list(tmp_path.iterdir())) == 4
 
 

@@ -134,7 +134,7 @@ def main(argv=None) -> int:
             if runs.fill(runs.PARTS[args.part](runs.FULL), args.store, args.workers):
                 return 1
         except KeyboardInterrupt:
-            print("Interrupted; the same command goes on from there.", file=sys.stderr)
+            print("Interrupted; the same command continues from there.", file=sys.stderr)
             return 130
     write_rows(runs.FULL, args.part, args.store, EVIDENCE, args.workers, args.timescales)
     return 0

@@ -51,7 +51,7 @@ examples:
 A run is stored in OUT/<task>-<dist>-seed<k>/, or with its key behind the name where that is taken,
 and never overwritten without --force: the same command again shows the stored result. Exit status:
 0 done, 1 something failed (what was computed is kept), 2 bad arguments (nothing is written), 130
-interrupted (what was done is kept; --resume goes on).
+interrupted (what was done is kept; --resume continues).
 """
 
 
@@ -153,18 +153,18 @@ def build_parser(config: type[TrainConfig] = RunConfig) -> Parser:
         "--workers",
         type=int,
         metavar="P",
-        help="processes, each with one BLAS thread (default: one a core; 1: this one)",
+        help="processes, each with one BLAS thread (default: one per core; 1: this process)",
     )
     add(
         "--scheduler",
         metavar="ADDRESS",
-        help="address of a Dask scheduler, as tcp://host:8786 (extra: cluster)",
+        help="address of a Dask scheduler, such as tcp://host:8786 (extra: cluster)",
     )
     add(
         "--controls",
         nargs="*",
         metavar="NAME",
-        help="add control conditions: those named (see below), or without a name matched, "
+        help="add control conditions: those named (see below); without a name: matched, "
         "harmonic, lr-tau, gain",
     )
     add(

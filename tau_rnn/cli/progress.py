@@ -1,4 +1,4 @@
-"""What is shown while a run or a sweep goes; Ctrl-C between two steps; an output that is gone."""
+"""What is shown while a run or a sweep is under way; Ctrl-C between two steps; lost output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Progress:
     Parameters
     ----------
     total, unit : of what is counted: 400, "step"
-    say : is given lines of text; only `print` can have a terminal. None: nothing is shown
+    say : is given lines of text; only `print` writes to a terminal. None: nothing is shown
     """
 
     def __init__(self, total: int, unit: str, say: Callable[[str], object] | None = print):
@@ -121,7 +121,7 @@ def interruptions() -> Iterator[list[int]]:
     """Collect Ctrl-C in a list instead of raising it; the second one is raised.
 
     A step updates its arrays in place and draws from its generators. So a run must stop between
-    two steps, for in the middle of one there is no state to save.
+    two steps: in the middle of one there is no state to save.
     """
     signals: list[int] = []
 
@@ -193,8 +193,8 @@ class _Lasting:
 def lasting_output() -> Iterator[list[str]]:
     """Let work go on quietly where its output cannot be written to.
 
-    A reader that is gone, as in ``... | head -3``, is no error. At the end the list that is handed
-    over says what else was wrong, such as a disk that is full.
+    A reader that is gone, as in ``... | head -3``, is not an error. At the end the yielded list
+    says what else was wrong, such as a disk that is full.
     """
     before = sys.stdout, sys.stderr
     lasting: list[Any] = [stream and _Lasting(stream) for stream in before]

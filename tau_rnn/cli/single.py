@@ -39,7 +39,7 @@ WAYS_ON = f"{ELSEWHERE}; --force overwrites it"
 
 def main(argv=None) -> int:
     """Run the command line; returns the exit status."""
-    if hasattr(sys.stdout, "reconfigure"):  # a name that the terminal cannot show is no error
+    if hasattr(sys.stdout, "reconfigure"):  # a name that the terminal cannot show is not an error
         sys.stdout.reconfigure(errors="backslashreplace")
     with lasting_output() as lost:
         status = run(argv)
@@ -78,7 +78,7 @@ def run(argv) -> int:
         one = len(bases) * len(dists) * len(tasks) * seeds == 1
         if one and args.controls is None and not quick:
             if args.scheduler or shared_out:
-                parser.error("--workers, --scheduler: a single run has nothing to share out")
+                parser.error("--workers, --scheduler: a single run cannot be shared out")
             with plain_warnings():
                 return single(bases[0], args)
         return several(bases, dists, tasks if len(tasks) > 1 else [bases[0].task], seeds, args)
@@ -208,22 +208,22 @@ def start_of(work, args) -> tuple[RunState | None, str]:
         saved = work.load()
         step = saved.training.step
         if args.resume:
-            return saved, f"Going on from step {step}."
+            return saved, f"Continuing from step {step}."
         raise ValueError(
             f"{checkpoint} is of a run that was interrupted at step {step} of {config.steps}: "
-            "--resume goes on with it, --force starts again"
+            "--resume continues it, --force starts again"
         )
     if not args.resume:
         return None, ""
     shorter = store.shorter_run(work.store, config)
     if shorter is None:
-        return None, "Going on from step 0: there is no checkpoint yet."
+        return None, "Continuing from step 0: there is no checkpoint yet."
     folder, steps = shorter
     load_run(folder)  # a damaged one is refused by name
     if not (folder / store.STATE).exists():
         return None, f"Starting at step 0: {folder} was computed in a sweep, which keeps no state."
     saved = load_state(folder / store.STATE, config.replace(steps=steps))
-    return saved, f"Going on from step {steps}, where {folder} ended."
+    return saved, f"Continuing from step {steps}, where {folder} ended."
 
 
 def compute(work, setup: Setup, target: Target, args) -> int:
@@ -245,7 +245,7 @@ def compute(work, setup: Setup, target: Target, args) -> int:
     progress = Progress(config.steps, "step", None if args.quiet else print)
     states = iterate(config, saved, progress.doing, setup)
     state = saved or next(states)
-    kept = "The same command with --resume goes on from there."
+    kept = "The same command with --resume continues from there."
 
     def last_checkpoint():
         return f"; the last checkpoint is kept. {kept}" if work.checkpoint.exists() else ""

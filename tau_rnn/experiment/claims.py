@@ -160,7 +160,7 @@ def verdict(sign: int, effect: Effect, p_holm: float, controls: Iterable[Control
     the opposite                   Holm's p < 0.05, in the other direction
     shown, controls not run        Holm's p < 0.05 as claimed, and there is no control
     shown                          ... and the interval is on the claimed side in every control
-    not shown once ... is held     ... but in no control that holds this is the interval there
+    not shown once ... is held     ... but the interval is there in no control that holds this
     shown in part: ...             ... and two controls that hold the same thing disagree
     not shown with ...             ... but not with this gain, or measured like this (claim 4)
     =============================  ==============================================================

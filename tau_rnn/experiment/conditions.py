@@ -85,7 +85,7 @@ def matched_reference(config: RunConfig) -> RunConfig | None:
     """The homogeneous run with this run's mean leak rate, setting and seed; None if it is vanilla.
 
     A network rescaled to harmonic mean 1 s has the mean leak rate of vanilla itself. One with
-    scaled learning rates has None: it differs from a homogeneous network in two things.
+    scaled learning rates has None: it differs from a homogeneous network in two respects.
     """
     if not is_diverse(config.dist) or config.rescale_tau != "none" or config.lr_scale != "none":
         return None

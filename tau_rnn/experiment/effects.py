@@ -141,7 +141,7 @@ class Level(NamedTuple):
 
 def levels(results: Iterable[RunResult], metrics: Sequence[str]) -> list[Level]:
     """Mean of each metric in each condition. Steps to criterion: the median over all runs, a run
-    that never got there as infinite."""
+    that never reached it counts as infinite."""
     rows = []
     for group, runs in grouped(results).items():
         for key in metrics:

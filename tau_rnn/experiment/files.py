@@ -65,7 +65,7 @@ def sync_folder(folder) -> None:
 
 @contextlib.contextmanager
 def made_folder(path) -> Iterator[Path]:
-    """A folder for results, made if it is not there; what was made goes if it is empty at the end.
+    """A folder for results, made if it is not there, and removed if it was made in vain.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def read_bytes(path, most: int = LARGEST) -> bytes:
     FileNotFoundError
         If there is none.
     StoreError
-        If it is no regular file, too large, or cannot be read.
+        If it is not a regular file, is too large, or cannot be read.
     """
     try:
         if os.path.islink(path):
@@ -250,7 +250,7 @@ def generator_state(rng: np.random.Generator) -> dict:
 
 
 def generator_from(state: Mapping) -> np.random.Generator:
-    """The generator that goes on from a state of `generator_state`; a StoreError if it is none."""
+    """The generator of a state of `generator_state`; a StoreError if it is not one."""
     try:
         kind = getattr(np.random, str(state["bit_generator"]), None)
         if not (isinstance(kind, type) and issubclass(kind, np.random.BitGenerator)):

@@ -1,4 +1,4 @@
-"""What a sweep does to the store: what is stored it takes, what is computed it publishes.
+"""What a sweep does to the store: it takes what is stored, and publishes what it computes.
 
 The parent alone writes, each result as soon as it is there. It holds the lock of each run that it
 has handed out: two sweeps over the same runs share them.
@@ -172,7 +172,7 @@ class Job:
         """The error of a sweep that had begun."""
         return SweepStopped(
             f"{why}; {len(self.folders)} of {len(self.configs)} runs are stored and stay, and the "
-            "same command goes on from there"
+            "same command continues from there"
         )
 
     def unwritable(self, error: OSError) -> SweepStopped:
@@ -188,7 +188,7 @@ class Job:
         self.tell("failed", config, error)
 
     def note(self, text: str, config: RunConfig | None = None) -> None:
-        """Tell the progress function something that is no result."""
+        """Tell the progress function something that is not a result."""
         self.tell("note", config, text)
 
     def tell(self, kind, config, text="") -> None:

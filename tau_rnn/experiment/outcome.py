@@ -1,4 +1,4 @@
-"""What a run gave: its metrics, its history, and the network before and after training."""
+"""The result of a run: its metrics, its history, and the network before and after training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FULL_MEASURES = PARTS
 
 
 class RunResult(NamedTuple):
-    """What a run gave.
+    """The result of a run.
 
     Attributes
     ----------
@@ -105,8 +105,8 @@ def shuffled_accuracy(setup: Setup, params: Params) -> float:
 def run_one(config: RunConfig, parts=BASIC_MEASURES) -> RunResult:
     """Run a configuration from start to end.
 
-    The same configuration gives the same bits, but for the seconds, where `tau_rnn.experiment` says
-    so: on one machine.
+    On one machine the same configuration gives the same bits, apart from the seconds: see
+    `tau_rnn.experiment`.
 
     Parameters
     ----------

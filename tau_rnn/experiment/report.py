@@ -52,8 +52,8 @@ METHOD = """\
 Runs of one seed share their weights, quantiles of tau, trials and noise, and are compared in pairs.
 An effect is the mean of the paired differences with a 95 % t interval and the p value of the
 paired t test; differences marked ln are of natural logarithms: -0.10 is about 10 % less. Steps to
-criterion are compared by ranks (an exact signed-rank test, in which a run that never got there
-ranks as slower than all others and a pair in which neither did speaks for neither side), and their
+criterion are compared by ranks (an exact signed-rank test, in which a run that never reached
+it ranks as slower than all others and a pair in which neither did counts for neither side). Their
 estimate is the median of the paired ln ratios with the interval between two order statistics. The
 change of W at matched loss is taken at the lowest held-out loss that both runs of a pair reach,
 interpolated between evaluations.
@@ -62,7 +62,7 @@ VERDICTS = """\
 An effect is first a number with its interval. It is *shown* where Holm's p < 0.05 in the claimed
 direction (against vanilla; claim 4: after against before training) and the 95 % interval lies on
 the claimed side in every control as well (*shown, controls not run*, if there is none). It is *not
-shown once* something *is held* where the interval is not there in the controls that hold it, which
+shown once* something *is held* where no control that holds it has its interval on that side, which
 does not prove that this is the reason; *shown in part* where two controls of the same thing
 disagree; *not shown with* another gain or measure (claim 4). It is *the opposite* where p < 0.05 in
 the other direction, and *not shown* where p >= 0.05, which is no proof that there is no effect: see
@@ -75,9 +75,9 @@ in `lr~tau` the learning rate of each unit is proportional to its tau; `gain` is
 W.
 """
 LEVELS = """\
-Means over seeds with 95 % t intervals; of steps to accuracy 0.9 the median, a run that never got
-there counting as longer than all. Last five: mean of the last five evaluations. Timescales: sd over
-units of ln effective timescale.
+Means over seeds with 95 % t intervals; of steps to accuracy 0.9 the median, a run that never
+reached it counts as longer than all. Last five: mean of the last five evaluations. Timescales: sd
+over units of ln effective timescale.
 """
 #: Columns of effects.csv.
 EFFECT_COLUMNS = (

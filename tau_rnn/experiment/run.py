@@ -131,15 +131,15 @@ def iterate(
     tell: Callable[[str], object] | None = None,
     setup: Setup | None = None,
 ) -> Iterator[RunState]:
-    """Run step by step; hands over the state at the start and after each step.
+    """Run step by step, yielding the state at the start and after each step.
 
     Parameters
     ----------
     config : RunConfig
-    saved : a state that an earlier call handed over last, a deep copy of an earlier one, or one
-        of `checkpoints.load_state`; the run goes on from there, on the same machine bit for bit as
-        if it had not been interrupted. The last state of the same run with fewer steps is one too
-    tell : called with what is done between two steps, such as "evaluation", before it is
+    saved : the last state that an earlier call yielded, a deep copy of an earlier one, or one of
+        `checkpoints.load_state`; the run continues from there, on the same machine bit for bit as
+        if never interrupted. The last state of the same run with fewer steps will do as well
+    tell : called with the name of what comes next between two steps, such as "evaluation"
     setup : of `set_up`, where it has been called already
 
     Raises

@@ -6,9 +6,9 @@ where the quantity is a ratio: 0.1 is then about 10 %), with the t interval
 
 .. math:: \bar d \pm t_{0.975, n-1} \, s_d / \sqrt n
 
-and the p value of the paired t test. Steps to criterion are another matter: a run that never got
-there has no number, and leaving it out would favour the condition that failed. They are compared by
-ranks, where it only counts that it would have taken longer (`signed_rank`).
+and the p value of the paired t test. Steps to criterion are another matter: a run that never
+reached it has no number, and leaving it out would favour the condition that failed. They are
+compared by ranks, which need to know only that it would have taken longer (`signed_rank`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Effect(NamedTuple):
     p : two-sided p value: paired t test; for steps to criterion, the signed-rank test
     n : pairs compared
     missing : pairs of which a value is missing
-    never, never_reference : runs that never got to the criterion (steps to criterion alone)
+    never, never_reference : runs that never reached the criterion (steps to criterion alone)
     """
 
     estimate: float
@@ -87,10 +87,10 @@ def ln_ratio(a: float | None, b: float | None) -> float:
 
 
 def censored_ln_ratio(a: float | None, b: float | None) -> float:
-    """ln(a / b) of steps to criterion; None is a run that never got there.
+    """ln(a / b) of steps to criterion; None is a run that never reached it.
 
-    It is inf or -inf where one of them did not (or was there before training), and 0 where neither
-    did: which would have been the first is not known, and the pair speaks for neither. Equal ratios
+    It is inf or -inf where one of them did not (or had before training), and 0 where neither did:
+    which would have been first is unknown, and the pair counts for neither. Equal ratios
     give equal bits, and the inverse ratio the same with the other sign: they tie in the ranks.
     """
     a, b = (math.inf if steps is None else steps for steps in (a, b))
@@ -102,11 +102,11 @@ def censored_ln_ratio(a: float | None, b: float | None) -> float:
 
 
 def steps_effect(steps: Sequence[float | None], reference: Sequence[float | None]) -> Effect:
-    """Steps to criterion, paired, with the runs that never got there kept.
+    """Steps to criterion, paired, with the runs that never reached it kept.
 
     The estimate is the median of the ln ratios, with the distribution-free interval between two
-    order statistics; it is infinite where most pairs have one run that never got there. The p value
-    is that of `signed_rank`.
+    order statistics; it is infinite where most pairs have one run that never reached it. The p
+    value is that of `signed_rank`.
     """
     d = np.array([censored_ln_ratio(a, b) for a, b in zip(steps, reference)])
     low, high = median_interval(d)
@@ -176,7 +176,7 @@ def at_matched_loss(history, reference, value: str = "weight_change") -> tuple[f
     """A quantity of two runs at the same held-out loss, and that loss.
 
     The level is the lowest loss that both runs reach, which is the larger of their two minima. Each
-    quantity is taken where its run first gets to this level, interpolated linearly in the loss
+    quantity is taken where its run first reaches this level, interpolated linearly in the loss
     between that evaluation and the one before.
 
     Parameters
@@ -197,7 +197,7 @@ def at_matched_loss(history, reference, value: str = "weight_change") -> tuple[f
 
 
 def where_loss_reaches(level: float, history, value: str) -> float:
-    """A column of a history where the loss first gets to a level; nan if it never does."""
+    """A column of a history where the loss first reaches a level; nan if it never does."""
     before = None
     for row in history:
         if row["loss"] <= level:

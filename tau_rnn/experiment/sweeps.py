@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tau_rnn.checks import shown
 from tau_rnn.experiment import store as stores
 from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
 from tau_rnn.experiment.executors import (
@@ -117,7 +118,7 @@ def sweep(
 
 def _checked(configs) -> tuple[RunConfig, ...]:
     if not isinstance(configs, Iterable):
-        raise ValueError(f"configs: must be RunConfigs, got {configs!r}, which is no sequence")
+        raise ValueError(f"configs: must be RunConfigs, got {shown(configs)}")
     configs = tuple(configs)
     for config in configs:
         if not isinstance(config, RunConfig):

@@ -88,7 +88,7 @@ def take_away(old: Entry, to) -> bool:
 
 
 def set_aside(old: Entry) -> Path | None:
-    """Rename an entry to the first free ``<name>.damaged-<k>``; None if it is there no more."""
+    """Rename an entry to the first free ``<name>.damaged-<k>``; None if it is no longer there."""
     k = 1
     while os.path.lexists(aside := old.folder.with_name(f"{old.folder.name}.damaged-{k}")):
         k += 1

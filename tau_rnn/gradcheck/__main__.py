@@ -27,11 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the report on a file. Exit status: 0 if right, 1 if wrong, 2 if unusable.
 
     The file runs in a process of its own, which writes its report to a file that only this one
-    knows: whatever the reader's code prints, and however it ends, no report is no verdict.
+    knows: whatever the reader's code prints, and however it ends, without a report there is no
+    verdict.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     args = _parser().parse_args(argv)
-    for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't show is no error
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't show is not an error
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--explain", action="store_true", help="add the equations, and the chapter they are from"
     )
-    parser.add_argument("--rtol", type=float, default=1e-10, help="bar (default 1e-10)")
+    parser.add_argument(
+        "--rtol", type=float, default=1e-10, help="largest error that passes (default 1e-10)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="draws other networks (default 0)")
     return parser
 

@@ -19,7 +19,7 @@ READ = 1e-6  # precision to which an adjoint is read off: solving for it from dW
 
 
 class Reading(NamedTuple):
-    """The adjoint that all gradients tell of, compared with the steps of a recipe."""
+    """The adjoint that all gradients imply, compared with the steps of a recipe."""
 
     steps: int | None  # the first from the end that does not follow the recipe: dx[T - steps]
     cut_off: bool  # whether nothing is passed back at each such step
@@ -28,7 +28,7 @@ class Reading(NamedTuple):
 def read_adjoint(
     backward: Callable, network: Network, found: Explanation, own: Mapping[str, Own]
 ) -> Reading | None:
-    """Read the adjoint off the gradients, step by step, if they all tell of the same one.
+    """Read the adjoint off the gradients, step by step, if they all imply the same one.
 
     The network has one trial, and an input of its own for each step, 1 at this step and else 0:
     dW_in = alpha dx[t+1] in the column of input t. With more units than steps, dW is solved for
@@ -62,7 +62,7 @@ def _asked(backward: Callable, network: Network) -> Asked:
 
 
 def _scene_as_read(backward, network, found, own):
-    """What the formulas read, with the adjoint that the gradients tell of; None if they differ."""
+    """What the formulas read, with the adjoint that the gradients imply; None if they differ."""
     asked = _asked(backward, network)
     grads, s = asked.grads, asked.scene(found.shared)
     own = {name: own.get(name, Own()) for name in READERS}
@@ -75,7 +75,7 @@ def _scene_as_read(backward, network, found, own):
         candidates.append((np.linalg.pinv(s.r[:-1, 0].T) @ grads["W"].T) / s.alpha)
     for candidate in candidates:
         s.dx[1:-2, 0] = candidate
-        # Formulas that read more than dx, dr for instance, tell of an adjoint by another way.
+        # Formulas that read more than dx, dr for instance, imply an adjoint in another way.
         if all(distance(grads[name], own[name].of(name, s)) < READ for name in READERS):
             return s
     return None

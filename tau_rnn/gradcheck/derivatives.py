@@ -40,7 +40,7 @@ def complex_step(f, params: Params, direction: Params, h: float = 1e-20) -> floa
     Since nothing is subtracted, h can be so small that the O(h^2) is below rounding error. The
     premise is that f is analytic at params: no abs, conjugate, norm or real part. Where the result
     has no imaginary part, f either does not depend on the direction or breaks the premise; two more
-    values of f, a central difference, tell which.
+    values of f, a central difference, show which.
 
     Parameters
     ----------

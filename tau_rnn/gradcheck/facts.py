@@ -1,4 +1,4 @@
-"""What is known of a gradient which no known slip gives: when it is right, and where it is not."""
+"""What is known of a gradient that no known slip produces: when it is right, and where not."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def facts(
     found: Explanation,
     holders: Sequence[str],
 ) -> list[Finding]:
-    """All that is known of gradients which no known slip gives."""
+    """All that is known of gradients that no known slip produces."""
     shortest = shortest_wrong_run(backward, draw(N=12, T=40, B=1), names).wrong
     where, nearly = conditions(backward, draw)
     stated: dict[tuple, list[str]] = {}
@@ -61,8 +61,8 @@ def facts(
         stated.setdefault((kind, words, value), []).append(name)
 
     for name in names:
-        more = "in a long run there is more, which no known slip gives"
-        state(name, "unnamed", more if name in found.own else "no known slip gives it")
+        more = "in a long run there is more, which no known slip produces"
+        state(name, "unnamed", more if name in found.own else "no known slip produces it")
         if twin := _twin(name, asked):
             state(name, "copy", f"it is the same array as d{twin}", twin)
         factor = _factor(name, asked)

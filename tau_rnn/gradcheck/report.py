@@ -30,7 +30,7 @@ class Finding:
         - ``copy``: the array is that of another gradient; the other field
         - ``precision``: nearly right; the error
         - ``nonfinite``: inf or nan; the number of last steps that suffice for it, or None
-        - ``unnamed``: no known slip gives it; what is known all the same follows as
+        - ``unnamed``: no known slip produces it; what is known all the same follows as
         - ``factor``: proportional to the right one; the factor, or None if it depends on the run
         - ``adjoint_right``: the slip is not in the adjoint; the fields that hold it
         - ``short_runs``: right in runs of fewer steps than value
@@ -38,7 +38,7 @@ class Finding:
         - ``smallest``: wrong in every special case; an entry that is given, and the right one
         - ``example``: an entry that is given, and the right one
         - ``small_steps``: right where dt is much smaller than tau
-        - ``problem``: not returned, of a wrong shape, no numbers, raised, ...
+        - ``problem``: not returned, of a wrong shape, not numeric, raised, ...
         - ``unusable``: a problem with which nothing can be judged
         - ``not_repeatable``: two calls with the same arguments differ
         - ``changes_arguments``: of no field; the names of the arguments

@@ -1,4 +1,4 @@
-r"""Did training rebuild what the network represents, or only read it out anew?
+r"""Did training rebuild what the network represents, or only change how it is read out?
 
 Both measures compare a symmetric matrix of the network before training with the same one after it,
 

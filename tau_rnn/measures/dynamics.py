@@ -4,9 +4,9 @@ Around a fixed point x* the ODE is linear, d(x - x*)/dt = J (x - x*), with
 
 .. math:: J_{ij} = \frac{-\delta_{ij} + W_{ij}\,\phi'(x_j)}{\tau_i}
 
-An eigenvalue lambda of J is a mode that decays with the time constant -1/Re(lambda). All of them
-short beside the delay: a point attractor, whose memory is which point it is. One of them long, the
-rest short: a line attractor, along which a graded value can be held.
+An eigenvalue lambda of J is a mode that decays with the time constant -1/Re(lambda). If all
+are short compared with the delay, the point is a point attractor, whose memory is which point it
+is; if one is long and the rest short, a line attractor, along which a graded value can be held.
 
 A *slow point* [1]_ is a minimum of the speed where the speed is small but not 0, like the ghost of
 two fixed points that have just annihilated each other: the state lingers there. With F = tau dx/dt,
@@ -39,7 +39,7 @@ MOST_STEPS = 1000
 
 
 class FixedPoints(NamedTuple):
-    """n points, the one that most starts came to first.
+    """n points, the one that most starts reached first.
 
     Attributes
     ----------
@@ -51,8 +51,8 @@ class FixedPoints(NamedTuple):
     kind : (n,) "attractor" (all modes decay), "saddle", "repeller" (all grow) or "marginal" (some
         mode does neither, and none grows) of fixed points; "slow" of slow points
     n_slow : (n,) number of modes with abs(timescale) > slow: 0 for a point, 1 for a line, ...
-    n_starts : (n,) how many starts came to the point
-    reached : (starts,) which point each start came to, -1 for none
+    n_starts : (n,) how many starts reached the point
+    reached : (starts,) which point each start reached, -1 for none
     slow : what counted as slow in ``n_slow``, in seconds
     """
 
@@ -116,9 +116,9 @@ def fixed_points(
 
     Minimises F^2 with F = -x + W phi(x) + W_in u + b, the velocity times tau, from each start, by
     Levenberg-Marquardt steps with the analytic Jacobian: it ends in a zero or in a minimum (or,
-    with relu, at a kink). On a line of fixed points it ends in the one
-    next to the start. Where it ends need not be where the dynamics would go from that start, and
-    unstable points are found as well; that no other point exists is never shown.
+    with relu, at a kink). On a line of fixed points it ends in the one next to the start. Where it
+    ends need not be where the dynamics would go from that start, and unstable points are found as
+    well; it cannot show that no other point exists.
 
     Parameters
     ----------

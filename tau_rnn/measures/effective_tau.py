@@ -25,7 +25,7 @@ from tau_rnn.noise import private_noise
 
 __all__ = ["EffectiveTau", "TauSpread", "effective_tau", "spontaneous_rates", "tau_spread"]
 
-#: Of a simulation: more are a slip of the pen.
+#: Steps of a simulation: more are surely a mistake.
 MOST_STEPS = 1_000_000
 
 
@@ -65,7 +65,7 @@ class EffectiveTau(NamedTuple):
     ----------
     before, after : (N,) effective tau in seconds; cut where it is too long for the runs, nan where
         there is no estimate
-    flag_before, flag_after : (N,) what `fit_timescales` says against each, "" if nothing
+    flag_before, flag_after : (N,) warning flags of `fit_timescales`, "" where there is none
     spread_before, spread_after : spread of these, and their correlation with the intrinsic tau
     change : of the sd of ln tau, see `spread_change`
     """
@@ -148,7 +148,7 @@ def effective_tau(params, dt, rng, *, center="trial", ci=None, **options):
     params, dt, rng : see `spontaneous_rates`
     center, ci : see `tau_rnn.timescales.fit_timescales`. The default subtracts the mean of each
         trial: a trained network may settle in another state in each, and its timescale is that of
-        its fluctuations there. A unit with a slow component has a shorter one so than without
+        its fluctuations there. A unit with a slow component seems faster for it
         (see `tau_rnn.timescales.timescale_of_acf`)
     options : further options of `spontaneous_rates`
 
@@ -245,7 +245,7 @@ def compare_effective(intrinsic, effective, flags, seed) -> EffectiveTau:
     Parameters
     ----------
     intrinsic, effective : pairs (before, after) of (N,) time constants in seconds, see `tau_spread`
-    flags : pair of (N,) what `fit_timescales` said
+    flags : pair of (N,) warning flags of `fit_timescales`
     seed : of the bootstraps, which all draw the same units
 
     Returns

@@ -102,7 +102,7 @@ class TrainingMeasures(NamedTuple):
     representation_alignment, kernel_alignment : numbers from 0 to 1
     rank, lesions, decoding, effective : see their types
     fixed_points_before, fixed_points_after : of the delay
-    left_out : parts that were asked for and need something that the task does not have: what
+    left_out : parts that were asked for, each with what it needs and the task does not have
     note : what was measured on fewer trials than usual, for a large network; "" if nothing was
     """
 
@@ -187,7 +187,7 @@ def measure_run(
     rng : numpy.random.Generator, or a seed for one
     phi, method : as the network was trained
     n_trials : trials of the alignments, >= 1. None, here and below: as many as `SIZES` says, or
-        `LARGE_SIZES` for more than `LARGE` units, of which ``note`` tells
+        `LARGE_SIZES` for more than `LARGE` units, see ``note``
     n_test : trials of accuracies and decoding, >= 20
     n_times : steps of each trial in the tangent kernel
     parts : which of `PARTS` to measure

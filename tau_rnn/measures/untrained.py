@@ -346,7 +346,7 @@ def measure_untrained(
     params, task, *, rng, phi="tanh", method=DEFAULT_METHOD, n_trials=256, n_near=16,
     fractions=(0.1, 0.3),
 ) -> Untrained:  # fmt: skip
-    """What an untrained network has of what a task needs: readout, slow modes, distance.
+    """How much of what a task needs is there before training: readout, slow modes, distance.
 
     Parameters
     ----------

@@ -47,13 +47,13 @@ def plot_measures(measures: TrainingMeasures, *, title="", color=OTHER_COLOR):
     panels = _panels(measures, color)
     if not panels:
         raise ValueError(
-            "measures: nothing that this page draws was measured (effective timescales stand on "
+            "measures: nothing that this page draws was measured (effective timescales are on "
             "the page of the run)"
         )
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
     width, height = 3.4 * columns, 3.1 * rows + 0.35
-    # Places are given, not found: a layout engine would take longer than all of the drawing.
+    # Positions are fixed: a layout engine would take longer than the drawing itself.
     figure, axes = new_figure(
         rows, columns, figsize=(width, height), squeeze=False,
         gridspec_kw={

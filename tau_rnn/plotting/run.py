@@ -41,7 +41,7 @@ def plot_run(result: RunResult):
     import matplotlib.pyplot as plt
 
     config, color = result.config, color_of(result.config.dist)
-    # Places are given, not found: a layout engine would take longer than all of the drawing.
+    # Positions are fixed: a layout engine would take longer than the drawing itself.
     figure: Any = plt.figure(figsize=(12, 8.2))
     trial_axes = figure.add_gridspec(
         3, 2, left=0.093, right=0.655, top=0.915, bottom=0.065, hspace=0.22, wspace=0.06,

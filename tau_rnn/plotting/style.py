@@ -111,7 +111,7 @@ def save(figure, path, *, largest: int | None = None) -> Path:
     ----------
     figure : matplotlib Figure
     path : of the file; its ending says the format
-    largest : bytes that a PNG shall not exceed: colours, then resolution are reduced to get there
+    largest : size of a PNG in bytes that colours, then resolution, are reduced to meet
 
     Returns
     -------

@@ -126,7 +126,7 @@ def plot_learning(results: Sequence[RunResult]):
         for group, runs in conditions:
             for axis, name in ((top, "loss"), (bottom, "accuracy")):
                 if name not in next(iter(runs.values())).history[0]:
-                    continue  # a task of one's own without a score
+                    continue  # a task of your own without a score
                 _mean_line(axis, group, runs, name, styles[group])
         top.set_yscale("log")
         plain_log_ticks(top, "y")
@@ -148,7 +148,7 @@ def plot_learning(results: Sequence[RunResult]):
 
 @styled
 def plot_steps(results: Sequence[RunResult]):
-    """Steps to accuracy 0.9, each pair a line from vanilla; runs that never got there on top."""
+    """Steps to accuracy 0.9, each pair a line from vanilla; runs that never reached it on top."""
     from matplotlib.ticker import MaxNLocator
 
     tasks = _tasks(results)
@@ -172,7 +172,7 @@ def plot_steps(results: Sequence[RunResult]):
                 axis.plot(x[k], row[k], mark, ms=4.5, color=color_of(group.dist), mec="none")
         for k, (_, runs) in enumerate(conditions):
             steps = np.array([_place(r, math.inf) for r in runs.values()], float)
-            middle = min(median(steps), never_at)  # infinite where half or more never got there
+            middle = min(median(steps), never_at)  # infinite where half or more never reached it
             axis.plot([k - 0.3, k + 0.3], [middle] * 2, color="black", lw=1.5)
         axis.axhline(1.06 * last, color="#BBBBBB", lw=0.7)
         axis.set_ylim(0, 1.2 * last)
@@ -222,8 +222,8 @@ def plot_weight_change(results: Sequence[RunResult]):
     figure.legend(*handles, loc="outside right upper", fontsize=8)
     figure.suptitle(
         f"Change of the recurrent weights, mean over {_caption(results)}: at the same step (top, "
-        "with 95 % band of the distributions)\nand at the same loss (bottom, where all runs got to "
-        "it)", x=0.01, ha="left",
+        "with 95 % band of the distributions)\nand at the same loss (bottom, where all runs "
+        "reached it)", x=0.01, ha="left",
     )  # fmt: skip
     return figure
 

@@ -46,7 +46,7 @@ def check_task(task, dt: float | None = None, *, look: bool = True):
     ----------
     task : a task of this package, or one of your own
     dt : the time step that it must have, if any
-    look : whether to draw a few trials at once, and not to wait for the first that are used
+    look : whether to draw a few trials now, instead of waiting for the first that are used
 
     Returns
     -------
@@ -163,7 +163,7 @@ class OwnTask(Channels):
         return _as_trials(given, np.dtype(dtype))
 
     def scores(self, y, trials) -> dict[str, float]:
-        """What the task says of outputs y (T, B, n_out), by name; empty if it has no score."""
+        """The task's scores of outputs y (T, B, n_out), by name; empty if it has none."""
         given = getattr(trials, "given", trials)
         if hasattr(self.task, "scores"):
             found = dict(self.task.scores(y, given))
@@ -184,7 +184,7 @@ class OwnTask(Channels):
 
 
 class _OwnTrials(Trials):
-    """Trials of a task of your own, with what it gave itself, which its scores are given again."""
+    """Trials of a task of your own, with the object it returned, which its scores are given."""
 
     given: Any
 

@@ -1,7 +1,7 @@
-"""Which task is meant: its name, a text that gives it back wherever a run is made, and the task.
+"""Which task is meant: its name, a text from which any run can make it again, and the task.
 
 The text of a task of this package is its name and what differs from the defaults,
-``multi_timescale:delay_max=3``. That of a task of your own says where it stands, and ends with a
+``multi_timescale:delay_max=3``. That of a task of your own says where it is, and ends with a
 hash of that file: ``my_task.py:MyTask:delay=3#0a1b2c3d4e5f``. A text with a hash is taken as it is
 (a stored run is read without importing its task); the file is imported, and compared with the hash,
 when the task is built.
@@ -89,7 +89,7 @@ class TaskSpec(NamedTuple):
         Raises
         ------
         ValueError
-            If it cannot be had, has changed, or is not what `check_task` wants.
+            If it cannot be found, has changed, or is not what `check_task` wants.
         """
         if not self.digest:
             return make_task(self.place, dt=dt, **self.parameters)
@@ -261,8 +261,8 @@ def _place_of(cls: type) -> str:
         found = False
     if not found or not file:
         raise ValueError(
-            f"task: a run must find its task again, and {cls.__qualname__} is not at the head of a "
-            "module or file; put it there, or train it with tau_rnn.train"
+            f"task: a run must find its task again, and {cls.__qualname__} is not at the top "
+            "level of a module or file; put it there, or train it with tau_rnn.train"
         )
     if cls.__module__ not in ("__main__", "__mp_main__"):
         origin = importlib.util.find_spec(cls.__module__)
