@@ -171,38 +171,36 @@ FORWARD, BACKWARD = INK, "#B2182B"
 
 def graph(x, dx, W, W_out, y, dy, loss):
     """Two units over three steps: states in black, adjoints in red, weights on the links."""
-    figure, axis = new_figure(figsize=(8.6, 4.4), layout="constrained")
-    grey = {"arrowstyle": "-|>", "color": "#9a9a9a", "lw": 1.1}
-    red = {**grey, "color": BACKWARD, "lw": 0.9, "ls": (0, (4, 3))}
-    for t in range(3):
-        for j in (0, 1):
-            for i in (0, 1):
-                if i != j and W[i][j] == 0:
-                    continue
-                shrink = {"shrinkA": 26 if i == j else 36, "shrinkB": 26 if i == j else 36}
-                axis.annotate("", (t + 1, -i + 0.03), (t, -j + 0.03), arrowprops=grey | shrink)
-                axis.annotate("", (t, -j - 0.06), (t + 1, -i - 0.06), arrowprops=red | shrink)
-                if i != j:  # the weight stands on its link, near the sender
-                    axis.text(t + 0.36, -j - 0.36 * (i - j) + 0.05, f"{W[i][j]:g}", fontsize=9,
-                              ha="center", color="#555555")  # fmt: skip
+    figure, axis = new_figure(figsize=(8.8, 4.6), layout="constrained")
+    black = {"arrowstyle": "-|>", "color": "#9a9a9a", "lw": 1.1}
+    red = {**black, "color": BACKWARD, "lw": 0.9, "ls": (0, (4, 3))}
+    small = {"fontsize": 9, "color": "#444444", "ha": "center", "va": "center"}
     for t in range(4):
         for j in (0, 1):
             axis.text(t, -j + 0.06, f"{x[t][j]:.3f}", color=FORWARD, ha="center", fontsize=11)
             axis.text(t, -j - 0.13, f"{dx[t][j]:.3f}", color=BACKWARD, ha="center", fontsize=11)
-    for start, end, style, dy_line in ((3, 4, grey, 0.03), (4, 3, red, -0.06)):
-        ends = {"shrinkA": 26, "shrinkB": 26}
-        axis.annotate("", (end, -1 + dy_line), (start, -1 + dy_line), arrowprops=style | ends)
-    axis.text(3.5, -0.92, f"phi, {W_out[1]:g}", ha="center", fontsize=9, color="#555555")
-    axis.text(4.05, -0.94, f"y = {y:.3f}", color=FORWARD, ha="center", fontsize=11)
-    axis.text(4.05, -1.13, f"dy = {dy:.3f}", color=BACKWARD, ha="center", fontsize=11)
-    axis.text(4.05, 0.06, f"loss {loss:.3f}", color=FORWARD, ha="center", fontsize=11)
-    axis.annotate("", (4.05, 0.03), (4.05, -0.85), arrowprops=grey)
-    links = "in a row: the leak, 1 - alpha, and phi with the unit's own weight\n"
-    links += "across: phi, then alpha of the receiver times the weight that is shown"
-    axis.text(0, 0.17, links, fontsize=9, color="#555555", ha="left")
+            for i in (0, 1) if t < 3 else ():
+                if i != j and W[i][j] == 0:
+                    continue
+                shrink = {"shrinkA": 27 if i == j else 36, "shrinkB": 27 if i == j else 36}
+                axis.annotate("", (t + 1, -i + 0.04), (t, -j + 0.04), arrowprops=black | shrink)
+                axis.annotate("", (t, -j - 0.07), (t + 1, -i - 0.07), arrowprops=red | shrink)
+                if i != j:  # the weight stands on its link, near the sender
+                    axis.text(t + 0.33, -j - 0.33 * (i - j) + 0.04, f"φ, {W[i][j]:g}", **small,
+                              bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
+    for start, end, style, rise in ((3, 4.15, black, 0.04), (4.15, 3, red, -0.07)):
+        ends = {"shrinkA": 27, "shrinkB": 42} if start == 3 else {"shrinkA": 42, "shrinkB": 27}
+        axis.annotate("", (end, -1 + rise), (start, -1 + rise), arrowprops=style | ends)
+    axis.text(3.5, -0.87, f"φ, {W_out[1]:g}", **small)
+    axis.text(4.15, -0.94, f"y = {y:.3f}", color=FORWARD, ha="center", fontsize=11)
+    axis.text(4.15, -1.13, f"dy = {dy:.3f}", color=BACKWARD, ha="center", fontsize=11)
+    axis.text(4.15, 0.06, f"loss {loss:.3f}", color=FORWARD, ha="center", fontsize=11)
+    axis.annotate("", (4.15, 0.03), (4.15, -0.85), arrowprops=black)
+    axis.text(1.5, -1.36, "across: φ, then the weight, times alpha of the receiver.   "
+              "In a row: the leak, 1 - alpha, and the unit's own weight.", **small)  # fmt: skip
     axis.set_yticks([0, -1], ["unit 0\n(fast, 0.2 s)", "unit 1\n(slow, 1 s)"], fontsize=10)
     axis.set_xticks(range(4), [f"t = {t}" for t in range(4)], fontsize=10)
-    axis.set(xlim=(-0.4, 4.5), ylim=(-1.4, 0.4))
+    axis.set(xlim=(-0.4, 4.6), ylim=(-1.45, 0.2))
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     axis.set_title("States go forward (black); their effect on the loss comes back (red)")
@@ -232,6 +230,101 @@ def limit(steps, errors):
              title="BPTT tends to the continuous adjoint")  # fmt: skip
     axis.legend(loc="upper left")
     save(figure, "figures/03_limit.svg")
+
+
+# Chapter 4
+
+#: The right gradient, and two wrong ones.
+VERDICTS = ({"color": INK}, {"color": "#B2182B", "ls": "--"}, {"color": GREY, "ls": ":"})
+
+
+def both_learn(losses):
+    """Loss against training step for three gradients: name -> (300,)."""
+    figure, axis = new_figure(figsize=(6, 3.2), layout="constrained")
+    for (name, loss), look in zip(losses.items(), VERDICTS):
+        smooth = loss.reshape(-1, 10).mean(axis=1)
+        axis.plot(np.arange(5, len(loss), 10), smooth, lw=2, label=name, **look)
+    axis.axvline(120, color=GREY, lw=0.8)
+    axis.text(123, 0.47, "step 120", fontsize=9, color="#555555")
+    axis.set(xlabel="training step", ylabel="loss, mean of 10 steps", ylim=(0, None),
+             title="The loss falls for all three; one of them learns")  # fmt: skip
+    axis.legend(loc="lower left")
+    save(figure, "figures/04_both_learn.svg")
+
+
+def u_curve(steps, central, imaginary):
+    """Error of a central difference and of a complex step against the step size."""
+    figure, axis = new_figure(figsize=(6, 3.6), layout="constrained")
+    looks = (central, "o-", INK, "central difference"), (imaginary, "s-", "#B2182B", "complex step")
+    for error, look, color, label in looks:
+        axis.loglog(steps, np.maximum(error, 1e-17), look, color=color, ms=4, label=label)
+    big, small = np.array([1e-5, 1e-1]), np.array([1e-16, 1e-7])
+    axis.loglog(big, 1e3 * big**2, ls=":", color=GREY)
+    axis.loglog(small, 3e-18 / small, ls="--", color=GREY)
+    axis.annotate("slope 2: Taylor", (5e-4, 1e-3), ha="right", color="#555555")
+    axis.annotate("slope −1:\nrounding", (2e-14, 3e-7), ha="right", color="#555555")
+    axis.set(xlabel="step h", ylabel="relative error of the derivative", ylim=(2e-18, 300),
+             title="A difference is best in the middle, a complex step is exact")  # fmt: skip
+    axis.legend(loc="lower left", bbox_to_anchor=(0.02, 0.12))
+    save(figure, "figures/04_u_curve.svg")
+
+
+def shrink(attempts):
+    """The networks that a search tried, in order: (size, did it pass)."""
+    number, size = np.arange(1, len(attempts) + 1), np.array([size for size, _ in attempts])
+    ok = np.array([ok for _, ok in attempts])
+    figure, axis = new_figure(figsize=(6, 3.2), layout="constrained")
+    axis.semilogy(number[ok], size[ok], "o", mfc="white", mec=GREY, label="passes")
+    axis.semilogy(number[~ok], size[~ok], "o", color="#B2182B", label="fails")
+    axis.set(xlabel="network tried, in order", ylabel="size: units × steps × trials",
+             title="From the first network that fails to the smallest one")  # fmt: skip
+    axis.legend()
+    save(figure, "figures/04_shrink.svg")
+
+
+# Chapter 5
+
+
+def trials(shown):
+    """A trial of each task: (task, trials, number of the trial); inputs above, targets below."""
+    figure, axes = new_figure(2, 2, figsize=(9, 4.6), sharex="col", layout="constrained",
+                              height_ratios=[1.5, 1])  # fmt: skip
+    shades = INK, "#888888", "#B2182B", "#5E3C99"
+    for column, (task, batch, k) in enumerate(shown):
+        t = np.arange(task.n_steps) * task.dt
+        now = t < batch.epochs.response[k, 1] * task.dt
+        top, bottom = axes[:, column]
+        for channel, label in enumerate(task.inputs):
+            lift, shade = 5 * (task.n_in - 1 - channel), shades[channel]
+            top.step(t[now], batch.u[now, k, channel] + lift, where="post", color=shade, lw=1.2)
+            top.text(-0.1, lift, label, color=shade, ha="right", va="center")
+        top.plot([t[now][-1] + 0.1] * 2, [1.7, 3.7], color=INK, lw=2)  # a bar, 2 units high
+        top.text(t[now][-1] + 0.2, 2.7, "2", va="center")
+        top.set(yticks=[], title=f"{task.name}: {('report the cued one', 'report both')[column]}")
+        top.spines["left"].set_visible(False)
+        bottom.fill_between(t[now], batch.mask[now, k] / batch.mask[:, k].max(), step="post",
+                            color="#dddddd", label="weight in the loss")  # fmt: skip
+        for output, label in enumerate(task.outputs):
+            bottom.step(t[now], batch.target[now, k, output], ("-", "--")[output], where="post",
+                        color=INK, label=f"target: {label}")  # fmt: skip
+        bottom.set(xlabel="time (s)", ylim=(-1.3, 1.3), ylabel="target, relative weight")
+        bottom.legend(loc="lower left")
+    save(figure, "figures/05_trials.svg")
+
+
+def leaky(taus, curves):
+    """Fraction correct of one leaky neuron: (memory, sd of the private noise) -> (taus,)."""
+    figure, axis = new_figure(figsize=(6.4, 3.6), layout="constrained")
+    for (name, sigma), values in curves.items():
+        color = {"pattern": INK, "evidence": "#B2182B"}[name]
+        label = f"{name}, private noise {sigma:g}" if sigma else f"{name}, no private noise"
+        axis.semilogx(taus, values, "o-" if sigma else "o--", color=color, ms=3, label=label)
+    axis.axhline(0.5, color=GREY, lw=0.8, ls=":")
+    axis.set(xlabel="time constant of the neuron (s)", ylabel="fraction correct", ylim=(0.45, 1.03),
+             title="With noise there is a best time constant, and it is long")  # fmt: skip
+    axis.set_xticks([0.1, 0.3, 1, 3, 10], ["0.1", "0.3", "1", "3", "10"])
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    save(figure, "figures/05_leaky.svg")
 
 
 # Chapter 6
@@ -280,6 +373,178 @@ def tau(before, after):
              title="120 steps: time constants get longer and spread out")  # fmt: skip
     axis.legend()
     save(figure, "figures/06_tau.svg")
+
+
+# Chapter 7
+
+
+def bias(lags, true, computed, expected, found):
+    """What subtracting a trial's mean does to an autocovariance; estimates by name: (units,)."""
+    figure, (left, right) = new_figure(1, 2, figsize=(9, 3.4), layout="constrained")
+    left.plot(lags, true, "--", color=INK, label="true")
+    left.plot(lags[::6], computed[::6], "o", ms=4, color="#888888", label="computed, 20 units")
+    left.plot(lags, expected, color="#B2182B", label="expected, Eq. 7.7")
+    left.axhline(0, color="#cccccc", lw=0.8, zorder=0)
+    left.set(xlabel="lag (s)", ylabel="autocovariance",
+             title="Subtracting a trial's mean bends the curve")  # fmt: skip
+    left.legend(loc="upper right")
+    for row, (name, tau_hat) in enumerate(found.items()):
+        color = "#B2182B" if name == "fit_timescales" else "#555555"
+        jitter = np.linspace(-0.22, 0.22, len(tau_hat))
+        right.plot(tau_hat, row + jitter, "o", ms=3.5, alpha=0.8, mew=0, color=color)
+    right.axvline(1, color=INK, ls="--")
+    right.set_yticks(range(len(found)), list(found))
+    right.invert_yaxis()
+    right.set(xlabel="estimated timescale (s); dashed: true", xlim=(0, 1.75),
+              title="Seven estimates of the same 20 units")  # fmt: skip
+    save(figure, "figures/07_bias.svg")
+
+
+def intrinsic(tau, exact, fitted, interval):
+    """Effective against intrinsic timescale of each unit of a linear network."""
+    figure, axis = new_figure(figsize=(5.4, 3.6), layout="constrained")
+    axis.errorbar(tau, fitted, abs(interval.T - fitted), fmt="o", color="#B2182B", ms=4, lw=1,
+                  label="fitted, 95 % interval")  # fmt: skip
+    axis.plot(tau, exact, "o", mfc="none", mec=INK, ms=8, label="exact, Eq. 7.9")
+    axis.plot([0, 0.5], [0, 0.5], ":", color=INK, label="effective = intrinsic")
+    axis.set(xlabel="intrinsic time constant (s)", ylabel="effective timescale (s)",
+             xlim=(0, 0.53), ylim=(0, None), title="What a unit shows is not what it has")
+    axis.legend(loc="upper left")
+    save(figure, "figures/07_intrinsic.svg")
+
+
+# Chapter 8
+
+
+def pairs(area):
+    """ln mean loss of the seeds in three conditions, and paired differences: name -> (seeds,)."""
+    from scipy.stats import t as student
+
+    from tau_rnn.experiment.statistics import paired_t
+
+    figure, (left, right) = new_figure(1, 2, figsize=(8.6, 3.4), layout="constrained",
+                                       width_ratios=[1, 1.25])  # fmt: skip
+    names, n = list(area), len(area["vanilla"])
+    left.plot(range(3), np.array(list(area.values())), color="#bbbbbb", lw=1, zorder=1)
+    for k, name in enumerate(names):
+        left.plot([k] * n, area[name], "o", color=color_of(name), ms=5)
+    left.set_xticks(range(3), ["vanilla", "uniform", "constant\n0.61 s"])
+    left.set(ylabel="ln of the mean loss", title="A lucky seed is lucky in most conditions",
+             xlim=(-0.3, 2.3))  # fmt: skip
+    differences = (names[1], names[0]), (names[2], names[0]), (names[1], names[2])
+    for k, (one, other) in enumerate(differences):
+        d, color = area[one] - area[other], color_of(one)
+        apart = area[one].var(ddof=1) + area[other].var(ddof=1)
+        half, effect = student.ppf(0.975, 2 * n - 2) * np.sqrt(apart / n), paired_t(d)
+        right.plot(d, [k] * n, "|", color="#888888", ms=9)
+        right.plot([effect.low, effect.high], [k + 0.2] * 2, color=color, lw=2.5)
+        right.plot(effect.estimate, k + 0.2, "o", color=color)
+        right.plot([d.mean() - half, d.mean() + half], [k + 0.36] * 2, color=color, lw=1, ls="--")
+    right.axvline(0, color=INK, lw=0.8)
+    right.set_yticks(range(3), [f"{one}\n- {other}" for one, other in differences])
+    right.set(xlabel="difference of ln mean loss", ylim=(2.6, -0.4),
+              title="Solid: paired 95 % interval. Dashed: unpaired")  # fmt: skip
+    save(figure, "figures/08_pairs.svg")
+
+
+# Chapter 9
+
+
+def rank(singular_values, curves):
+    """Singular values of the change of W, and accuracy with the change cut to a rank."""
+    figure, (left, right) = new_figure(1, 2, figsize=(9, 3.2), layout="constrained")
+    for (name, values), style in zip(singular_values.items(), ("o-", "s--")):
+        look = {"color": color_of("uniform"), "label": name}
+        left.plot(np.arange(1, len(values) + 1), values, style, ms=3, lw=1, **look)
+        right.plot(curves[name].ranks, curves[name].accuracy, style, ms=4, lw=1.2, **look)
+    left.set(xlabel="number k", ylabel="singular value of the change of W", ylim=(0, None),
+             title="The change has few strong directions ...")  # fmt: skip
+    right.set(xlabel="rank to which the change is cut", ylabel="accuracy", ylim=(0, 1.03),
+              xlim=(-0.5, 20.5), xticks=range(0, 21, 4),
+              title="... and a dozen or fewer do the task")  # fmt: skip
+    right.legend(loc="lower right")
+    save(figure, "figures/09_rank.svg")
+
+
+def lesions(curves):
+    """Accuracy without the slowest, the fastest and random units: name of the task -> curve."""
+    figure, axes = new_figure(1, 2, figsize=(9, 3.3), layout="constrained", sharey=True)
+    for axis, (name, curve) in zip(axes, curves.items()):
+        percent, some = 100 * curve.fractions, curve.random
+        axis.fill_between(percent, some.min(axis=0), some.max(axis=0), color="#dddddd",
+                          label="ten random sets: range")  # fmt: skip
+        axis.plot(percent, np.median(some, axis=0), ":", color="#555555", label="their median")
+        axis.plot(percent, curve.slowest, "s-", color=color_of("uniform"), lw=2.4, label="slowest")
+        axis.plot(percent, curve.fastest, "^--", color=INK, lw=1.2, label="fastest")
+        axis.set(xlabel="units silenced (%)", title=name, ylim=(0, 1.03))
+    axes[0].set_ylabel("accuracy")
+    axes[0].legend(loc="lower left")
+    figure.suptitle("Units silenced: two networks, two answers", x=0.01, ha="left")
+    save(figure, "figures/09_lesions.svg")
+
+
+def decoding(found):
+    """R^2 of linear readouts over time, and the lead of the slower half over the faster one."""
+    panels = [(name, d, q) for name, d in found.items() for q in range(len(d.quantities))]
+    figure, axes = new_figure(2, 4, figsize=(11, 4.6), layout="constrained", sharex=True,
+                              sharey="row", height_ratios=[1.4, 1])  # fmt: skip
+    for (top, bottom), (name, d, q) in zip(axes.T, panels):
+        slow, fast = d.after.slow[:, q], d.after.fast[:, q]
+        top.plot(d.time, (slow + fast) / 2, color=color_of("uniform"), lw=2, label="trained")
+        top.plot(d.time, d.before.random[:, :, q].mean(axis=0), ":", color=INK, label="untrained")
+        top.set(ylim=(-0.05, 1.03), title=f"{name}:\n{d.quantities[q].replace('_', ' ')}")
+        bottom.plot(d.time, slow - fast, color=color_of("uniform"))
+        bottom.axhline(0, color=INK, lw=0.8)
+        bottom.set(xlabel="time from the stimulus (s)", ylim=(-0.16, 0.16))
+        for axis in (top, bottom):
+            axis.axvline(d.stimulus, color="#bbbbbb", lw=0.8)
+    axes[0, 0].set_ylabel("$R^2$, mean of halves")
+    axes[1, 0].set_ylabel("$R^2$: slower half\nminus faster half")
+    axes[0, 0].legend(loc="lower right")
+    save(figure, "figures/09_decoding.svg")
+
+
+def effective(before, after, fitted):
+    """Effective against intrinsic timescales: (burn-in, when) -> (N,)."""
+    figure, axes = new_figure(1, 2, figsize=(8.4, 3.6), layout="constrained", sharey=True)
+    for axis, burn_in in zip(axes, (5, 20)):
+        axis.loglog(before, fitted[burn_in, "before"], "o", mfc="none", color=GREY, ms=4,
+                    label="before training")  # fmt: skip
+        axis.loglog(after, fitted[burn_in, "after"], "o", color=color_of("uniform"), ms=5,
+                    label="after")  # fmt: skip
+        axis.loglog([0.1, 1.9], [0.1, 1.9], ":", color=INK, label="effective = intrinsic")
+        axis.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
+        axis.set_xticks([0.1, 0.2, 0.5, 1, 2], ["0.1", "0.2", "0.5", "1", "2"])
+        axis.minorticks_off()
+        axis.set(xlabel="intrinsic time constant (s)", title=f"burn-in {burn_in} s")
+    axes[0].set_ylabel("effective timescale (s)")
+    axes[1].legend(loc="lower right")
+    figure.suptitle("After training a third of the units are slower than can be measured",
+                    x=0.01, ha="left")  # fmt: skip
+    save(figure, "figures/09_effective.svg")
+
+
+def delay(paths):
+    """Drawn-out delays in a plane: task -> (paths, what is remembered, its name, points)."""
+    from matplotlib import cm, colors
+
+    fills = {"attractor": INK, "saddle": "white", "slow": "#bbbbbb"}
+    figure, axes = new_figure(1, 2, figsize=(7.8, 3.3), layout="constrained")
+    for axis, (name, (path, value, what, points)) in zip(axes, paths.items()):
+        largest = np.abs(value).max()
+        scale = cm.ScalarMappable(colors.Normalize(-largest, largest), "coolwarm")
+        for b, v in enumerate(value):
+            axis.plot(*path[:, b].T, color=scale.to_rgba(v), lw=0.9)
+        axis.plot(*path[0].T, ".", color="#555555", ms=4, label="start of the delay")
+        for kind, at in sorted(points, key=lambda point: point[0]):
+            label = "point of rest (attractor)" if kind == "attractor" else f"{kind} point"
+            axis.plot(*at, "o", ms=8, mec=INK, mfc=fills[kind], label=label)
+        figure.colorbar(scale, ax=axis, label=f"{what} to be remembered")
+        axis.set(xlabel="first principal component", ylabel="second principal component",
+                 title=name)  # fmt: skip
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.suptitle("30 s without input: all memories run to the same state", x=0.01, ha="left")
+    save(figure, "figures/09_delay.png")
 
 
 # Chapter 10
@@ -341,3 +606,45 @@ def neurogym(losses):
     axis.set(xlabel="training step", ylabel="loss", ylim=(0, None),
              title="A task of neurogym, trained here")  # fmt: skip
     save(figure, "figures/13_neurogym.svg")
+
+
+# Chapter 14
+
+
+def unit(spikes, result):
+    """Spikes of one neuron, twenty trials, and the fit of its timescale."""
+    from tau_rnn.plotting import plot_timescales
+
+    figure, (left, right) = new_figure(1, 2, figsize=(9, 3.3), layout="constrained")
+    for row, trial in enumerate(spikes[:20]):
+        end = 2.4 if row % 3 == 0 else 4.0
+        left.plot([t for t in trial[0] if t < end], np.full(sum(trial[0] < end), row), "|",
+                  color=INK, ms=5, mew=0.7)  # fmt: skip
+    left.set(xlabel="time (s)", ylabel="trial", xlim=(0, 4), yticks=[0, 5, 10, 15],
+             title="Spikes, twenty of sixty trials")  # fmt: skip
+    left.invert_yaxis()
+    plot_timescales(result, 0, right)
+    save(figure, "figures/14_unit.svg")
+
+
+def window(lags, mixed, windows, taus):
+    """Exponentials fitted to a mixture over windows of several lengths."""
+    figure, (left, right) = new_figure(1, 2, figsize=(8.6, 3.2), layout="constrained")
+    left.semilogy(lags, mixed, color=INK, lw=2, label="half 0.1 s, half 1 s")
+    for w, tau, style in zip(windows[[1, 2, 4]], taus[[1, 2, 4]], (":", "--", "-.")):
+        line, weight = np.exp(-lags / tau), np.arange(len(lags), 0, -1) * (lags <= w * tau)
+        line *= np.sum(weight * mixed * line) / np.sum(weight * line**2)  # the best amplitude
+        left.semilogy(lags[lags <= w * tau], line[lags <= w * tau], style, color="#B2182B", lw=2,
+                      label=f"window {w:g}: {tau:.2f} s")  # fmt: skip
+    left.set(xlabel="lag (s)", ylabel="autocovariance", xlim=(0, 3.2), ylim=(0.02, 1.1),
+             title="Each window sees another line")  # fmt: skip
+    left.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5, 1], ["0.02", "0.05", "0.1", "0.2", "0.5", "1"])
+    left.minorticks_off()
+    left.legend(loc="upper right")
+    right.plot(windows, taus, "o-", color="#B2182B")
+    for value, name in ((0.1, "fast part"), (1.0, "slow part")):
+        right.axhline(value, color=INK, lw=0.8, ls="--")
+        right.text(4, value + 0.02, name, ha="right", va="bottom")
+    right.set(xlabel="window (lags up to this many tau)", ylabel="fitted timescale (s)",
+              ylim=(0, 1.15), title="The window defines the timescale")  # fmt: skip
+    save(figure, "figures/14_window.svg")

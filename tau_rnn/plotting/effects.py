@@ -110,7 +110,7 @@ def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = ()):
     claims = {t.metric: t.claim for t in tests}
     shape = (len(tasks), len(metrics)) if len(metrics) > 1 else (1, len(tasks))
     figure, axes = new_figure(
-        *shape, squeeze=False, layout="constrained", sharex="col" if len(metrics) > 1 else True,
+        *shape, squeeze=False, layout="constrained", sharex=len(metrics) == 1,
         figsize=(1.2 + (2.4 if len(metrics) > 1 else 3.6) * shape[1], 0.9 + 2.7 * shape[0]),
     )  # fmt: skip
     axes = axes if len(metrics) > 1 else axes.T
