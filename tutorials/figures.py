@@ -648,3 +648,23 @@ def window(lags, mixed, windows, taus):
     right.set(xlabel="window (lags up to this many tau)", ylabel="fitted timescale (s)",
               ylim=(0, 1.15), title="The window defines the timescale")  # fmt: skip
     save(figure, "figures/14_window.svg")
+
+
+# Chapter 15
+
+
+def degree(h, against):
+    """Loss over training against h, relative to h = 0: (task, leak rate held) -> (h, 3) in %."""
+    figure, axes = new_figure(1, 2, figsize=(8, 3.2), layout="constrained", sharey=True)
+    tasks = list(dict.fromkeys(task for task, _ in against))
+    for axis, task in zip(axes, tasks):
+        for held, look in (False, "o-"), (True, "o--"):
+            middle, low, high = against[task, held].T
+            axis.errorbar(h + 0.01 * held, middle, [middle - low, high - middle], fmt=look,
+                          color=color_of("uniform"), mfc="white" if held else None,
+                          label="mean leak rate held" if held else "as it is")  # fmt: skip
+        axis.axhline(0, color=INK, lw=0.8)
+        axis.set(xlabel="degree of diversity h", title=task, xticks=[0, *h], xlim=(-0.03, 0.97))
+    axes[0].set_ylabel("loss over training,\nagainst h = 0 (%)")
+    axes[0].legend(loc="lower left")
+    save(figure, "figures/15_degree.svg")
