@@ -107,41 +107,31 @@ def murray_from_peak(x, dt):
 
 
 def kalman(x, dt):
-    """AR(1) and white noise by the Kalman filter of statsmodels, after the PSTH, trials pooled."""
-    from statsmodels.tsa.statespace.mlemodel import MLEModel
+    """AR(1) and white noise by the Kalman filter of statsmodels, after the PSTH, trials pooled.
 
-    class Noisy(MLEModel):
-        start_params = np.array([1.0, 0.0, -1.0])
-
-        def __init__(self, trials):
-            super().__init__(trials[0], k_states=1, k_posdef=1, initialization="stationary",
-                             loglikelihood_burn=0)  # fmt: skip
-            self.trials = trials
-            self["design", 0, 0] = self["selection", 0, 0] = 1.0
-
-        def update(self, params, **_):
-            phi = 1 / (1 + np.exp(-params[0]))
-            self["transition", 0, 0] = phi
-            self["state_cov", 0, 0] = np.exp(params[1]) * (1 - phi**2)
-            self["obs_cov", 0, 0] = np.exp(params[2])
-
-        def loglike(self, params, **_):
-            self.update(params)
-            total = 0.0
-            for trial in self.trials:
-                self.ssm.bind(np.ascontiguousarray(trial))
-                self.ssm.initialize_stationary()
-                total += self.ssm.loglike()
-            return total
-
+    Trials follow one another in one series, in which the state starts anew at each.
+    """
     from scipy.optimize import minimize
+    from statsmodels.tsa.statespace.kalman_filter import KalmanFilter
 
     y = x - np.nanmean(x, axis=0) if len(x) > 1 else x - np.nanmean(x)
+    last = np.arange(y[:, :, 0].size) % y.shape[1] == y.shape[1] - 1
     taus = []
     for unit in np.moveaxis(y, 2, 0):
-        model = Noisy([t[:, np.newaxis] for t in unit / np.nanstd(unit)])
-        best = minimize(lambda p, m=model: -m.loglike(p), [2.0, 0.0, -1.0], method="Nelder-Mead",
-                        options={"maxfev": 150, "xatol": 1e-2, "fatol": 1e-2})  # fmt: skip
+        series = KalmanFilter(1, 1, 1)
+        series.bind((unit / np.nanstd(unit)).reshape(-1, 1))
+        series["design", 0, 0] = series["selection", 0, 0] = 1.0
+
+        def minus_log_likelihood(p, series=series):
+            phi, variance, noise = 1 / (1 + np.exp(-p[0])), np.exp(p[1]), np.exp(p[2])
+            series["transition"] = np.where(last, 0.0, phi)[None, None]
+            series["state_cov"] = np.where(last, 1.0, 1 - phi**2)[None, None] * variance
+            series["obs_cov"] = np.array([[noise]])
+            series.initialize_known(np.zeros(1), np.array([[variance]]))
+            return -series.loglike()
+
+        best = minimize(minus_log_likelihood, [2.0, 0.0, -1.0], method="Nelder-Mead",
+                        options={"maxfev": 150, "xatol": 2e-2, "fatol": 2e-2})  # fmt: skip
         taus.append(timescale_of_decay(np.clip(1 / (1 + np.exp(-best.x[0])), 1e-9, 1 - 1e-9), dt))
     return np.array(taus)
 
@@ -152,7 +142,7 @@ def mr_estimator(x, dt):
 
     import mrestimator as mre
 
-    logging.getLogger("mrestimator").setLevel(logging.ERROR)
+    logging.getLogger("mrestimator").setLevel(logging.CRITICAL + 1)
     if np.isnan(x).any():
         return np.full(x.shape[2], np.nan)
     taus = []

@@ -1,10 +1,10 @@
 """Does `fit_timescales` recover timescales that are known exactly, where other estimators do not?
 
-    python validation/timescale_recovery.py            two minutes, writes the figure
+    python validation/timescale_recovery.py            three minutes, writes the figure
     python validation/timescale_recovery.py --quick    under a minute, fewer units, no figure
-    python validation/timescale_recovery.py --full     recordings in cells of 200 units
-    python validation/timescale_recovery.py --peers 5  and 5 units by each of the slow optional
-                                                       peers, statsmodels and mrestimator
+    python validation/timescale_recovery.py --peers    first runs statsmodels and mrestimator, ten
+                                                       minutes; their estimates are stored in
+                                                       timescale_peers.csv, which is read otherwise
 
 The first page is units that behave like the model, the second recordings: counts, refractoriness,
 drift, gaps, few trials.
@@ -31,7 +31,7 @@ from _timescale_baselines import (
     ou,
     per_trial,
 )
-from _timescale_recordings import honesty, recordings
+from _timescale_recordings import UNITS, honesty, recordings, run_slow_peers
 from scipy.optimize import curve_fit
 from scipy.signal import lfilter
 
@@ -357,8 +357,7 @@ def main(argv=None) -> int:
     """Run every check; 0 if all passed, else 1."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer units, no figure")
-    parser.add_argument("--full", action="store_true", help="recordings in cells of 200 units")
-    parser.add_argument("--peers", type=int, default=0, help="units for slow optional peers")
+    parser.add_argument("--peers", action="store_true", help="run the slow peers, where not stored")
     args = parser.parse_args(argv)
     quick = args.quick
     report = Report()
@@ -374,8 +373,9 @@ def main(argv=None) -> int:
     coverage(report, next(streams), 40 if quick else 300)
     invariances(report, np.random.default_rng(21), 10)
     print("\nSecond page: recordings")
-    n_units = 200 if args.full else 20 if quick else 100
-    recordings(report, np.random.default_rng(22), n_units, args.peers)
+    if args.peers:
+        run_slow_peers(np.random.default_rng(22))
+    recordings(report, np.random.default_rng(22), 20 if quick else UNITS)
     honesty(report, np.random.default_rng(23), 40 if quick else 200)
     if not quick:
         draw(table)

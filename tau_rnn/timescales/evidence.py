@@ -103,7 +103,7 @@ def one_exponential(m, mode0, o, dof=0):
 
     noises = [True, False] if o.use_lag0 == "auto" else [not o.use_lag0]
     start = lk.coarse(m, [(mode0, noisy) for noisy in noises])
-    p = [lk.fit(m, mode0, noisy, first) for (_, noisy), first in start.items()]
+    p = [lk.fit(m, mode0, noisy, first, noisy == noises[0]) for (_, noisy), first in start.items()]
     rise = p[-1].least - p[0].least
     simple = rise < SIMPLER
     full, bare = p[0].best, p[-1].best
@@ -127,7 +127,7 @@ def _resampled(m, mode0, noisy, dof, o):
     found = drawn @ m.by_trial[0] / m.weight
     of = m._replace(found=found, by_trial=found[:, None])
     start = lk.coarse(of, [(mode0, noisy)])[mode0, noisy]
-    tau = np.exp(lk.fit(of, mode0, noisy, start).best[0])
+    tau = np.exp(lk.fit(of, mode0, noisy, start, wide=False).best[0])
     tau[tau > 0.99 * np.exp(m.log_tau[-1])] = np.inf
     return mo.percentile_interval(tau, n_trials, dof, o.level)
 
@@ -136,7 +136,7 @@ def drifts(m, o):
     """Ratio of the power of mode 0 to its prediction, and whether offsets, and slopes, show."""
     noisy = o.use_lag0 is not True
     start = lk.coarse(m, [(kind, noisy) for kind in ("in", "out", "linear")])
-    p = {kind: lk.fit(m, kind, noisy, first) for (kind, _), first in start.items()}
+    p = {kind: lk.fit(m, kind, noisy, first, wide=False) for (kind, _), first in start.items()}
     shows = []
     for j, (less, more, height) in enumerate((("in", "out", DRIFT), ("out", "linear", TREND))):
         log_tau, a, b = p[more].best

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tau_rnn.timescales.design import power
+from tau_rnn.timescales.moments import TINY, parabola_top
 
 __all__: list[str] = []
 
@@ -30,9 +31,7 @@ N_TAU, N_FINE, N_CLOSE = 96, 25, 7  # grids of log tau: coarse, fine, close to t
 N_RATIO = 21  # grid of noise over signal
 SHORTEST, LONGEST = 0.3, 20.0  # ends of the search: 0.3 dt, 20 n dt
 SINGLE, RATIO = 100, 1.02  # modes kept apart; beyond, bins in which V hardly changes
-ROUNDS = 5  # of the iterated least squares
 WIDE = 30.0  # of D above its least: what the fine grid spans
-TINY = 1e-300
 
 
 class Modes(NamedTuple):
@@ -104,7 +103,6 @@ class Profile(NamedTuple):
 
     log_tau : (units, K)
     deviance : (units, K) the least D
-    a, b : (units, K) variances of the exponential and the noise
     null : (units,) D of white noise alone
     least : (units,) the least D, between two points of the grid
     best : log tau, a and b there, each (units,)
@@ -112,36 +110,30 @@ class Profile(NamedTuple):
 
     log_tau: np.ndarray
     deviance: np.ndarray
-    a: np.ndarray
-    b: np.ndarray
     null: np.ndarray
     least: np.ndarray
     best: tuple
 
 
-def counted(m, mode0, V):
-    """Weight of each bin given its variance V: `mode0` is "in", "out", "free" or "linear".
+def counted(m, mode0):
+    """Modes in each bin that count (bins,): `mode0` is "in", "out", "free" or "linear".
 
-    "in": mode 0 counts. "out": it does not (trial means subtracted). "free": it counts where it is
-    smaller than predicted, since offsets can only add to it. "linear": modes 0 and 1 are left out.
+    "in": mode 0 counts. "out": it does not (trial means subtracted). "free": apart from the others,
+    since offsets take what it has too much. "linear": modes 0 and 1 are left out.
     """
-    w = np.broadcast_to(m.sizes, V.shape).copy()
-    if mode0 == "free":
-        w[..., 0] *= (m.found[:, 0] if V.ndim == 2 else m.found[:, None, 0]) < V[..., 0]
-    elif mode0 != "in":
-        w[..., : 2 if mode0 == "linear" else 1] = 0
+    w = m.sizes.copy()
+    w[: {"in": 0, "linear": 2}.get(mode0, 1)] = 0
     return w
 
 
 def deviance(m, mode0, V):
-    """D of units (units, [K,] bins) with variances V; offsets take what mode 0 has too much."""
+    """D of units (units, [K,] bins) with variances V."""
     found = m.found if V.ndim == 2 else m.found[:, None]
-    w = counted(m, mode0, V)
-    out = np.sum(w * (np.log(V) + found / V), axis=-1)
+    D = (np.log(V) + found / V) @ counted(m, mode0)
     if mode0 == "free":
-        P0 = np.maximum(found[..., 0], TINY)
-        out += np.where(w[..., 0] > 0, 0.0, np.log(P0) + 1)
-    return m.weight * out
+        with_offsets = np.maximum(V[..., 0], found[..., 0])
+        D += np.log(with_offsets) + found[..., 0] / with_offsets
+    return m.weight * D
 
 
 def coarse(m, kinds):
@@ -152,49 +144,45 @@ def coarse(m, kinds):
     E = m.shapes(m.log_tau[::2])
     ratio = np.r_[0.0, np.geomspace(1e-4, 1e4, N_RATIO)]
     V = E[:, None] + ratio[:, None] * m.noise  # (tau, ratio, bins)
-    rest = (m.sizes[2:] / V[..., 2:]) @ m.found[:, 2:].T  # (tau, ratio, units)
-    logs = np.sum(m.sizes[2:] * np.log(V[..., 2:]), axis=-1)[..., None]
-    two = [m.found[:, j] / V[..., j, None] for j in (0, 1)]
     out = {}
     for mode0, noisy in kinds:
-        first = {"in": 0, "linear": 2}.get(mode0, 1)
-        total, log, number = rest.copy(), logs.copy(), m.sizes.sum() - first
-        for j in range(first, 2):
-            total, log = total + two[j], log + np.log(V[..., j, None])
-        a = np.maximum(total / number, TINY)
-        D = log + number * (np.log(a) + 1)
+        w = counted(m, mode0)
+        number = w.sum()
+        a = np.maximum((w / V) @ m.found.T / number, TINY)  # (tau, ratio, units)
+        D = (np.log(V) @ w)[..., None] + number * (np.log(a) + 1)
         if mode0 == "free":
-            top = np.maximum(a, two[0])  # mode 0 over its expectation, if offsets may add to it
-            D += np.log(top * V[..., 0, None]) + two[0] / top
+            P0 = m.found[:, 0] / V[..., 0, None]
+            with_offsets = np.maximum(a, P0)
+            D += np.log(with_offsets * V[..., 0, None]) + P0 / with_offsets
         D = m.weight * (D if noisy else D[:, :1])
-        best = D.argmin(axis=1)
-        out[mode0, noisy] = D.min(axis=1).T, ratio[best].T
+        out[mode0, noisy] = D.min(axis=1).T, ratio[D.argmin(axis=1)].T
     return out
 
 
-def variances(m, mode0, E, ratio):
+def variances(m, mode0, E, ratio, rounds):
     """Least D, a and b for exponentials E (units, K, bins), from noise-to-signal ratios (units, K).
 
     Iterated weighted least squares of the powers on (E, noise): Fisher's scoring; a step that
     would raise D is left out. A ratio of None means no noise.
     """
-    found, noise, noisy = m.found[:, None], m.noise, ratio is not None
+    found, noise, noisy = m.found[:, :, None], m.noise, ratio is not None
+    sizes, free = counted(m, mode0), mode0 == "free"
     ratio = np.zeros(E.shape[:2]) if ratio is None else ratio
-    V = E + ratio[..., None] * noise
-    w = counted(m, "out" if mode0 == "free" else mode0, V)
     least = 1e-12 * np.mean(m.found, axis=1)[:, None] + TINY
-    a = np.maximum(np.sum(w * found / V, axis=-1) / np.maximum(w.sum(axis=-1), 1), least)
+    V = E + ratio[..., None] * noise
+    a = np.maximum(((sizes / V) @ found)[..., 0] / max(sizes.sum(), 1), least)
     best = [deviance(m, mode0, a[..., None] * V), a, ratio * a]
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         V = best[1][..., None] * E + best[2][..., None] * noise
-        w = counted(m, mode0, V) / V**2
+        w = sizes / V**2
+        if free:
+            w[..., 0] = (found[:, :1, 0] < V[..., 0]) / V[..., 0] ** 2
         wE = w * E
-        ee, ef = np.sum(wE * E, axis=-1), np.sum(wE * found, axis=-1)
+        ee, ef = np.einsum("ukb,ukb->uk", wE, E), (wE @ found)[..., 0]
         b = np.zeros(ee.shape)
         a = ef / np.maximum(ee, TINY)
         if noisy:
-            wn = w * noise
-            en, nn, nf = wE @ noise, wn @ noise, np.sum(wn * found, axis=-1)
+            en, nn, nf = wE @ noise, w @ noise**2, (w @ (noise[:, None] * found))[..., 0]
             det = np.maximum(ee * nn - en**2, 1e-12 * ee * nn + TINY)
             a2, b = (nn * ef - en * nf) / det, (ee * nf - en * ef) / det
             b = np.where(a2 < 0, nf / np.maximum(nn, TINY), b)
@@ -207,39 +195,32 @@ def variances(m, mode0, E, ratio):
     return best
 
 
-def fit(m, mode0, noisy, start):
+def fit(m, mode0, noisy, start, wide=True):
     """The `Profile` of every unit: from the coarse grid to finer ones around its best.
 
     start : (D, ratio), each (units, coarse grid), from `coarse`
+    wide : whether the grid must reach as far as an interval; otherwise it is the search's alone
     """
     D, ratio = start
-    at = np.broadcast_to(m.log_tau[::2], D.shape)
-    rows = np.arange(len(D))
+    at, rows = np.broadcast_to(m.log_tau[::2], D.shape), np.arange(len(D))
     rough = 0.05 * np.ptp(D, axis=1, keepdims=True)  # the ratios of the coarse grid are far apart
-    for span in (WIDE + rough, WIDE):
-        low = D < D.min(axis=1, keepdims=True) + span
+    middle = (WIDE, N_FINE, 5) if wide else (0, N_CLOSE, 3)
+    for span, n_points, rounds in ((WIDE + rough, N_FINE, 2), middle, (0, N_CLOSE, 5)):
+        low = D <= D.min(axis=1, keepdims=True) + span
         first = np.maximum(low.argmax(axis=1) - 1, 0)
         last = np.minimum(D.shape[1] - low[:, ::-1].argmax(axis=1), D.shape[1] - 1)
-        fine = np.linspace(at[rows, first], at[rows, last], N_FINE, axis=1)
+        fine = np.linspace(at[rows, first], at[rows, last], n_points, axis=1)
         if noisy:
             near = np.abs(fine[:, :, None] - at[:, None]).argmin(axis=2)
             ratio = np.take_along_axis(ratio, near, axis=1)
-        D, a, b = variances(m, mode0, m.shapes(fine), ratio if noisy else None)
+        D, a, b = variances(m, mode0, m.shapes(fine), ratio if noisy else None, rounds)
         at, ratio = fine, b / a
-    w = counted(m, mode0 if mode0 != "free" else "out", m.found)
-    level = np.sum(w * m.found / m.noise, axis=1) / np.maximum(w.sum(axis=1), 1)
+        if n_points == N_FINE:
+            grid = fine, D
+    w = counted(m, mode0)
+    level = (m.found / m.noise) @ w / max(w.sum(), 1)
     null = deviance(m, mode0, np.maximum(level, TINY)[:, None] * m.noise)
-    least, best = _peak(*_closer(m, mode0, noisy, fine, D, ratio))
-    return Profile(fine, D, a, b, null, least, best)
-
-
-def _closer(m, mode0, noisy, fine, D, ratio):
-    """log tau, D, a and b at some points around the best of the fine grid."""
-    best = D.argmin(axis=1)[:, None]
-    centre, step = np.take_along_axis(fine, best, axis=1), fine[:, 1:2] - fine[:, :1]
-    at = np.clip(centre + step * np.linspace(-1, 1, N_CLOSE), m.log_tau[0], m.log_tau[-1])
-    ratio = np.repeat(np.take_along_axis(ratio, best, axis=1), N_CLOSE, axis=1)
-    return at, *variances(m, mode0, m.shapes(at), ratio if noisy else None)
+    return Profile(*grid, null, *_peak(at, D, a, b))
 
 
 def _peak(log_tau, D, a, b):
@@ -247,12 +228,10 @@ def _peak(log_tau, D, a, b):
     rows, i = np.arange(len(D)), D.argmin(axis=1)
     inner = np.clip(i, 1, D.shape[1] - 2)
     left, mid, right = (D[rows, inner + j] for j in (-1, 0, 1))
-    bend = left - 2 * mid + right
-    good = (bend > 0) & (i == inner)
-    shift = np.where(good, 0.5 * (left - right) / np.where(good, bend, 1), 0)
+    shift = np.where(i == inner, parabola_top(-left, -mid, -right), 0)
     other = i + np.sign(shift).astype(int)
     values = (v[rows, i] + abs(shift) * (v[rows, other] - v[rows, i]) for v in (log_tau, a, b))
-    return D[rows, i] - 0.5 * bend * shift**2, tuple(values)
+    return D[rows, i] - 0.5 * (left - 2 * mid + right) * shift**2, tuple(values)
 
 
 def interval(p, m, height):
@@ -283,7 +262,9 @@ def spread(m, mode0, log_tau, a, b):
         return np.ones(len(log_tau))
     E, up, down = (m.shapes(log_tau + e) for e in (0, 1e-3, -1e-3))
     V = a[:, None] * E + b[:, None] * m.noise
-    w = counted(m, mode0, V)
+    w = np.broadcast_to(counted(m, mode0), V.shape).copy()
+    if mode0 == "free":
+        w[:, 0] = m.found[:, 0] < V[:, 0]
     J = np.stack([a[:, None] * (up - down) / 2e-3, a[:, None] * E, b[:, None] * m.noise], axis=1)
     J = J / V[:, None]
     rest = J[:, 1:]

@@ -68,7 +68,7 @@ def fit_mixture(model, m, design, dt, mode0, noisy):
     """The `Mixture` of the one unit of `m`."""
     from scipy.optimize import least_squares
 
-    P, w = m.found[0], lk.counted(m, mode0 if mode0 != "free" else "out", m.found)[0]
+    P, w = m.found[0], lk.counted(m, mode0)
     used = w > 0
     scale = float(np.sum(w * P) / np.sum(w)) + lk.TINY
     n_parts = 2 if model == "two_exp" else 1
