@@ -5,6 +5,8 @@ Shared by both pages of timescale_recovery.py and the benchmark of the same subj
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from scipy.linalg import expm, solve_continuous_lyapunov
 from scipy.optimize import OptimizeWarning, curve_fit
@@ -58,15 +60,17 @@ def murray(x, dt, from_peak=False):
         first = 1 + int(np.nanargmax(c[1 : n // 2])) if from_peak else 1
         lags = np.arange(first, n // 2)
         lags = lags[np.isfinite(c[lags])]
-        try:
-            p, _ = curve_fit(
-                lambda t, a, tau, b: a * (np.exp(-t / tau) + b),
-                dt * lags, c[lags], p0=[1, 0.1 * n * dt, 0],
-                bounds=([0, 0.1 * dt, -10], [10, 10 * n * dt, 10]),
-            )  # fmt: skip
-            taus[i] = p[1]
-        except (RuntimeError, OptimizeWarning, TypeError):  # no convergence, or too few lags
-            pass
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OptimizeWarning)  # no covariance: tau stands
+            try:
+                p, _ = curve_fit(
+                    lambda t, a, tau, b: a * (np.exp(-t / tau) + b),
+                    dt * lags, c[lags], p0=[1, 0.1 * n * dt, 0],
+                    bounds=([0, 0.1 * dt, -10], [10, 10 * n * dt, 10]),
+                )  # fmt: skip
+                taus[i] = p[1]
+            except (RuntimeError, TypeError):  # no convergence, or too few lags
+                pass
     return taus
 
 
