@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.checks import check_choice, check_dt, check_integer
-from tau_rnn.timescales.design import Design, correlate
+from tau_rnn.checks import check_array, check_choice, check_dt, check_integer
+from tau_rnn.timescales.design import Design, products
 from tau_rnn.timescales.recordings import as_rates
 
 __all__ = ["autocovariance", "expected_acf", "linear_network_acf", "timescale_of_decay"]
@@ -120,15 +120,14 @@ def autocovariance(rates, *, conditions=None, center="trial", detrend="constant"
         raise ValueError('center: "psth" needs two trials or more, got 1; use "trial"')
     n_lags = n if n_lags is None else check_integer("n_lags", n_lags, 1, n)
     group, _ = group_labels(conditions, n_trials)
-    order = {"psth": 0}.get(center, 1 + (detrend == "linear"))
-    there = np.isfinite(x)
-    acov = np.empty((n_lags, n_units))
-    for i in range(n_units):  # unit by unit: the per-trial functions of one unit stay small
-        design = Design(there[:, :, i], group, order)
+    order = 0 if center == "psth" else 1 + (detrend == "linear")
+    acov = np.empty((n, n_units))
+    for i in range(n_units):
+        design = Design(np.isfinite(x[:, :, i]), group, order)
         y = design.centred(x[:, :, i], offsets_first=False)
-        with np.errstate(invalid="ignore"):
-            acov[:, i] = correlate(y, y).sum(axis=0)[:n_lags] / np.round(design.pairs[:n_lags])
-    return acov
+        with np.errstate(divide="ignore", invalid="ignore"):
+            acov[:, i] = np.where(design.pairs > 0, products(y) / design.pairs, np.nan)
+    return acov[:n_lags]
 
 
 def expected_acf(acov, n, n_trials=None, *, detrend="constant"):
@@ -212,29 +211,20 @@ def linear_network_acf(A, Q, lags):
     """
     from scipy.linalg import expm, solve_continuous_lyapunov
 
-    A, Q, lags = (_real(name, v) for name, v in (("A", A), ("Q", Q), ("lags", lags)))
-    if A.ndim != 2 or A.shape[0] != A.shape[1]:
-        raise ValueError(f"A must be square, got shape {A.shape}")
-    if Q.shape != A.shape or not np.allclose(Q, Q.T, atol=1e-8 * np.abs(Q).max()):
-        raise ValueError(f"Q must be symmetric and of the shape of A, {A.shape}, got {Q.shape}")
+    A = check_array("A", A, ("N", "N")).astype(float)
+    if A.shape[0] != A.shape[1]:
+        raise ValueError(f"A: must be square, got shape {A.shape}")
+    Q = check_array("Q", Q, A.shape).astype(float)
+    lags = check_array("lags", lags, ("lags",))
+    if not np.allclose(Q, Q.T, atol=1e-8 * np.abs(Q).max()):
+        raise ValueError("Q: must be symmetric, got an array that is not")
     variances = np.linalg.eigvalsh(Q)
     if variances[0] < -1e-10 * np.abs(variances).max():  # less is rounding
-        raise ValueError(f"Q must be a covariance; its least eigenvalue is {variances[0]:.3g}")
-    if lags.ndim != 1 or np.any(lags < 0):
-        raise ValueError("lags must be a one-dimensional array of times >= 0 s")
+        raise ValueError(f"Q: must be a covariance, got an eigenvalue of {variances[0]:.3g}")
+    if np.any(lags < 0):
+        raise ValueError(f"lags: must be times >= 0 s, got {lags.min():g}")
     slowest = np.linalg.eigvals(A).real.max()
     if not slowest < 0:
-        raise ValueError(f"A must be stable; its largest real eigenvalue part is {slowest:.3g}")
+        raise ValueError(f"A: must be stable, got an eigenvalue of real part {slowest:.3g}")
     P = solve_continuous_lyapunov(A, -Q)
     return np.stack([np.diagonal(expm(A * s) @ P) for s in lags])
-
-
-def _real(name, values):
-    """A real, finite float array that is not empty, or a ValueError."""
-    values = np.asarray(values)
-    if values.size == 0 or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
-        raise ValueError(
-            f"{name} must be an array of finite real numbers, "
-            f"got dtype {values.dtype} and shape {values.shape}"
-        )
-    return values.astype(float, copy=False)

@@ -6,6 +6,8 @@ expectations here count the products that are there.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 __all__: list[str] = []
@@ -15,16 +17,8 @@ ROWS = 2**22  # numbers held at once in expectations
 
 
 class Design:
-    """Trials with their gaps, conditions, and the trend that is subtracted from each.
-
-    Parameters
-    ----------
-    mask : ndarray of bool, shape (trials, time)
-        Samples that are there.
-    group : ndarray of int, shape (trials,)
-        Condition of each trial.
-    order : int
-        Terms of the trend that is subtracted from each trial: 0 nothing, 1 its mean, 2 a line.
+    """Trials with their gaps (mask: trials, time), conditions (group: trials), and what is
+    subtracted from each trial besides condition means, by `order`: 0 nothing, 1 its mean, 2 a line.
     """
 
     def __init__(self, mask, group, order):
@@ -34,12 +28,8 @@ class Design:
         self.n_conditions = int(group.max()) + 1
         self.shared = n_trials > 1  # whether a condition mean is subtracted
         self.dof = n_trials - self.n_conditions if self.shared else 1
-        self.pairs = correlate(mask.astype(float), mask.astype(float)).sum(axis=0)
-        if self.whole:
-            self.kept = self.dof * (self.n - np.arange(self.n, dtype=float))
-        else:
-            self.kept = self._kept()
-        self._basis = self._shares = self._modes = None
+        self.pairs = np.round(products(mask.astype(float)))
+        self.kept = self._kept()
         self.weight = self.kept[0] / self.n  # independent trials behind each mode
 
     # --- data ---
@@ -59,7 +49,7 @@ class Design:
                 count = np.maximum(mask[members].sum(axis=0), 1)
                 mean = y[..., members, :].sum(axis=-2) / count
                 y[..., members, :] -= (1.0 if self.whole else mask[members]) * mean[..., None, :]
-        for b in self.basis():
+        for b in self.basis:
             y -= b * np.einsum("...t,...t->...", b, y)[..., None]
         return y
 
@@ -74,10 +64,9 @@ class Design:
             normal[np.ix_(members, members)] -= (m[members] / count) @ m[members].T
         return np.sum(m * rest, axis=-1) @ np.linalg.pinv(normal, hermitian=True)
 
+    @cached_property
     def basis(self):
         """Orthonormal trends of each trial over its samples, each (trials, time)."""
-        if self._basis is not None:
-            return self._basis
         found: list[np.ndarray] = []
         time = np.arange(self.n) - (self.n - 1) / 2
         for power in range(self.order):
@@ -88,7 +77,6 @@ class Design:
             size = np.linalg.norm(b, axis=-1, keepdims=True)
             good = size > 1e-9 * max(1.0, self.n) ** (power + 0.5)
             found.append(np.where(good, b / np.where(good, size, 1), 0.0))
-        self._basis = found
         return found
 
     # --- expectations ---
@@ -102,8 +90,8 @@ class Design:
 
     def _kept(self):
         """Sum over trials of what the condition mean leaves of the products at each lag (n,)."""
-        if not self.shared:
-            return self.pairs.copy()
+        if self.whole or not self.shared:
+            return self.pairs * self.dof / len(self.mask)
         total = np.zeros(self.n)
         for g in range(self.n_conditions):
             for rows in _blocks(self.n, self.n):
@@ -114,24 +102,28 @@ class Design:
         return total
 
     def _products(self, gamma):
-        """(patterns' share, basis b, R b in the samples that are there), for one gamma (n,)."""
-        basis = self.basis()
+        """(trials for which each row stands, basis b, R b where samples are), for one gamma."""
+        basis = self.basis
         if self.whole:
             basis = [b[:1] for b in basis]
             return self.dof, basis, [_toeplitz(gamma, b) for b in basis]
         if not self.shared or self.n > EXACT:
             return 1.0, basis, [self.mask * _toeplitz(gamma, b) for b in basis]
         times = [np.zeros_like(b) for b in basis]
-        if self._shares is None:
-            k = np.arange(self.n)
-            self._distance = np.abs(k[:, None] - k)
-            self._shares = [self._share(k, g)[0] for g in range(self.n_conditions)]
-        R = gamma[self._distance]
-        for g, share in enumerate(self._shares):
+        distance, shares = self._shares
+        R = gamma[distance]
+        for g, share in enumerate(shares):
             members, left = self.group == g, R * share
             for b, t in zip(basis, times):
                 t[members] = b[members] @ left
         return 1.0, basis, [self.mask * t for t in times]
+
+    @cached_property
+    def _shares(self):
+        """Distance of any two samples, and their `_share` in each condition."""
+        k = np.arange(self.n)
+        shares = [self._share(k, g)[0] for g in range(self.n_conditions)]
+        return np.abs(k[:, None] - k), shares
 
     def expected_acf(self, gamma):
         """Expected autocovariance (..., n) of centred data, per product that the means leave.
@@ -170,9 +162,7 @@ class Design:
         if self.whole:
             A = mode_power(gamma)
         elif n <= EXACT:
-            if self._modes is None:
-                self._modes = self._mode_products()
-            A = gamma @ self._modes / self.weight
+            A = gamma @ self._mode_products / self.weight
         else:
             A = mode_power(gamma * self.kept / (self.weight * (n - np.arange(n))))
         if self.order == 0 or (self.order == 1 and self.whole):
@@ -188,22 +178,18 @@ class Design:
                 A[i] -= trials * gone.sum(axis=0) / self.weight
         return np.maximum(A, 1e-12 * gamma[:, :1])
 
+    @cached_property
     def _mode_products(self):
         """sum over trials and t of what is left of d_j(t) d_j(t + k), both ways (k, j)."""
         from scipy import fft
 
         n = self.n
         at = np.zeros((n, n))  # (k, t): trials, less condition means, with samples at t and t + k
-        if not self.shared:
-            m = self.mask[0].astype(float)
+        for g in range(self.n_conditions):
+            share, both = self._share(np.arange(n), g)
+            left = share * both if self.shared else both
             for k in range(n):
-                at[k, : n - k] = m[: n - k] * m[k:]
-        else:
-            for g in range(self.n_conditions):
-                share, both = self._share(np.arange(n), g)
-                left = share * both
-                for k in range(n):
-                    at[k, : n - k] += np.diagonal(left, k)
+                at[k, : n - k] += np.diagonal(left, k)
         lag, w = np.arange(n)[:, None], np.pi * np.arange(n) / n
         edges = (np.exp(1j * w * (lag + 1)) * fft.fft(at, axis=1).conj()).real
         B = (np.cos(w * lag) * at.sum(axis=1, keepdims=True) + edges) / n
@@ -251,6 +237,19 @@ def _blocks(n_rows, length):
     """Ranges of rows, as many at once as memory is meant to hold."""
     size = max(1, ROWS // length)
     return [np.arange(i, min(i + size, n_rows)) for i in range(0, n_rows, size)]
+
+
+def products(y):
+    """sum over trials and t of y(t) y(t + k), for k = 0 .. n - 1: (..., n) of (..., trials, n)."""
+    from scipy import fft
+
+    n = y.shape[-1]
+    size = fft.next_fast_len(2 * n, real=True)
+    power = np.empty((*y.shape[:-2], size // 2 + 1))
+    for i in np.ndindex(y.shape[:-2]):  # one unit at a time: spectra of trials are large
+        spectrum = fft.rfft(y[i], size, axis=-1)
+        power[i] = (spectrum.real**2 + spectrum.imag**2).sum(axis=0)
+    return fft.irfft(power, size, axis=-1)[..., :n]
 
 
 def correlate(a, b):

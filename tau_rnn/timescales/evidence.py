@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -40,33 +41,24 @@ class Plan:
     """What the units with one pattern of gaps share: designs, expected powers, windows."""
 
     def __init__(self, mask, group, o):
-        self.o, self.kept = o, {}
-        self.designs = [Design(mask, group, order) for order in range(3)]
-
-    def get(self, name, make):
-        """A costly part, made when first asked for."""
-        if name not in self.kept:
-            self.kept[name] = make()
-        return self.kept[name]
-
-    def powers(self, order):
-        """See `likelihood.expected`."""
-        return self.get(("powers", order), lambda: lk.expected(self.designs[order], self.o.dt))
-
-    def window(self, order):
-        """The `Window` of a design."""
-        make = lambda: mo.Window(self.designs[order], self.o.dt, self.o.window)  # noqa: E731
-        return self.get(("window", order), make)
+        designs = [Design(mask, group, order) for order in range(3)]
+        self.o, self.designs = o, designs
+        self.powers = cache(lambda order: lk.expected(designs[order], o.dt))
+        self.window = cache(lambda order: mo.Window(designs[order], o.dt, o.window))
 
     def modes(self, y, order):
-        """Modes with the trend of `order` subtracted; mode 0, where it counts, before that."""
-        d, dt = self.designs, self.o.dt
-        if order == 1 and d[0].whole:
-            return lk.modes(d[0].centred(y), d[0], dt, self.powers(0))
-        own = lk.modes(d[order].centred(y), d[order], dt, self.powers(order))
+        """Modes less each trial's line (order 2), or its mean (1): then mode 0 is that before."""
+
+        def of(order):
+            d = self.designs[order]
+            return lk.modes(d.centred(y), d, self.powers(order))
+
         if order == 2:
-            return own
-        means = lk.modes(d[0].centred(y), d[0], dt, self.powers(0))
+            return of(2)
+        means = of(0)
+        if self.designs[0].whole:  # a mean lives in mode 0 alone
+            return means
+        own = of(1)
         own.found[:, 0], own.by_trial[:, :, 0] = means.found[:, 0], means.by_trial[:, :, 0]
         own.noise[0] = means.noise[0]
 
@@ -122,9 +114,7 @@ def one_exponential(m, mode0, o, dof=0):
 def _resampled(m, mode0, noisy, dof, o):
     """Percentile interval (2,) of one unit over resampled trials."""
     n_trials = m.by_trial.shape[1]
-    rng = np.random.default_rng(o.seed)
-    drawn = rng.multinomial(n_trials, np.full(n_trials, 1 / n_trials), size=o.n_boot)
-    found = drawn @ m.by_trial[0] / m.weight
+    found = mo.draws(n_trials, o) @ m.by_trial[0] / m.weight
     of = m._replace(found=found, by_trial=found[:, None])
     start = lk.coarse(of, [(mode0, noisy)])[mode0, noisy]
     tau = np.exp(lk.fit(of, mode0, noisy, start, wide=False).best[0])

@@ -92,7 +92,7 @@ def fit_timescales(
     use_lag0 : {"auto", True, False}
         Whether white observation noise is ruled out (True), granted (False), or granted where it
         shows. The interval grants it unless it is ruled out.
-    ci : {"auto", "likelihood", "bootstrap", None}
+    ci : {"auto", "bootstrap", None}
         Interval. "auto": where the log likelihood is within its chi-square quantile of the top,
         widened where trials vary more than the model says; for the window, percentiles over
         `n_boot` resamplings of trials (of stretches of them where trials are few). "bootstrap":
@@ -165,6 +165,8 @@ def fit_timescales(
     >>> bool(np.all(abs(result.tau - 0.3) < 0.06))
     True
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     rates, dt = as_rates(rates, conditions), check_dt(dt)
     o = _options(len(rates), rates.shape[1], dt, center=center, detrend=detrend, model=model,
                  estimator=estimator, window=window, min_lag=min_lag, use_lag0=use_lag0, ci=ci,
@@ -198,27 +200,17 @@ def fit_timescales(
 
     out: dict[str, np.ndarray] = {}
     done = 0
-    for (_, units), part in zip(jobs, _each(run, jobs, workers)):
-        for name, values in part.items():
-            into = out.setdefault(name, np.empty((n_units, *values.shape[1:]), dtype=values.dtype))
-            into[units] = values
-        done += len(units)
-        if progress is not None:
-            progress(done, n_units)
+    with ThreadPoolExecutor(workers) as pool:
+        for (_, units), part in zip(jobs, (map if workers == 1 else pool.map)(run, jobs)):
+            for name, values in part.items():
+                empty = np.empty((n_units, *values.shape[1:]), dtype=values.dtype)
+                out.setdefault(name, empty)[units] = values
+            done += len(units)
+            if progress is not None:
+                progress(done, n_units)
     out["acf"], out["acf_fit"] = out["acf"].T, out["acf_fit"].T
     out["flag"] = out["flag"].astype(str)
     return TimescaleResult(lags=np.arange(n) * dt, n_trials=n_trials, **out)
-
-
-def _each(run, jobs, workers):
-    """The results of the jobs in their order, by so many threads."""
-    if workers == 1:
-        yield from map(run, jobs)
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(run, jobs)
 
 
 CHOICES = {
@@ -226,7 +218,7 @@ CHOICES = {
     "detrend": ("auto", "constant", "linear"),
     "model": ("exp", "two_exp", "cos", "auto"),
     "estimator": ("auto", "likelihood", "window"),
-    "ci": ("auto", "likelihood", "bootstrap"),
+    "ci": ("auto", "bootstrap"),
 }
 
 

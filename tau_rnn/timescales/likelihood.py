@@ -88,11 +88,11 @@ def expected(design, dt):
     return log_tau, lambda at: np.exp(spline(at)), noise
 
 
-def modes(y, design, dt, shapes=None):
-    """The `Modes` of centred rates y (units, trials, time)."""
+def modes(y, design, powers):
+    """The `Modes` of centred rates y (units, trials, time); `powers` as `expected` gives them."""
     starts = bins(design.n)
     by_trial = binned(power(y), starts)
-    log_tau, shape, noise = shapes or expected(design, dt)
+    log_tau, shape, noise = powers
     found = by_trial.sum(axis=1) / design.weight
     count = np.diff([*starts, design.n]).astype(float)
     return Modes(found, by_trial, count, design.weight, log_tau, shape, noise)

@@ -18,7 +18,6 @@ from tau_rnn.timescales.design import Design, correlate
 __all__ = ["timescale_of_acf"]
 
 N_GRID = 400  # of log tau: spacing about 0.03 for 500 samples; refined to 1e-6 afterwards
-CENTERS = ("psth", "trial")
 SHORTEST, LONGEST = 0.05, 20.0  # ends of the search: 0.05 dt (decay factor 2e-9), 20 n dt
 MIN_LAGS = 4  # the window never shrinks below so many lags
 MAX_LAGS = 4096  # nor grows beyond so many
@@ -89,27 +88,11 @@ class Fit(NamedTuple):
 
 
 def fit_window(c, w, first, *, last=None, iterations=15, refine=True):
-    """Fit a * exp(-t/tau) in expectation to rows of c, lags up to reach * tau, iterated.
+    """The `Fit` of a * exp(-t/tau) to rows of c (rows, lags), lags first to reach * tau, iterated.
 
     Minimises sum_k K_k (c(k) - a f_tau(k))^2 over a >= 0 and tau, with K_k the number of products
-    and f the expectation of exp(-t/tau) after centring.
-
-    Parameters
-    ----------
-    c : ndarray, shape (rows, lags)
-    w : Window
-    first : ndarray of int, shape (rows,)
-        First lag used.
-    last : ndarray, shape (rows,), optional
-        Window of the first iteration; from the 1/e crossing if None.
-    iterations : int
-        At most so many, ended early once no window changes.
-    refine : bool
-        Polish log tau from the grid's parabola (error near 1e-4) to 1e-6.
-
-    Returns
-    -------
-    Fit
+    and f the expectation of exp(-t/tau) after centring. The window starts from `last`, or at the
+    1/e crossing. `refine` polishes log tau from the grid's parabola (error near 1e-4) to 1e-6.
     """
     c, first = c[:, : w.n_lags], np.asarray(first)
     if last is None:
@@ -145,15 +128,10 @@ def fit_window(c, w, first, *, last=None, iterations=15, refine=True):
     return Fit(log_tau, amplitude, used, bound)
 
 
-def bootstrap(c_parts, w, first, last, rng, n_boot):
-    """log tau of resampled rows: c_parts (parts, lags) of one unit, drawn with repetition."""
-    n_parts = len(c_parts)
-    drawn = rng.multinomial(n_parts, np.full(n_parts, 1 / n_parts), size=n_boot) / n_parts
-    rows = np.full(n_boot, first)
-    found = fit_window(
-        drawn @ c_parts, w, rows, last=np.full(n_boot, last), iterations=3, refine=False
-    )
-    return np.where(found.bound == 0, np.exp(found.log_tau), np.where(found.bound > 0, np.inf, 0.0))
+def draws(n_parts, o):
+    """How often each of the parts is drawn in each bootstrap sample (n_boot, parts)."""
+    rng = np.random.default_rng(o.seed)
+    return rng.multinomial(n_parts, np.full(n_parts, 1 / n_parts), size=o.n_boot)
 
 
 def percentile_interval(samples, n_parts, dof, level):
@@ -197,20 +175,6 @@ def parabola_top(left, middle, right):
     curvature = left - 2 * middle + right
     top = 0.5 * (left - right) / np.where(curvature < 0, curvature, -np.inf)
     return np.clip(np.where(curvature < 0, top, np.sign(right - left)), -1, 1)
-
-
-def pooled(y, design):
-    """Autocovariances (units, n) of centred y, per product that the means leave."""
-    from scipy import fft
-
-    n = design.n
-    size = fft.next_fast_len(2 * n, real=True)
-    power = np.empty((len(y), size // 2 + 1))
-    for i, trials in enumerate(y):
-        spectrum = fft.rfft(trials, size, axis=-1)
-        power[i] = (spectrum.real**2 + spectrum.imag**2).sum(axis=0)
-    c = fft.irfft(power, size, axis=-1)[:, :n]
-    return np.where(design.kept > 1e-9, c / np.maximum(design.kept, 1e-9), 0.0)
 
 
 def by_parts(y, design, n_lags, last):
@@ -273,7 +237,10 @@ def _interval(y, first, last, w, o):
     dof = len(parts) * w.design.dof // len(y)
     if dof < 5:
         return 0.0, np.inf
-    tau = bootstrap(parts, w.narrow(need), first, last, np.random.default_rng(o.seed), o.n_boot)
+    c = draws(len(parts), o) / len(parts) @ parts
+    rows = np.full(o.n_boot, first)
+    fit = fit_window(c, w.narrow(need), rows, last=last, iterations=3, refine=False)
+    tau = np.choose(fit.bound + 1, (0.0, np.exp(fit.log_tau), np.inf))
     return percentile_interval(tau, len(parts), dof, o.level)
 
 
@@ -318,7 +285,7 @@ def timescale_of_acf(acov, dt, *, window=2.0, center="psth"):
             f"acov: must be finite, of shape (lags, units) with lags > {MIN_LAGS}, "
             f"got shape {acov.shape}"
         )
-    check_choice("center", center, CENTERS)
+    check_choice("center", center, ("psth", "trial"))
     whole = np.ones((1, len(acov)), dtype=bool)
     design = Design(whole, np.zeros(1, dtype=int), int(center == "trial"))
     w = Window(design, check_dt(dt), check_number("window", window, above=0))

@@ -13,19 +13,9 @@ AXES = "(trials, time, units)"
 
 
 def as_rates(rates, conditions=None):
-    """Rates as a float array (trials, time, units), NaN where a sample is missing.
+    """Rates, or a list of trials, as a float array (trials, time, units) with NaN in the gaps.
 
-    Parameters
-    ----------
-    rates : array_like, shape (trials, time, units), or a list of arrays (time_i, units)
-        NaN and masked values are gaps; the trials of a list may differ in length.
-    conditions : array_like, optional
-        Labels of trials: if they fit the second axis instead, the error says so.
-
-    Raises
-    ------
-    ValueError
-        For a wrong shape or type.
+    `conditions` serve the error alone: labels that fit the second axis give a swap away.
     """
     if isinstance(rates, (list, tuple)) and all(np.ndim(r) == 2 for r in rates) and len(rates):
         trials = [_filled("rates", r) for r in rates]

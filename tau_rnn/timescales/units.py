@@ -6,6 +6,7 @@ import numpy as np
 
 from tau_rnn.timescales import likelihood as lk
 from tau_rnn.timescales import moments as mo
+from tau_rnn.timescales.design import products
 from tau_rnn.timescales.evidence import drifts, first_lag, one_exponential
 from tau_rnn.timescales.mixtures import choose
 from tau_rnn.timescales.result import MISFIT, blank, report
@@ -120,7 +121,7 @@ def finish(x, e, plan, order, offsets, slopes):
     """The window's estimates where they count, and the report, for units of one centring."""
     o, d = plan.o, plan.designs[order]
     y = d.centred(x)
-    acf = mo.pooled(y, d)
+    acf = np.where(d.kept > 1e-9, products(y) / np.maximum(d.kept, 1e-9), 0.0)
     energy = np.sum(y**2, axis=2)
     behind = energy.sum(axis=1) ** 2 / np.sum(energy**2, axis=1)  # trials that hold the variance
     first = first_lag(acf, d, o)
