@@ -322,7 +322,7 @@ def tangent(params, traj, dparams, *, du=None) -> Array:
     v_a = alpha_slope(tau, a, traj.dt, traj.method) * v_tau
     slope = phi.derivative(r)
     du = _optional("du", du, u.shape)
-    dtype = np.result_type(x, *dparams, *([] if du is None else [du]))
+    dtype = np.result_type(x, *params, *dparams, *([] if du is None else [du]))
     v_y = np.empty((T, B, len(b_out)), dtype)
     v_x = np.tile(v_x0.astype(dtype), (B, 1))
     if traj.x0 is not None:  # the trials start from states of their own

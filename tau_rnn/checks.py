@@ -12,8 +12,10 @@ import difflib
 import functools
 import math
 import numbers
+import os
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +23,11 @@ import numpy as np
 __all__: list[str] = []
 
 Class = TypeVar("Class", bound=type)
+
+#: Larger numbers in an array are refused: products of a few of them would overflow.
+LARGEST = 1e100
+#: More numbers than any array is meant to hold (800 GB): a size beyond is a slip of the pen.
+MOST_NUMBERS = 10**11
 
 
 def nearest(given: object, allowed: Iterable[str]) -> str:
@@ -113,6 +120,14 @@ def check_dt(dt) -> float:
     return check_number("dt", dt, above=0)
 
 
+def check_fits(**lengths: int) -> None:
+    """Raise a ValueError that names the longest axis if no array could have these lengths."""
+    if math.prod(lengths.values()) > MOST_NUMBERS:
+        name = max(lengths, key=lengths.__getitem__)
+        given = " x ".join(map(str, lengths.values()))
+        raise ValueError(f"{name}: {given} numbers are too many for an array")
+
+
 def check_choice(name: str, value, allowed: Iterable[str]) -> str:
     """The value if it is one of the names allowed, else a ValueError that names the nearest.
 
@@ -142,7 +157,7 @@ def generator_of(rng, name: str = "rng") -> np.random.Generator:
         ) from None
 
 
-def check_dtype(dtype, *, may_be_complex: bool = False) -> np.dtype:
+def check_dtype(dtype, *, may_be_complex: bool = False, name: str = "dtype") -> np.dtype:
     """The dtype; a ValueError unless it is float32 or float64 (or complex, where that may be)."""
     try:
         given = np.dtype(dtype)
@@ -151,8 +166,22 @@ def check_dtype(dtype, *, may_be_complex: bool = False) -> np.dtype:
         good = False
     if not good:
         kinds = "floating or complex" if may_be_complex else "floating"
-        raise ValueError(f"dtype: must be a {kinds} dtype, got {shown(dtype)}")
+        raise ValueError(f"{name}: must be a {kinds} dtype, got {shown(dtype)}")
     return given
+
+
+def check_callable(name: str, function) -> Callable:
+    """The function; a ValueError if it can't be called."""
+    if not callable(function):
+        raise ValueError(f"{name}: must be a function, got {shown(function)}")
+    return function
+
+
+def check_path(name: str, path) -> Path:
+    """The path of a file or folder, which need not be there."""
+    if not isinstance(path, (str, os.PathLike)) or not str(path):
+        raise ValueError(f"{name}: must be a path, got {shown(path)}")
+    return Path(path)
 
 
 class Checkpoints(np.ndarray):
@@ -222,16 +251,28 @@ def check_array(
 
 
 def check_finite(name: str, values: np.ndarray) -> None:
-    """Raise a ValueError that names the argument and the first place of an inf or nan."""
+    """Raise a ValueError that names the argument and the first place of an inf, nan or > 1e100."""
     if values.dtype.kind not in "biufc":
         raise ValueError(f"{name}: must hold numbers, got an array of dtype {values.dtype}")
     # The sum of squares is one fast pass; only if it is not finite is it worth looking closely.
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.vdot(values, values)
-    if not np.isfinite(total) and not np.isfinite(values).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+    if not np.isfinite(total):
+        _refuse_any(name, values, ~np.isfinite(values), "finite")
+        check_size(name, values)
+
+
+def check_size(name: str, values: np.ndarray) -> None:
+    """Raise a ValueError if a value is beyond 1e100; nan and inf pass."""
+    size = np.abs(values).astype(float)
+    _refuse_any(name, values, np.isfinite(size) & (size > LARGEST), f"within {LARGEST:g}")
+
+
+def _refuse_any(name: str, values: np.ndarray, wrong: np.ndarray, what: str) -> None:
+    if wrong.any():
+        where = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise ValueError(
-            f"{name}: every value must be finite, got {values[where]} at index {where}"
+            f"{name}: every value must be {what}, got {values[where]} at index {where}"
         )
 
 

@@ -45,6 +45,8 @@ def alpha(tau, dt: float, method: str = DEFAULT_METHOD) -> Array:
         If an Euler step has dt > min(tau) / 2.
     """
     dt = check_dt(dt)
+    if not isinstance(method, str) or method not in METHODS:
+        raise ValueError(f"method: unknown method {method!r}; {nearest(method, METHODS)}")
     tau = check_array("tau", tau, may_be_complex=True, finite=False)
     if not np.issubdtype(tau.dtype, np.inexact):
         tau = tau.astype(float)
@@ -68,9 +70,7 @@ def alpha(tau, dt: float, method: str = DEFAULT_METHOD) -> Array:
                 stacklevel=3,
             )
         return a
-    if method == "exponential":
-        return -np.expm1(-dt / tau)
-    raise ValueError(f"method: unknown method {method!r}; {nearest(method, METHODS)}")
+    return -np.expm1(-dt / tau)
 
 
 def alpha_slope(tau, a, dt: float, method: str) -> Array:

@@ -64,10 +64,11 @@ def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
         raise ValueError("mask: every weight must be finite and >= 0")
     if total == 0:
         return 0.0, np.zeros_like(y)
-    error = np.where(weights > 0, y - target, 0)
-    dy = (weights * error).astype(y.dtype, copy=False)
-    loss = np.multiply(dy, error, dtype=np.result_type(y, np.float64)).sum() / total
-    dy *= 2 / total
+    with np.errstate(over="ignore", invalid="ignore"):  # of what overflows, training sees the loss
+        error = np.where(weights > 0, y - target, 0)
+        dy = (weights * error).astype(y.dtype, copy=False)
+        loss = np.multiply(dy, error, dtype=np.result_type(y, np.float64)).sum() / total
+        dy *= 2 / total
     if not np.isfinite(loss):  # outputs may overflow, and training checks this
         check_finite("target", np.where(weights > 0, target, 0))
     return (loss if np.iscomplexobj(loss) else float(loss)), dy
@@ -98,10 +99,11 @@ def rate_penalty(r, weight: float = 1.0) -> tuple[float, np.ndarray]:
         or weight is negative or not finite.
     """
     r = check_array("r", r, may_be_complex=True, finite=False)
-    if r.ndim != 3 or len(r) < 2:
+    if r.ndim != 3 or len(r) < 2 or r.size == 0:
         raise ValueError(f"r: must be (T+1, B, N) with T >= 1, got shape {r.shape}")
     weight = check_number("weight", weight, least=0)
-    dr = r * (2 * weight / r[1:].size)
-    dr[0] = 0
-    loss = 0.5 * (dr * r).sum(dtype=np.result_type(r.dtype, np.float64))
+    with np.errstate(over="ignore", invalid="ignore"):
+        dr = r * (2 * weight / r[1:].size)
+        dr[0] = 0
+        loss = 0.5 * (dr * r).sum(dtype=np.result_type(r.dtype, np.float64))
     return (loss if np.iscomplexobj(loss) else float(loss)), dr

@@ -24,6 +24,7 @@ from tau_rnn.checks import (
     Checkpoints,
     check_array,
     check_dtype,
+    check_fits,
     check_generator,
     check_integer,
     check_number,
@@ -117,14 +118,14 @@ def fields_of(params, argument: str = "params") -> Params:
         return Params(*params)
     except TypeError:
         given = type(params).__name__
-        if hasattr(params, "__len__"):
+        if isinstance(params, (str, list, tuple)) or getattr(params, "ndim", 0) != 0:
             given += f" of length {len(params)}"
         raise ValueError(
             f"{argument}: must be a Params with {', '.join(fields)}, got {given}"
         ) from None
 
 
-def check_params(params) -> Params:
+def check_params(params, argument: str = "params") -> Params:
     """The seven fields as arrays, or a ValueError that names the one that is not right.
 
     params may be a Params, seven arrays in its order, or a mapping with its fields, such as
@@ -133,7 +134,7 @@ def check_params(params) -> Params:
     arrays = Params(
         *(
             check_array(name, value, may_be_complex=True)
-            for name, value in zip(Params._fields, fields_of(params))
+            for name, value in zip(Params._fields, fields_of(params, argument))
         )
     )
     W, W_in, b, W_out, b_out, x0, tau = arrays
@@ -237,6 +238,8 @@ def init_params(
     sizes = {"n_units": n_units, "n_in": n_in, "n_out": n_out}
     n_units, n_in, n_out = (check_integer(name, n, 1) for name, n in sizes.items())
     gain, init = check_number("gain", gain, least=0), parse_init(init)
+    for name, n in (("n_units", n_units), ("n_in", n_in), ("n_out", n_out)):
+        check_fits(**{name: n, "N": n_units})
     check_generator(rng)
     check_dtype(dtype, may_be_complex=True)
     tau = check_array("tau", tau)

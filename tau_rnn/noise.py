@@ -16,7 +16,14 @@ from functools import cache
 
 import numpy as np
 
-from tau_rnn.checks import check_generator, check_integer, check_number
+from tau_rnn.checks import (
+    check_array,
+    check_fits,
+    check_generator,
+    check_integer,
+    check_number,
+    shown,
+)
 from tau_rnn.discretisation import DEFAULT_METHOD, alpha
 
 __all__ = ["noise_scale", "private_noise"]
@@ -127,9 +134,13 @@ def private_noise(params, dt, sigma, T, B, rng, *, method=DEFAULT_METHOD, out=No
     """
     # A Python float: a NumPy number would decide the dtype.
     sigma = check_number("sigma", sigma, least=0)
+    tau = params.get("tau") if isinstance(params, Mapping) else getattr(params, "tau", None)
+    if tau is None:
+        raise ValueError(f"params: must be a Params or have a tau, got {shown(params)}")
+    tau = check_array("tau", tau, ("N",), may_be_complex=True)
     T, B = check_integer("T", T, 0), check_integer("B", B, 0)
+    check_fits(T=T, B=B, N=len(tau))
     check_generator(rng)
-    tau = params["tau"] if isinstance(params, Mapping) else params.tau
     scale = sigma * noise_scale(tau, dt, method)
     dtype = scale.dtype if scale.dtype in (np.float32, np.float64) else np.dtype(np.float64)
     return standard_noise((T, B, len(scale)), dtype, rng, scale.real.astype(dtype), out=out)
@@ -151,6 +162,8 @@ def standard_noise(shape, dtype, rng, scale=1.0, *, out=None) -> Array:
     (T, B, N) array
     """
     noise = np.empty(shape, dtype) if out is None else out
+    if not isinstance(noise, np.ndarray):
+        raise ValueError(f"out: must be an array, got {shown(out)}")
     if noise.shape != shape or noise.dtype != dtype or not noise.flags.c_contiguous:
         raise ValueError(
             f"out: must be a contiguous {dtype} array of shape {shape}, "

@@ -5,8 +5,6 @@ The chosen fields of `Params` are laid out one after another; an unbounded s tak
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from tau_rnn.checks import check_array, nearest, shown
@@ -38,7 +36,7 @@ def parse_fields(train) -> tuple[str, ...]:
         If a name is unknown, or none is given.
     """
     names = train.split(",") if isinstance(train, str) else train
-    if not (isinstance(names, Iterable) and all(isinstance(name, str) for name in names)):
+    if not isinstance(names, (list, tuple, set)) or not all(isinstance(n, str) for n in names):
         raise ValueError(f"train: must be names of parameters, got {shown(train)}")
     chosen: set[str] = set()
     for name in (n.strip() for n in names):

@@ -232,13 +232,14 @@ def stratified_quantiles(n_units, rng):
     """
     checks.check_generator(rng)
     n = check_integer("n_units", n_units, 1)
+    checks.check_fits(n_units=n)
     stratum = rng.permutation(n)
     q = (stratum + rng.random(n)) / n
     # stratum + u may round up to the next stratum, which would unbalance the halves of `bimodal`.
     return np.minimum(q, np.nextafter((stratum + 1) / n, 0.0))
 
 
-def sample_tau(dist, n_units, rng):
+def sample_tau(dist, n_units: int, rng: np.random.Generator) -> np.ndarray:
     """Draw the time constants of a network's units, tau_i = ppf(q_i).
 
     The quantiles q (see `stratified_quantiles`) depend on the rng alone. So with rngs in the same

@@ -21,6 +21,9 @@ import numpy as np
 
 from tau_rnn.bptt import backward
 from tau_rnn.checks import (
+    LARGEST,
+    check_dtype,
+    check_fits,
     check_generator,
     check_integer,
     check_names,
@@ -122,12 +125,7 @@ class TrainConfig:
     rate_penalty: float = setting(
         0.0, "weight of the mean squared rate in the loss", partial(check_number, least=0)
     )
-    phi: str = setting(
-        "tanh",
-        "rate function",
-        _known_phi,
-        allowed=NONLINEARITIES,
-    )
+    phi: str = setting("tanh", "rate function", _known_phi, allowed=NONLINEARITIES)
     method: str = setting(DEFAULT_METHOD, "integration", allowed=METHODS)
 
     def __post_init__(self):
@@ -172,7 +170,7 @@ class TrainingState(NamedTuple):
 def start(params, settings: TrainConfig, dt: float, trials_rng, noise_rng) -> TrainingState:
     """The state before the first step. The params given are copied, in their promoted dtype."""
     params = check_params(params)
-    dtype = np.result_type(*params, np.float32)
+    dtype = check_dtype(np.result_type(*params, np.float32), name="params")
     params = Params(*(p.astype(dtype, copy=False) for p in params))
     theta = flatten(_with_s(params, settings, dt), settings.train)
     moments = np.zeros((2, theta.size), theta.dtype)
@@ -284,6 +282,7 @@ def train(
     """
     check_names(TrainConfig, settings)
     config, steps = TrainConfig(**settings), check_integer("steps", steps, 0)
+    check_fits(steps=steps)
     seeds = check_generator(rng).integers(2**63, size=2)
     task = check_task(task, look=False)
     state = start(params, config, task.dt, *map(np.random.default_rng, seeds))
@@ -321,9 +320,8 @@ def training_steps(
 
     Examples
     --------
-    >>> from itertools import islice
     >>> states = training_steps(state, task, settings)                   # doctest: +SKIP
-    >>> losses = [s.loss for s in islice(states, 100)]                   # doctest: +SKIP
+    >>> losses = [next(states).loss for _ in range(100)]                 # doctest: +SKIP
     """
     step, params, theta, moments, trials_rng, noise_rng = state[:6]
     task = check_task(task, look=False)
@@ -361,7 +359,7 @@ def training_steps(
         step += 1
         with np.errstate(over="ignore", invalid="ignore"):
             update(theta, gradient, moments, step, rates, settings)
-        if not np.isfinite(theta).all():
+        if not float(np.abs(theta).max()) <= LARGEST:
             raise NonFiniteLoss(step, "update", good, kept)
         params = _params_of(theta, params, settings, dt)
         keep_signs(params.W, connectivity)

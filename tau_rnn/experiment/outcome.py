@@ -14,7 +14,7 @@ from tau_rnn.experiment.metrics import METRICS, NO_SCORES, TABLE, WHEN, Metric, 
 from tau_rnn.experiment.run import RunState, Setup, evaluate, iterate, set_up
 from tau_rnn.measures import TrainingMeasures, effective_tau, measure_run
 from tau_rnn.measures.effective_tau import compare_effective
-from tau_rnn.measures.run import PARTS, RUN, measurable
+from tau_rnn.measures.run import PARTS, RUN, check_parts, measurable
 from tau_rnn.model import Array, Params
 
 __all__ = ["RunResult", "run_one", "summarise_run"]
@@ -124,6 +124,7 @@ def run_one(config: RunConfig, parts=BASIC_MEASURES) -> RunResult:
     ValueError
         If the drawn tau do not suit dt or the training.
     """
+    parts = check_parts(parts)
     for state in iterate(config):
         last = state
     return summarise_run(config, last, parts)
@@ -157,7 +158,7 @@ def summarise_run(
 
 def _measures(setup: Setup, final: Params, units, parts, tell) -> TrainingMeasures:
     """What training changed; its "effective" part is of the timescales in ``units``."""
-    config, parts = setup.config, (parts,) if isinstance(parts, str) else tuple(parts)
+    config, parts = setup.config, check_parts(parts)
     measures = measure_run(
         setup.initial, final, setup.task, rng=setup.rng("measures"), phi=config.phi,
         method=config.method, parts=[part for part in parts if part != "effective"],

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tau_rnn.checks import shown
 from tau_rnn.connectivity import Connectivity, impose, make_connectivity
 from tau_rnn.discretisation import alpha
 from tau_rnn.experiment.config import RunConfig
@@ -66,6 +67,8 @@ def streams(seed: int) -> dict[str, np.random.Generator]:
 
 def set_up(config: RunConfig) -> Setup:
     """Draw what a run is made of; a ValueError if its tau do not suit dt or the training."""
+    if not isinstance(config, RunConfig):
+        raise ValueError(f"config: must be a RunConfig, got {shown(config)}")
     task, spawned = config.make_task(), streams(config.seed)
     rngs, dtype = copy.deepcopy(spawned), np.dtype(config.dtype)
     initial, connectivity = _network(config, task, rngs)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import shown
+from tau_rnn.checks import check_callable, check_path, shown
 from tau_rnn.experiment import store as stores
 from tau_rnn.experiment.config import EXPERIMENT_VERSION, RunConfig
 from tau_rnn.experiment.executors import (
@@ -104,7 +104,9 @@ def sweep(
     """
     leave_if_unguarded()
     engine = make_engine(executor)
-    configs, parts = _checked(configs), check_parts(parts)
+    configs, parts, store = _checked(configs), check_parts(parts), check_path("store", store)
+    if progress is not None:
+        check_callable("progress", progress)
     with made_folder(store) as folder:
         job = Job(configs, folder, progress, force)
         try:
@@ -117,7 +119,7 @@ def sweep(
 
 
 def _checked(configs) -> tuple[RunConfig, ...]:
-    if not isinstance(configs, Iterable):
+    if not isinstance(configs, Iterable) or getattr(configs, "ndim", 1) == 0:
         raise ValueError(f"configs: must be RunConfigs, got {shown(configs)}")
     configs = tuple(configs)
     for config in configs:

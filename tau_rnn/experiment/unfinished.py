@@ -31,6 +31,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from tau_rnn.checks import check_path, shown
 from tau_rnn.experiment.checkpoints import load_state, state_bytes
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.files import (
@@ -278,7 +279,9 @@ def save_run(folder, result: RunResult) -> None:
     ValueError
         If the result is not one of its configuration.
     """
-    folder = Path(folder)
+    folder = check_path("folder", folder)
+    if not isinstance(result, RunResult):
+        raise ValueError(f"result: must be a RunResult, got {shown(result)}")
     old = entry(folder)
     empty = folder.is_dir() and not os.listdir(folder)
     if os.path.lexists(folder) and stored_key(folder) is None and not empty:

@@ -16,7 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.model import Array, Params
+from tau_rnn.checks import (
+    check_array,
+    check_callable,
+    check_generator,
+    check_number,
+    shown,
+)
+from tau_rnn.model import Array, Params, check_params
 
 __all__ = [
     "central_difference",
@@ -71,6 +78,8 @@ def complex_step(f, params: Params, direction: Params, h: float = 1e-20) -> floa
     >>> complex_step(lambda p: np.sum(p.tau**3), params, v)  # v moves tau alone, by v.tau = 1
     9.0
     """
+    params, direction = _checked(f, params, direction)
+    h = check_number("h", h, above=0, most=1)
     value = _number(f(_shifted(params, direction, 1j * h)))
     if abs(value.imag) <= NOTHING * h * abs(value.real):
         _check_that_it_is_flat(f, params, direction, value)
@@ -98,6 +107,8 @@ def central_difference(f, params: Params, direction: Params, h: float = 1e-5) ->
     ValueError
         If f does not return one real number.
     """
+    params, direction = _checked(f, params, direction)
+    h = check_number("h", h, above=0, most=1)
     above, below = (_number(f(_shifted(params, direction, e)), real=True) for e in (h, -h))
     return float((above - below) / (2 * h))
 
@@ -132,10 +143,10 @@ def step_sweep(f, params: Params, direction: Params, steps=None, exact=None) -> 
     ValueError
         If the exact derivative is zero or not finite, so that no error is relative to it.
     """
-    steps = np.logspace(-20, -1, 39) if steps is None else np.asarray(steps, float)
-    exact = complex_step(f, params, direction) if exact is None else float(exact)
-    if not np.isfinite(exact) or exact == 0:
-        raise ValueError(f"exact: a relative error needs a finite derivative != 0, got {exact}")
+    steps = np.logspace(-20, -1, 39) if steps is None else check_array("steps", steps, ("n",))
+    exact = complex_step(f, params, direction) if exact is None else check_number("exact", exact)
+    if exact == 0:
+        raise ValueError("exact: a relative error needs a derivative != 0, got 0")
     errors = [
         [abs(method(f, params, direction, h) - exact) / abs(exact) for h in steps]
         for method in (central_difference, complex_step)
@@ -165,10 +176,11 @@ def random_direction(params: Params, rng: np.random.Generator, fields=None) -> P
         If a name is not a field of Params.
     """
     fields = (fields,) if isinstance(fields, str) else fields
-    fields = Params._fields if fields is None else tuple(fields)
-    unknown = set(fields) - set(Params._fields)
-    if unknown:
-        raise ValueError(f"fields: {sorted(unknown)} are not among {', '.join(Params._fields)}")
+    fields = Params._fields if fields is None else fields
+    several = isinstance(fields, (tuple, list, set, frozenset))
+    if not (several and {*map(str, fields)} <= {*Params._fields}):
+        raise ValueError(f"fields: must be among {', '.join(Params._fields)}, got {shown(fields)}")
+    params, rng = check_params(params), check_generator(rng)
     v = Params(*(rng.standard_normal(np.shape(p)) for p in params))
     v = v._replace(tau=v.tau * np.real(params.tau))
     return Params(*(e if name in fields else 0 * e for name, e in zip(Params._fields, v)))
@@ -182,7 +194,8 @@ def inner(g: Params, v: Params) -> tuple[float, float]:
 
 def relative_error(g: Params, v: Params, derivative: float) -> float:
     """``abs(sum(g * v) - derivative) / sum(abs(g * v))``; inf if they differ and every g v is 0."""
-    total, scale = inner(g, v)
+    total, scale = inner(*_pair("g", g, "v", v))
+    derivative = check_number("derivative", derivative)
     difference = abs(total - derivative)
     return 0.0 if difference == 0 else difference / scale if scale > 0 else np.inf
 
@@ -195,6 +208,7 @@ def numerical_gradient(f, params: Params, h: float = 1e-20) -> Params:
     ValueError
         As `complex_step`.
     """
+    params, h = _checked(f, params, params)[0], check_number("h", h, above=0, most=1)
     z = Params(*(np.array(p, complex) for p in params))
     g = Params(*(np.empty(np.shape(p)) for p in params))
     value = 0j
@@ -210,6 +224,24 @@ def numerical_gradient(f, params: Params, h: float = 1e-20) -> Params:
     if any(map(np.any, zero)):
         _check_that_it_is_flat(f, params, Params(*map(np.multiply, v, zero)), value)
     return g
+
+
+def _checked(f, params, direction) -> tuple[Params, Params]:
+    check_callable("f", f)
+    return _pair("params", params, "direction", direction)
+
+
+def _pair(name0: str, given0, name1: str, given1) -> tuple[Params, Params]:
+    """Two Params of real numbers and the same shapes."""
+    first, second = check_params(given0, name0), check_params(given1, name1)
+    for field, a, b in zip(Params._fields, first, second):
+        for name, values in ((name0, a), (name1, b)):
+            check_array(f"{name}.{field}", values)
+        if a.shape != b.shape:
+            raise ValueError(
+                f"{name1}.{field}: must have the shape of {name0}.{field}, {a.shape}, got {b.shape}"
+            )
+    return first, second
 
 
 def _shifted(params: Params, direction: Params, step: complex) -> Params:

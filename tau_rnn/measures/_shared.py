@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.checks import check_array
+from tau_rnn.checks import check_array, shown
 from tau_rnn.model import Params, check_params
 
 __all__: list[str] = []
@@ -25,10 +25,12 @@ def pair_of(name0: str, a0, name1: str, a1, shape=None) -> tuple[Array, Array]:
 
 def double_params(name: str, params) -> Params:
     """params in float64, or a ValueError: the measures take no derivative by complex step."""
-    params = check_params(params)
+    params = check_params(params, name)
     for field, value in zip(Params._fields, params):
         if np.iscomplexobj(value):
             raise ValueError(f"{name}.{field}: must be real, got dtype {value.dtype}")
+    if not (params.tau > 0).all():
+        raise ValueError(f"{name}.tau: must be positive (s), got {shown(params.tau)}")
     return Params(*(p.astype(np.float64) for p in params))
 
 

@@ -140,6 +140,7 @@ def kernel_alignment(
     1.0
     """
     pair = params_pair("params0", params0, "params1", params1)
+    u = check_array("u", u)
     trajs = [forward(p, u, dt, phi=phi, method=method, noise=noise) for p in pair]
     outputs = _outputs(times, *trajs[0].y.shape)
     T, N = len(trajs[0].y), len(pair[0].b)
@@ -249,7 +250,7 @@ def output_gradients(params, traj, outputs) -> Array:
 
 def _outputs(times, T: int, B: int, n_out: int) -> Array:
     """(A, 3) rows (trial, t, k), sorted, of the outputs that `times` selects."""
-    times = np.arange(T) if times is None else np.asarray(times)
+    times = np.arange(T) if times is None else check_array("times", times)
     if times.ndim == 1:
         times = np.repeat(times[:, np.newaxis], B, axis=1)
     if times.ndim != 2 or times.shape[1] != B or times.size == 0 or times.dtype.kind not in "iu":

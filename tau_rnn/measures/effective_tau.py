@@ -11,7 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_array, check_dt, check_generator, check_integer, check_number
+from tau_rnn.checks import (
+    check_array,
+    check_dt,
+    check_generator,
+    check_integer,
+    check_number,
+    check_size,
+)
 from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.measures._shared import (
     MOST_BOOTSTRAPS,
@@ -324,6 +331,7 @@ def _known(name0: str, tau0, name1: str, tau1) -> tuple[Array, Array, Array]:
     taus = [check_array(name, tau, ("N",), finite=False).astype(float)
             for name, tau in ((name0, tau0), (name1, tau1))]  # fmt: skip
     for name, tau in zip((name0, name1), taus):
+        check_size(name, tau)
         if (tau <= 0).any() or np.isinf(tau).any():
             raise ValueError(f"{name}: must be positive and finite (seconds), or nan, got {tau}")
     (a, b) = taus

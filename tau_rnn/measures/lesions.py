@@ -12,7 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_array, check_dtype, check_generator, check_integer
+from tau_rnn.checks import (
+    check_array,
+    check_callable,
+    check_dtype,
+    check_generator,
+    check_integer,
+    check_number,
+)
 from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.measures._shared import MOST_DRAWS, Array, fast_to_slow
 from tau_rnn.model import Params, check_params, forward
@@ -64,7 +71,7 @@ def accuracy_on(
     >>> 0 <= accuracy(init_params(10, task.n_in, task.n_out, 1.0, rng)) <= 1
     True
     """
-    u = trials.u
+    u = check_array("trials.u", getattr(trials, "u", None))
     if dtype is not None:
         dtype = check_dtype(dtype)
         u, noise = u.astype(dtype), None if noise is None else noise.astype(dtype)
@@ -171,7 +178,7 @@ def lesion_by_tau(
     >>> curve.slowest.tolist(), curve.n_silenced.tolist()
     ([4.0, 2.0], [0, 2])
     """
-    params = check_params(params)
+    params, score = check_params(params), check_callable("score", score)
     N = len(params.b)
     tau = check_array("tau", params.tau if tau is None else tau, (N,))
     fractions = check_array("fractions", fractions, ("F",)).astype(float)
@@ -180,7 +187,7 @@ def lesion_by_tau(
     n_random, rng = check_integer("n_random", n_random, 1, MOST_DRAWS), check_generator(rng)
     n_silenced = np.rint(fractions * N).astype(int)
 
-    whole_network = score(params)
+    whole_network = check_number("score", score(params))
 
     def curve(order):
         return [score(lesion(params, order[:n])) if n else whole_network for n in n_silenced]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_choice, check_integer, generator_of
+from tau_rnn.checks import check_callable, check_choice, check_integer, generator_of, shown
 from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.measures._shared import MOST_DRAWS, Array, params_pair
 from tau_rnn.measures.alignment import kernel_alignment, representation_alignment
@@ -125,9 +125,11 @@ class TrainingMeasures(NamedTuple):
 
 
 def check_parts(parts) -> tuple[str, ...]:
-    """The names of parts, or of one, as a tuple; a ValueError if one is not among `PARTS`."""
-    names = (parts,) if isinstance(parts, str) else tuple(parts)
-    return tuple(check_choice("parts", part, PARTS) for part in names)
+    """Names of `PARTS`: one, or a sequence of them."""
+    parts = (parts,) if isinstance(parts, str) else parts
+    if not isinstance(parts, (tuple, list)):
+        raise ValueError(f"parts: must be names among {', '.join(PARTS)}, got {shown(parts)}")
+    return tuple(check_choice("parts", part, PARTS) for part in parts)
 
 
 def within_bounds(n_units: int, parts=PARTS) -> tuple[tuple[str, ...], ...]:
@@ -228,6 +230,8 @@ def measure_run(
             f"the task {task.name}, which has {task.n_in} and {task.n_out}"
         )
     parts = check_parts(parts)
+    if progress is not None:
+        check_callable("progress", progress)
     sizes, note = _sizes(len(final.b), n_trials=n_trials, n_test=n_test, n_times=n_times)
     rng = generator_of(rng)
     names = (*PARTS, "probe", "test", "noise")

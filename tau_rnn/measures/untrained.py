@@ -45,6 +45,7 @@ from tau_rnn.measures.decoding import PENALTIES, check_penalties
 from tau_rnn.measures.dynamics import fixed_points
 from tau_rnn.model import forward
 from tau_rnn.noise import private_noise
+from tau_rnn.tasks import check_task
 
 __all__ = [
     "LinearDistance",
@@ -304,7 +305,7 @@ def linear_distance(
     from scipy.optimize import brentq
 
     params = double_params("params", params)
-    traj = forward(params, u, dt, phi=phi, method=method, noise=noise)
+    traj = forward(params, check_array("u", u), dt, phi=phi, method=method, noise=noise)
     target = check_array("target", target, traj.y.shape, finite=False).astype(float)
     weights, target = _weighted(mask, target)
     q = check_array("fractions", fractions, ("F",)).astype(float)
@@ -378,7 +379,8 @@ def measure_untrained(
     """
     params, rng = double_params("params", params), check_generator(rng)
     n_trials = check_integer("n_trials", n_trials, 3, MOST_DRAWS)
-    n_near = check_integer("n_near", n_near, 1, MOST_DRAWS)
+    n_near, task = check_integer("n_near", n_near, 1, MOST_DRAWS), check_task(task)
+    check_array("params.W_in", params.W_in, (len(params.b), task.n_in))
     trials, near = task.trials(n_trials, rng), task.trials(n_near, rng)
     sigma, noise = getattr(task, "noise", 0.0), None
     if sigma:

@@ -22,6 +22,8 @@ from tau_rnn.checks import check_dtype, check_generator, check_integer, check_nu
 
 __all__ = ["Epochs", "Trials"]
 
+SHORTEST = 1e-9  # s, of a time step
+
 
 class Epochs(NamedTuple):
     """Steps [start, end) of each trial's epochs, each an integer array (B, 2).
@@ -133,6 +135,7 @@ class DelayedReport(Channels, ABC):
         for field in fields(self):
             value = self.checked(field, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
+        check_number(f"{self.name}: dt", self.dt, least=SHORTEST)
         undivided = [
             f"{name} = {getattr(self, name):g}"
             for name in self._durations

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from tau_rnn.checks import check_array, check_number, shown
+from tau_rnn.checks import check_array, check_dt, check_number, shown
 from tau_rnn.tasks.base import Channels, DelayedReport, Trials
 
 __all__ = ["check_task"]
@@ -70,7 +70,7 @@ def check_task(task, dt: float | None = None, *, look: bool = True):
     task = task if of_package or isinstance(task, OwnTask) else OwnTask(task)
     if look and isinstance(task, OwnTask):
         task.channels  # noqa: B018 (it is computed once)
-    if dt is not None and not np.isclose(task.dt, dt, rtol=1e-9, atol=0):
+    if dt is not None and not np.isclose(task.dt, check_dt(dt), rtol=1e-9, atol=0):
         raise ValueError(f"task: {task.name} has dt = {task.dt:g} s, and the run has dt = {dt:g} s")
     return task
 

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.checks import check_array, check_choice, check_dt, check_integer
+from tau_rnn.checks import check_array, check_choice, check_dt, check_integer, check_size, shown
 from tau_rnn.timescales.design import Design, products
 from tau_rnn.timescales.recordings import as_rates
 
 __all__ = ["autocovariance", "expected_acf", "linear_network_acf", "timescale_of_decay"]
 
 
-def timescale_of_decay(decay, dt):
+def timescale_of_decay(decay, dt: float) -> np.ndarray:
     """Timescale of a quantity that is multiplied by `decay` at every step: -dt / ln(decay).
 
     The Euler trap: a leaky unit stepped as x += alpha * (-x + input) with alpha = dt/tau decays by
@@ -47,10 +47,10 @@ def timescale_of_decay(decay, dt):
     ValueError
         If dt <= 0 or a factor is outside (0, 1).
     """
-    decay = np.asarray(decay, dtype=float)
+    decay = check_array("decay", decay).astype(float)
     dt = check_dt(dt)
     if not np.all((decay > 0) & (decay < 1)):
-        raise ValueError(f"decay must lie strictly between 0 and 1, got {decay!r}")
+        raise ValueError(f"decay: must lie strictly between 0 and 1, got {shown(decay)}")
     return -dt / np.log(decay)
 
 
@@ -58,28 +58,33 @@ def group_labels(conditions, n_trials):
     """Index of each trial's condition (n_trials,) and the number of trials of each condition."""
     if conditions is None:
         return np.zeros(n_trials, dtype=int), np.array([n_trials])
-    conditions = np.asarray(conditions)
+    try:
+        conditions = np.asarray(conditions)
+    except (TypeError, ValueError):
+        raise ValueError(f"conditions: must be labels, got {shown(conditions)}") from None
     if conditions.shape != (n_trials,):
         raise ValueError(
-            f"conditions must hold one label per trial, shape ({n_trials},), "
+            f"conditions: must hold one label per trial, shape ({n_trials},), "
             f"got shape {conditions.shape}"
         )
     try:
         _, group, counts = np.unique(conditions, return_inverse=True, return_counts=True)
     except TypeError:
         raise ValueError(
-            "conditions must be numbers or strings, which can be sorted; "
+            "conditions: must be numbers or strings, which can be sorted; "
             f"got labels {conditions[:3].tolist()}, ..."
         ) from None
     if n_trials > 1 and counts.max() == 1:
         raise ValueError(
-            "conditions must leave two trials or more in at least one condition, "
+            "conditions: must leave two trials or more in at least one condition, "
             f"got {n_trials} trials with {n_trials} different labels"
         )
     return group.reshape(-1), counts
 
 
-def autocovariance(rates, *, conditions=None, center="trial", detrend="constant", n_lags=None):
+def autocovariance(
+    rates, *, conditions=None, center="trial", detrend="constant", n_lags: int | None = None
+) -> np.ndarray:
     """Autocovariance of each unit, pooled over trials.
 
     c(k) = (1/K) sum_m sum_t y_mt y_m(t+k) over the K products of samples that are both there, M
@@ -113,6 +118,7 @@ def autocovariance(rates, *, conditions=None, center="trial", detrend="constant"
         For a wrong shape, label array, option or `n_lags`; for "psth" with a single trial.
     """
     x = as_rates(rates, conditions)
+    check_size("rates", x)
     n_trials, n, n_units = x.shape
     check_choice("center", center, ("trial", "psth"))
     check_choice("detrend", detrend, ("constant", "linear"))
@@ -130,7 +136,9 @@ def autocovariance(rates, *, conditions=None, center="trial", detrend="constant"
     return acov[:n_lags]
 
 
-def expected_acf(acov, n, n_trials=None, *, detrend="constant"):
+def expected_acf(
+    acov, n: int, n_trials: int | None = None, *, detrend="constant"
+) -> np.ndarray:
     """Expected autocovariance of trials of n samples whose own mean was subtracted.
 
     With y = x - (mean of x over the trial), c(k) = sum_t y_t y_(t+k) / (n - k) and K = n - k,
@@ -171,11 +179,12 @@ def expected_acf(acov, n, n_trials=None, *, detrend="constant"):
     ValueError
         If the last axis of `acov` has not length n, or n_trials < 1.
     """
-    gamma = np.asarray(acov, dtype=float)
+    gamma = check_array("acov", acov).astype(float)
+    n = check_integer("n", n, 1)
     if gamma.ndim == 0 or gamma.shape[-1] != n:
         raise ValueError(f"acov: must have n = {n} lags along its last axis, got {gamma.shape}")
-    if n_trials is not None and n_trials < 1:
-        raise ValueError(f"n_trials: must be >= 1, got {n_trials}")
+    if n_trials is not None:
+        n_trials = check_integer("n_trials", n_trials, 1)
     check_choice("detrend", detrend, ("constant", "linear"))
     whole = np.ones((1, n), dtype=bool)
     design = Design(whole, np.zeros(1, dtype=int), 1 + (detrend == "linear"))
@@ -183,7 +192,7 @@ def expected_acf(acov, n, n_trials=None, *, detrend="constant"):
     return expected if n_trials is None else expected * (1 - 1 / n_trials)
 
 
-def linear_network_acf(A, Q, lags):
+def linear_network_acf(A, Q, lags) -> np.ndarray:
     """Exact stationary autocovariance of each unit of dx = A x dt + dw, cov(dw) = Q dt.
 
     The stationary covariance P solves the Lyapunov equation A P + P A^T + Q = 0, and the

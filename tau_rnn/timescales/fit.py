@@ -98,7 +98,7 @@ def fit_timescales(
         `n_boot` resamplings of trials (of stretches of them where trials are few). "bootstrap":
         resampled trials in any case. None: NaN.
     level : float
-        Of the interval.
+        Of the interval, from 0.01 to below 1.
     n_boot : int
         Bootstrap samples.
     seed : int or numpy.random.Generator
@@ -249,7 +249,7 @@ def _options(n_trials, n, dt, **given):
         ) from None
     numbers = {
         "window": check_number("window", given["window"], above=0),
-        "level": check_number("level", given["level"], above=0, below=1),
+        "level": check_number("level", given["level"], least=0.01, below=1),
         "n_boot": check_integer("n_boot", given["n_boot"], 1),
         "use_lag0": lag0 if isinstance(lag0, str) else bool(lag0),
         "min_lag": first,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_choice, check_dt, check_number
+from tau_rnn.checks import check_array, check_choice, check_dt, check_number, check_size
 from tau_rnn.timescales.design import Design, correlate
 
 __all__ = ["timescale_of_acf"]
@@ -279,7 +279,8 @@ def timescale_of_acf(acov, dt, *, window=2.0, center="psth"):
     ValueError
         For a wrong shape, dt, window or center.
     """
-    acov = np.asarray(acov, dtype=float)
+    acov = check_array("acov", acov, finite=False).astype(float)
+    check_size("acov", acov)
     if acov.ndim != 2 or len(acov) <= MIN_LAGS or not np.isfinite(acov).all():
         raise ValueError(
             f"acov: must be finite, of shape (lags, units) with lags > {MIN_LAGS}, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.checks import check_array, check_dt, shown
+from tau_rnn.checks import MOST_NUMBERS, check_array, check_dt, check_integer, shown
 
 __all__ = ["bin_spikes"]
 
@@ -58,7 +58,7 @@ def _filled(name, values):
     return x if mask is None else np.where(mask, np.nan, x)
 
 
-def bin_spikes(times, dt, windows):
+def bin_spikes(times, dt: float, windows) -> np.ndarray:
     """Firing rates from spike times: spikes in bins of `dt`, divided by `dt`.
 
     Parameters
@@ -98,7 +98,9 @@ def bin_spikes(times, dt, windows):
             f"windows: must be (start, stop) or have shape (trials, 2), got shape {windows.shape}"
         )
     bounds = windows.reshape(-1, 2).astype(float)
-    n_bins = np.floor((bounds[:, 1] - bounds[:, 0]) / dt * (1 + 1e-12) + 1e-9).astype(int)
+    n_bins = np.floor((bounds[:, 1] - bounds[:, 0]) / dt * (1 + 1e-12) + 1e-9)
+    check_integer("windows: the largest number of bins", n_bins.max(), 0, MOST_NUMBERS)
+    n_bins = n_bins.astype(int)
     if n_bins.min() < 1:
         start, stop = bounds[n_bins.argmin()]
         raise ValueError(
@@ -125,14 +127,15 @@ def bin_spikes(times, dt, windows):
 
 
 def _units(values, name):
-    if isinstance(values, str) or not hasattr(values, "__len__") or len(values) == 0:
+    one = getattr(values, "ndim", 1) == 0 or np.ma.isMaskedArray(values)
+    if one or isinstance(values, str) or not hasattr(values, "__len__") or len(values) == 0:
         raise ValueError(f"{name}: must be a sequence that is not empty, got {shown(values)}")
     return values
 
 
 def _spikes(values, name):
     """Sorted spike times of one unit in one trial."""
-    if np.ndim(values) != 1:
+    if not hasattr(values, "__len__") or getattr(values, "ndim", 1) != 1:
         raise ValueError(
             f"{name}: must be a one-dimensional array of spike times, got {shown(values)}; "
             "times[trial][unit] goes with one window, times[unit] with a list of windows"
