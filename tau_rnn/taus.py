@@ -34,10 +34,10 @@ from tau_rnn.specs import parameters_of, read_scipy, scipy_text, spec_text, valu
 __all__ = ["DISTRIBUTIONS", "describe", "parse_tau", "sample_tau", "truncate"]
 
 #: Bounds of every time constant and parameter: nobody needs others, and all squares are finite.
-RANGE = {"least": 1e-9, "most": 1e9}
+_RANGE = {"least": 1e-9, "most": 1e9}
 #: The least share of a distribution within its bounds: F is rounded to 1e-16, its quantiles to
 #: 1e-16 / share. And the least width between its 5 and 95 % quantiles, relative to the latter.
-LEAST_SHARE = LEAST_WIDTH = 1e-6
+_LEAST_SHARE = _LEAST_WIDTH = 1e-6
 
 
 class Family(NamedTuple):
@@ -129,7 +129,7 @@ class Fixed(TauDistribution):
         self.name = f"tau from {source}" if source else "tau"
         values = checks.check_array(self.name, values, ("n_units",), finite=False)
         each = enumerate(values.astype(float).tolist())
-        self.values = tuple(check_number(f"{self.name} of unit {i}", v, **RANGE) for i, v in each)
+        self.values = tuple(check_number(f"{self.name} of unit {i}", v, **_RANGE) for i, v in each)
         self.per_unit, self.text = text is None, text or f"values:{value_text(self.values)}"
         self.support = min(self.values), max(self.values)
         self.mean = float(np.mean(self.values))
@@ -215,9 +215,9 @@ class _Truncated(TauDistribution):
             problem = f"its parameters give no distribution, its median is {median}"
         elif low < 0 or (low == 0 and below > 0):
             problem = f"must give tau > 0 s only, but can give {low:g}; see tau_rnn.taus.truncate"
-        elif not above - below >= LEAST_SHARE:
+        elif not above - below >= _LEAST_SHARE:
             problem = f"only {above - below:.2g} of it lie within [{low:g}, {high:g}] s"
-        elif not last - first > LEAST_WIDTH * last:
+        elif not last - first > _LEAST_WIDTH * last:
             problem = f"is too narrow, {first:.9g} to {last:.9g} s; take constant:{last:g}"
         else:
             return self
@@ -337,7 +337,7 @@ def truncate(dist, low=None, high=None) -> TauDistribution:
         what = "a continuous distribution of scipy.stats with its parameters, as stats.gamma(3)"
         raise ValueError(f"tau: must be {what}, got {shown(dist)}")
     given = [("low", low), ("high", high)]
-    bounds = {k: check_number(k, v, **RANGE) for k, v in given if v is not None}
+    bounds = {k: check_number(k, v, **_RANGE) for k, v in given if v is not None}
     truncated = _Truncated(scipy_text(dist, bounds), lambda: dist, **bounds)
     return truncated.check(f"tau: {dist.dist.name}")
 
@@ -368,7 +368,7 @@ def _from_text(spec: str) -> TauDistribution:
         rest = f"value={rest}" if rest else ""
     _, usual, parent = DISTRIBUTIONS[name]
     given = parameters_of(rest, usual, spec)
-    values = {k: check_number(f"{name}: {k}", given.get(k, usual[k]), **RANGE) for k in usual}
+    values = {k: check_number(f"{name}: {k}", given.get(k, usual[k]), **_RANGE) for k in usual}
     if "low" in values and not values["low"] < values["high"]:
         low, high = values["low"], values["high"]
         raise ValueError(f"{name}: low must be below high, got low={low:g}, high={high:g}")

@@ -23,15 +23,15 @@ from tau_rnn.training import TrainConfig
 __all__: list[str] = []
 
 #: Earlier names of options, by setting.
-OLD_NAMES = {"rescale_tau": "--match"}
-METAVARS = {"int": "K", "float": "X"}
+_OLD_NAMES = {"rescale_tau": "--match"}
+_METAVARS = {"int": "K", "float": "X"}
 #: What the command line takes besides the values of a setting.
-MORE = {
+_MORE = {
     "dist": "; all: the poster's four",
     "task": "; both: one after the other",
 }
 
-EPILOG = """\
+_EPILOG = """\
 distributions of the time constants tau (seconds):
 {distributions}
   all              the first four, one after the other
@@ -55,7 +55,7 @@ interrupted (what was done is kept; --resume continues).
 """
 
 
-class Parser(argparse.ArgumentParser):
+class _Parser(argparse.ArgumentParser):
     """An argument parser that says what is wrong in one line."""
 
     def error(self, message):
@@ -67,7 +67,7 @@ def _explained(row: Metric) -> str:
     return textwrap.fill(text, 79, initial_indent="  ", subsequent_indent="      ")
 
 
-class Renamed(argparse.Action):
+class _Renamed(argparse.Action):
     """An option whose old name still works, with a note; its new name is the first."""
 
     def __call__(self, parser, namespace, values, option_string=None):
@@ -88,25 +88,25 @@ def _add_settings(group, fields: Iterable[Field]) -> None:
     # An option that is not given is not among the parsed arguments.
     for field in fields:
         name = f"--{field.name.replace('_', '-')}"
-        old = OLD_NAMES.get(field.name)
+        old = _OLD_NAMES.get(field.name)
         group.add_argument(
             *([name, old] if old else [name]),
-            action=Renamed if old else "store",
+            action=_Renamed if old else "store",
             nargs="+" if field.metadata["several"] else None,
             type={"int": int, "float": float}.get(type_name(field), str),
             default=argparse.SUPPRESS,
-            metavar=METAVARS.get(type_name(field), "NAME"),
-            help=(explained(field) + MORE.get(field.name, "")).replace("%", "%%"),
+            metavar=_METAVARS.get(type_name(field), "NAME"),
+            help=(explained(field) + _MORE.get(field.name, "")).replace("%", "%%"),
         )
 
 
-def build_parser(config: type[TrainConfig] = RunConfig) -> Parser:
+def build_parser(config: type[TrainConfig] = RunConfig) -> _Parser:
     """The options of the command line: one for every field of a configuration, and a few more."""
-    parser = Parser(
+    parser = _Parser(
         prog="python -m tau_rnn.run",
         description="Train rate networks with diverse intrinsic time constants by hand-derived "
         "backpropagation through time.",
-        epilog=EPILOG.format(
+        epilog=_EPILOG.format(
             controls=_listed(CONTROLS.items()),
             distributions=_listed((name, family.about) for name, family in DISTRIBUTIONS.items()),
             metrics="\n".join(_explained(row) for row in METRICS if row.key in TABLE),

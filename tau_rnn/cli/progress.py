@@ -14,7 +14,7 @@ from typing import Any, TextIO
 __all__: list[str] = []
 
 
-def on_terminal() -> bool:
+def _on_terminal() -> bool:
     """Whether what is printed is seen on a terminal. A closed standard output is None."""
     return sys.stdout is not None and sys.stdout.isatty()
 
@@ -32,7 +32,7 @@ class Progress:
 
     def __init__(self, total: int, unit: str, say: Callable[[str], object] | None = print):
         self.total, self.unit, self.say = total, unit, say
-        self.terminal = say is print and on_terminal()
+        self.terminal = say is print and _on_terminal()
         self.line, self.width, self.phases, self.bar = "", 0, 0, None
         if self.terminal and find_spec("tqdm"):
             from tqdm import tqdm

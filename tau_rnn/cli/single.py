@@ -24,8 +24,8 @@ from tau_rnn.cli.progress import (
 from tau_rnn.experiment.conditions import POSTER
 from tau_rnn.tasks import TASKS
 
-LINES_EVERY = 25  # steps between two lines where the output is not a terminal
-QUICK = {"steps": 200, "dt": 0.1}  # what --quick sets, unless it is given
+_LINES_EVERY = 25  # steps between two lines where the output is not a terminal
+_QUICK = {"steps": 200, "dt": 0.1}  # what --quick sets, unless it is given
 
 if TYPE_CHECKING:
     from tau_rnn.experiment.run import RunState, Setup
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-ELSEWHERE = "move it away, or choose another --out"
-WAYS_ON = f"{ELSEWHERE}; --force overwrites it"
+_ELSEWHERE = "move it away, or choose another --out"
+_WAYS_ON = f"{_ELSEWHERE}; --force overwrites it"
 
 
 def main(argv=None) -> int:
@@ -72,7 +72,7 @@ def run(argv) -> int:
         parser.error("--workers: counts processes of this machine, not of the --scheduler")
     if not 0 <= args.checkpoint_seconds < float("inf"):
         parser.error(f"--checkpoint-seconds: must be >= 0, got {args.checkpoint_seconds}")
-    shared: dict[str, Any] = {"task": tasks[0], "dist": dists[0], **(QUICK if quick else {})}
+    shared: dict[str, Any] = {"task": tasks[0], "dist": dists[0], **(_QUICK if quick else {})}
     try:
         bases = [RunConfig(**(shared | settings)) for settings in settings_given(args)]
         one = len(bases) * len(dists) * len(tasks) * seeds == 1
@@ -126,7 +126,7 @@ def single(config, args) -> int:
     from tau_rnn.experiment.run import set_up
     from tau_rnn.experiment.unfinished import Work
 
-    if show_stored(config, args):
+    if _show_stored(config, args):
         return 0
     target = find_place(config, args)
     setup = set_up(config)  # whatever is wrong with it is said before anything is written
@@ -140,10 +140,10 @@ def single(config, args) -> int:
             raise StoreError(f"--out: cannot write to {out} ({error.strerror})") from None
         with work:
             # Another process may have finished it before the lock was taken.
-            return 0 if show_stored(config, args) else compute(work, setup, target, args)
+            return 0 if _show_stored(config, args) else _compute(work, setup, target, args)
 
 
-def show_stored(config, args) -> bool:
+def _show_stored(config, args) -> bool:
     """Show the stored result of a run; returns whether there is one."""
     from tau_rnn.experiment import load_run, store
     from tau_rnn.experiment.files import StoreError
@@ -155,15 +155,15 @@ def show_stored(config, args) -> bool:
     try:
         result = load_run(folder)
     except StoreError as error:
-        raise StoreError(f"{error}; {WAYS_ON}") from None
+        raise StoreError(f"{error}; {_WAYS_ON}") from None
     tidy(args.out, config)
-    print_table(result)
+    _print_table(result)
     bare = "" if args.no_figure or (folder / "figure.png").exists() else ", with figures"
     print(f"This is the stored result of {folder} (--force computes it anew{bare}).")
     return True
 
 
-class Target(NamedTuple):
+class _Target(NamedTuple):
     """Where the result is to go: the places, best first; what it may replace; and a note."""
 
     places: list[Path]
@@ -171,7 +171,7 @@ class Target(NamedTuple):
     note: str = ""
 
 
-def find_place(config, args) -> Target:
+def find_place(config, args) -> _Target:
     """Where the result is to go; a StoreError if something else than a run is there."""
     from tau_rnn.experiment import store
     from tau_rnn.experiment.files import StoreError
@@ -180,23 +180,23 @@ def find_place(config, args) -> Target:
     plain, keyed = store.places(args.out, config)
     own, note = store.find(args.out, config), ""
     if own:  # --force
-        return Target([own, keyed], entry(own))
+        return _Target([own, keyed], entry(own))
     for folder in (plain, keyed):
         if not os.path.lexists(folder) or (folder.is_dir() and not os.listdir(folder)):
-            return Target([folder, keyed], None, note)
+            return _Target([folder, keyed], None, note)
         is_run = (folder / "config.json").exists()
         if args.force and is_run:
-            return Target([folder, keyed], entry(folder))
+            return _Target([folder, keyed], entry(folder))
         try:
             different = config.differences(store.stored_config(folder))
         except StoreError as error:
-            raise StoreError(f"{error}; {WAYS_ON if is_run else ELSEWHERE}") from None
+            raise StoreError(f"{error}; {_WAYS_ON if is_run else _ELSEWHERE}") from None
         said = ", ".join(f"{k} {b!r} there, {a!r} here" for k, (a, b) in different.items())
         note = f"{plain} holds a run with other settings ({said}): this one goes to {keyed}."
-    raise StoreError(f"{keyed}: holds a run with other settings; {WAYS_ON}")
+    raise StoreError(f"{keyed}: holds a run with other settings; {_WAYS_ON}")
 
 
-def start_of(work, args) -> tuple[RunState | None, str]:
+def _start_of(work, args) -> tuple[RunState | None, str]:
     """The state that the run goes on from, and what is said about it."""
     from tau_rnn.experiment import load_run, store
     from tau_rnn.experiment.checkpoints import load_state
@@ -226,13 +226,13 @@ def start_of(work, args) -> tuple[RunState | None, str]:
     return saved, f"Continuing from step {steps}, where {folder} ended."
 
 
-def compute(work, setup: Setup, target: Target, args) -> int:
+def _compute(work, setup: Setup, target: _Target, args) -> int:
     """Train a run, with a checkpoint every few seconds, and store and show its result."""
     from tau_rnn.experiment import iterate
     from tau_rnn.training import NonFiniteLoss
 
     config, tau = work.config, setup.initial.tau
-    saved, said = start_of(work, args)
+    saved, said = _start_of(work, args)
     if not args.quiet:
         print(
             f"Training {config.units} units on {config.task_label} for {config.steps} steps of "
@@ -253,20 +253,20 @@ def compute(work, setup: Setup, target: Target, args) -> int:
     try:
         state, interrupted = train(work, states, state, progress, args)
         if not interrupted:
-            return finish_run(work, state, target, progress, args)
+            return _finish_run(work, state, target, progress, args)
         where = f"step {state.training.step} of {config.steps}"
-        return ended(progress, 130, f"Interrupted after {where}, which is saved. {kept}")
+        return _ended(progress, 130, f"Interrupted after {where}, which is saved. {kept}")
     except KeyboardInterrupt:
-        return ended(progress, 130, f"tau_rnn.run: interrupted{last_checkpoint()}")
+        return _ended(progress, 130, f"tau_rnn.run: interrupted{last_checkpoint()}")
     except NonFiniteLoss as error:
         work.fail(str(error), error.params)
-        return ended(progress, 1, f"tau_rnn.run: {error}; see {work.folder / 'last_good.npz'}")
+        return _ended(progress, 1, f"tau_rnn.run: {error}; see {work.folder / 'last_good.npz'}")
     except (OSError, ValueError, MemoryError) as error:
         what = "not enough memory: " if isinstance(error, MemoryError) else ""
-        return ended(progress, 1, f"tau_rnn.run: {what}{error}{last_checkpoint()}")
+        return _ended(progress, 1, f"tau_rnn.run: {what}{error}{last_checkpoint()}")
 
 
-def ended(progress, status: int, why: str) -> int:
+def _ended(progress, status: int, why: str) -> int:
     """Say why a run ended before its end; returns the exit status."""
     progress.close()
     print(why, file=sys.stderr)
@@ -302,10 +302,10 @@ def show_step(progress, state, done: int, seconds: float) -> None:
     if done and seconds > 0:
         left = (progress.total - step) * seconds / done
         rate = f"{done / seconds:.{0 if done > 9 * seconds else 1}f} steps/s  {duration(left)} left"
-    progress.show(step, text, rate, due=step % LINES_EVERY == 0 or step == progress.total)
+    progress.show(step, text, rate, due=step % _LINES_EVERY == 0 or step == progress.total)
 
 
-def finish_run(work, state, target: Target, progress, args) -> int:
+def _finish_run(work, state, target: _Target, progress, args) -> int:
     """Measure, draw, publish and show a run that has made all its steps."""
     from tau_rnn.experiment import store, summarise_run
     from tau_rnn.experiment.checkpoints import state_bytes
@@ -321,7 +321,7 @@ def finish_run(work, state, target: Target, progress, args) -> int:
     store.write_run(made, result, state_bytes(work.config, state))
     folder = work.publish(made, target.places, target.old)
     progress.close()
-    print_table(result)
+    _print_table(result)
     if left_out:
         print(f"Not measured in a network of {work.config.units} units: {', '.join(left_out)}.")
     if folder != target.places[0]:
@@ -347,7 +347,7 @@ def draw(result, folder: Path, tell) -> None:
     save(page, folder / "measures.png")
 
 
-def print_table(result) -> None:
+def _print_table(result) -> None:
     """The numbers of a run, before and after training."""
     m = result.metrics
     print(f"\n{result.title}\n{result.table}\n  {m['steps']} steps in {m['seconds']:.1f} s\n")

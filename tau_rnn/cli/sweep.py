@@ -27,7 +27,7 @@ from tau_rnn.measures.run import within_bounds
 
 __all__: list[str] = []
 
-LINE_SECONDS = 2.0  # at most one plain line of progress in this time
+_LINE_SECONDS = 2.0  # at most one plain line of progress in this time
 
 
 def engine_for(workers: int = 1, scheduler: str | None = None) -> Engine | None:
@@ -81,12 +81,12 @@ def run_sweep(
     shown = Progress(len(configs), "run", progress)
     engine = engine_for(workers, scheduler)
     try:
-        done = sweep(configs, engine, store=out, progress=Events(shown), force=force, parts=parts)
-        return write_report(done, out, shown, figures=figures, parts=parts)
+        done = sweep(configs, engine, store=out, progress=_Events(shown), force=force, parts=parts)
+        return _report(done, out, shown, figures, parts)
     except KeyboardInterrupt:
         shown.close()
         print(
-            f"\nInterrupted. What was computed is stored in {out}; the same command goes on "
+            f"\nInterrupted. What was computed is stored in {out}; the same command continues "
             "from there.", file=sys.stderr,
         )  # fmt: skip
         return 130
@@ -98,9 +98,7 @@ def run_sweep(
         shown.close()
 
 
-def write_report(
-    done: Sweep, out, shown: Progress, *, figures: bool = True, parts=BASIC_MEASURES
-) -> int:
+def _report(done: Sweep, out, shown: Progress, figures: bool, parts) -> int:
     """Print the tables of a sweep and write its files; returns the exit status."""
     out = Path(out)
     try:
@@ -145,11 +143,11 @@ def _write_report(done: Sweep, results, out: Path, shown: Progress, figures, par
     return 1 if done.failures else 0
 
 
-class Events:
+class _Events:
     """Shows the events of a sweep: notes at once, and how far it is every two seconds."""
 
     def __init__(self, shown: Progress):
-        self.shown, self.last = shown, -LINE_SECONDS
+        self.shown, self.last = shown, -_LINE_SECONDS
 
     def __call__(self, event: Event) -> None:
         name = f"{label(event.config)}, seed {event.config.seed}" if event.config else ""
@@ -159,7 +157,7 @@ class Events:
             if event.kind == "note":
                 return
         now = time.monotonic()
-        due = now - self.last >= LINE_SECONDS or event.done == event.total
+        due = now - self.last >= _LINE_SECONDS or event.done == event.total
         left = "" if event.seconds_left is None else f"{duration(event.seconds_left)} left"
         what = f"{event.config.task_label}, {name}" if event.config else ""
         self.shown.show(event.done, what, left, due=due)

@@ -27,14 +27,14 @@ from tau_rnn.training import TrainingState
 
 __all__: list[str] = []
 
-FORMAT = "tau_rnn checkpoint"
+_FORMAT = "tau_rnn checkpoint"
 
 
 def state_bytes(config: RunConfig, state: RunState) -> bytes:
     """The content of a checkpoint: every array and every random state."""
     training = state.training
     meta = {
-        "format": FORMAT,
+        "format": _FORMAT,
         "format_version": FORMAT_VERSION,
         "key": config.key,
         "step": training.step,
@@ -63,7 +63,7 @@ def load_state(path, config: RunConfig) -> RunState:
     arrays = arrays_from(content, path, ["meta", "theta", "moments", *names])
     try:
         meta = json.loads(str(arrays["meta"]))
-        if meta.get("format") != FORMAT or meta.get("format_version") != FORMAT_VERSION:
+        if meta.get("format") != _FORMAT or meta.get("format_version") != FORMAT_VERSION:
             raise StoreError("not a checkpoint of this version of tau_rnn")
         if meta["key"] != config.key:
             raise StoreError("the checkpoint of another run (other settings)")

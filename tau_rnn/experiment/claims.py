@@ -19,12 +19,12 @@ from tau_rnn.experiment.statistics import Effect, holm
 __all__ = ["CLAIMS", "judge", "word"]
 
 LEVEL = 0.05  # of the family of all tests, by Holm's method
-LONGER_BURN_INS = (20.0, 60.0)  # s, the controls of claim 4
+_LONGER_BURN_INS = (20.0, 60.0)  # s, the controls of claim 4
 # What a control takes away.
 LEAK, RATE = "the mean leak rate", "each unit's learning rate"
 GAIN, MEASURE = "the initial gain", "how timescales are measured"
 #: One word for each outcome that has one.
-WORDS = {
+_WORDS = {
     "shown": "shown",
     "shown, controls not run": "uncontrolled",
     "not shown": "open",
@@ -129,7 +129,7 @@ def _controls(claim: Claim, metric: str, group: RunConfig, table) -> Iterable[Co
         wanted = [(f"initial gain {other.gain:g}", GAIN, other, ITSELF, metric)]
         wanted += [
             (f"burn-in {wait:g} s", MEASURE, group.replace(burn_in=wait), ITSELF, metric)
-            for wait in LONGER_BURN_INS
+            for wait in _LONGER_BURN_INS
             if wait > group.burn_in
         ]
         wanted += [("longest timescales left out", MEASURE, group, ITSELF, f"{metric}_of_short")]
@@ -194,7 +194,7 @@ def word(outcome: str) -> str:
     """
     starts = {"not shown once": "confounded", "not shown with": "conditional", "shown in": "partly"}
     longer = (w for start, w in starts.items() if outcome.startswith(start))
-    return WORDS.get(outcome) or next(longer)
+    return _WORDS.get(outcome) or next(longer)
 
 
 def word_for(tests: Iterable[Finding]) -> str:

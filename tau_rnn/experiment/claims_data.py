@@ -32,7 +32,7 @@ from tau_rnn.experiment.statistics import Effect
 __all__ = ["findings", "load_claims", "pick"]
 
 #: Columns that stay text whatever stands in them.
-TEXTS = frozenset((
+_TEXTS = frozenset((
     "part", "key", "task", "condition", "reference", "kind", "metric", "scale", "note", "dist",
     "rescale_tau", "lr_scale", "train", "longest", "role", "control", "holds", "outcome", "word",
     "kind_of_rest",
@@ -71,7 +71,7 @@ def load_claims(folder=None) -> dict[str, list[dict[str, Any]]]:
 
 
 def _value(name: str, text: str) -> Any:
-    if name in TEXTS:
+    if name in _TEXTS:
         return text
     if text == "":
         return None

@@ -23,10 +23,10 @@ __all__ = ["CONTROLS", "matched_constant", "sweep_configs"]
 #: The poster's four distributions.
 POSTER = ("vanilla", "normal", "uniform", "bimodal")
 #: What makes two networks of one setting differ.
-CONDITION_FIELDS = ("dist", "rescale_tau", "lr_scale")
+_CONDITION_FIELDS = ("dist", "rescale_tau", "lr_scale")
 
 #: What all runs of a sweep share, so that no label needs it.
-SHARED_FIELDS = (
+_SHARED_FIELDS = (
     "units", "steps", "batch", "dt", "test_trials", "eval_every", "dtype", "burn_in",
 )  # fmt: skip
 
@@ -171,7 +171,7 @@ def setting_parts(config: RunConfig) -> list[str]:
     """Those fields of the setting that a control or an option changed, as ``name=value``."""
     parts = []
     for name, value in config.changed.items():
-        if name in ("task", "seed", *CONDITION_FIELDS, *SHARED_FIELDS):
+        if name in ("task", "seed", *_CONDITION_FIELDS, *_SHARED_FIELDS):
             continue
         if name == "train":
             usual = RunConfig.train

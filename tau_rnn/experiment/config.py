@@ -36,13 +36,13 @@ __all__ = ["RunConfig"]
 
 #: Changes whenever the same configuration would give other numbers; part of every stored key.
 EXPERIMENT_VERSION = 3
-DTYPES = ("float32", "float64")
+_DTYPES = ("float32", "float64")
 
 
 def _dtype_name(name: str, value) -> str:
     with contextlib.suppress(TypeError):  # np.float32 and np.dtype("float32") have the same name
         value = np.dtype(value).name if value is not None else value
-    return check_choice(name, value, DTYPES)
+    return check_choice(name, value, _DTYPES)
 
 
 def _dist_text(name: str, value) -> str:
@@ -114,7 +114,7 @@ class RunConfig(TrainConfig):
         later=True,
     )
     seed: int = setting(0, "seed of every random stream", partial(check_integer, least=0))
-    dtype: str = setting("float32", "precision", _dtype_name, allowed=DTYPES)
+    dtype: str = setting("float32", "precision", _dtype_name, allowed=_DTYPES)
     test_trials: int = setting(512, "held-out trials, the same at every evaluation", _count)
     eval_every: int = setting(20, "steps from one evaluation to the next", _count)
     burn_in: float = setting(

@@ -28,7 +28,7 @@ BETWEEN = tuple(key for row in METRICS if row.compared for key in row.keys)
 WITHIN = tuple((row, *row.change) for row in METRICS if row.change)
 ITSELF = "itself"  # the reference of a change within a run
 VANILLA, MATCHED = "vanilla", "matched homogeneous"
-MATCHED_LOSS = "weight_change_at_matched_loss"
+_MATCHED_LOSS = "weight_change_at_matched_loss"
 
 
 class Row(NamedTuple):
@@ -101,7 +101,7 @@ def _compared(runs: Iterable[RunResult]) -> list[str]:
     """What runs can be compared in: what they have, and their scores that have no declaration."""
     runs = list(runs)
     scores = [name for run in runs for name in scores_of(run.history)]
-    there = {name for run in runs for name in run.metrics} | {MATCHED_LOSS}
+    there = {name for run in runs for name in run.metrics} | {_MATCHED_LOSS}
     return [key for key in dict.fromkeys((*BETWEEN, *scores)) if key in there and key != "loss"]
 
 
@@ -112,7 +112,7 @@ def _row(group: RunConfig, reference: str, kind: str, row: Metric, effect: Effec
 
 def difference(row: Metric, a: RunResult, b: RunResult) -> float:
     """The difference of a pair in a metric, of its logarithms where it is a ratio."""
-    if row.key == MATCHED_LOSS:
+    if row.key == _MATCHED_LOSS:
         return row.difference(*at_matched_loss(a.history, b.history)[:2])
     return row.difference(a.metrics.get(row.key), b.metrics.get(row.key))
 

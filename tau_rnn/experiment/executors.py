@@ -21,8 +21,8 @@ from tau_rnn.checks import check_integer
 __all__: list[str] = []
 
 CONNECT_SECONDS = 6.0
-SLOTS = 200  # runs handed out at a time to workers of an unknown number; each holds an open lock
-UNGUARDED = 77  # exit status of a worker whose script would start the sweep again
+_SLOTS = 200  # runs handed out at a time to workers of an unknown number; each holds an open lock
+_UNGUARDED = 77  # exit status of a worker whose script would start the sweep again
 GUARD = (
     "sweep: the worker processes import this script, which starts the sweep again; put the call "
     'under `if __name__ == "__main__":`'
@@ -80,7 +80,7 @@ def make_engine(executor) -> Engine:
         )
     why_idle = _why_idle if hasattr(executor, "_client") else None
     name = type(executor).__name__
-    return Engine(lambda: contextlib.nullcontext(executor), SLOTS, name, why_idle=why_idle)
+    return Engine(lambda: contextlib.nullcontext(executor), _SLOTS, name, why_idle=why_idle)
 
 
 class _Here(Executor):
@@ -148,7 +148,7 @@ def leave_if_unguarded() -> None:
     """End a worker that is only importing its parent's script, which then starts a sweep."""
     process = sys.modules.get("multiprocessing.process")
     if process and getattr(process.current_process(), "_inheriting", False):
-        raise SystemExit(UNGUARDED)
+        raise SystemExit(_UNGUARDED)
 
 
 def was_unguarded(executor) -> bool:
@@ -156,7 +156,7 @@ def was_unguarded(executor) -> bool:
     workers = list((getattr(executor, "_processes", None) or {}).values())
     for worker in workers:
         worker.join(1.0)
-    return any(worker.exitcode == UNGUARDED for worker in workers)
+    return any(worker.exitcode == _UNGUARDED for worker in workers)
 
 
 def _start_worker() -> None:
@@ -191,7 +191,7 @@ def dask_engine(address: str) -> Engine:
         When it is opened, if the scheduler does not answer within 6 s or Dask is not installed.
     """
     name = f"the Dask scheduler {address}"
-    return Engine(lambda: _dask(address), SLOTS, name, why_idle=_why_idle)
+    return Engine(lambda: _dask(address), _SLOTS, name, why_idle=_why_idle)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ import numpy as np
 __all__ = ["StoreError"]
 
 LARGEST_TEXT, LARGEST = 2**26, 2**36  # bytes of a text, and of any file
-COMPRESSED = 2**24  # bytes by which the arrays of a small compressed file may exceed it
+_COMPRESSED = 2**24  # bytes by which the arrays of a small compressed file may exceed it
 
 
 class StoreError(ValueError):
@@ -214,7 +214,7 @@ def arrays_from(content: bytes, path, names=None) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as file:
             claimed = sum(member.file_size for member in file.infolist())
-            if claimed > len(content) + COMPRESSED:
+            if claimed > len(content) + _COMPRESSED:
                 raise ValueError(f"{len(content)} bytes claim to hold {claimed}")
             # Each member is read to its end, where its checksum is compared, before it is parsed:
             # a damaged header could ask for fewer bytes than there are.

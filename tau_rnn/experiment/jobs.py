@@ -21,8 +21,8 @@ from tau_rnn.experiment.unfinished import Entry, Work, damage, entry, set_aside,
 
 __all__: list[str] = []
 
-LOST_TWICE = 2  # a run that its executor lost this often is not tried again
-LOOK_SECONDS = 0.5  # from one look at the runs that another process computes to the next
+_LOST_TWICE = 2  # a run that its executor lost this often is not tried again
+_LOOK_SECONDS = 0.5  # from one look at the runs that another process computes to the next
 
 
 class SweepStopped(StoreError):
@@ -123,7 +123,7 @@ class Job:
 
     def look_elsewhere(self) -> None:
         """Take the runs that other processes have finished; queue those that they gave up."""
-        time.sleep(LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)
         waiting, self.elsewhere = self.elsewhere, []
         for config in waiting:
             if not self.take_stored(config) and self.begin(config):
@@ -132,7 +132,7 @@ class Job:
     def lose(self, config: RunConfig, why: str) -> None:
         """Queue a run again that the executor lost, but not a second time."""
         self.strikes[config] += 1
-        if self.strikes[config] < LOST_TWICE:
+        if self.strikes[config] < _LOST_TWICE:
             self.queue.append(config)
         else:
             self.fail(config, f"{why}, twice")

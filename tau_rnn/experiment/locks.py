@@ -21,8 +21,8 @@ with contextlib.suppress(ImportError):
 
 __all__: list[str] = []
 
-FAR = 2**30  # Windows forbids reading a locked byte: lock one far behind the text
-ATTEMPTS = 1000  # of which all but the first are needed only while others remove the folder
+_FAR = 2**30  # Windows forbids reading a locked byte: lock one far behind the text
+_ATTEMPTS = 1000  # of which all but the first are needed only while others remove the folder
 
 
 class Held(RuntimeError):
@@ -47,7 +47,7 @@ class Lock:
 
     def __init__(self, root, path):
         self.path = Path(root, path)
-        for _ in range(ATTEMPTS):
+        for _ in range(_ATTEMPTS):
             try:
                 for folder in reversed(Path(path).parents[:-1]):
                     with contextlib.suppress(FileExistsError):
@@ -93,7 +93,7 @@ def _locked(descriptor: int) -> bool:
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         elif msvcrt is not None:
-            os.lseek(descriptor, FAR, os.SEEK_SET)
+            os.lseek(descriptor, _FAR, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
     except (BlockingIOError, PermissionError):
         return False

@@ -19,7 +19,7 @@ __all__ = ["METRICS", "Metric"]
 
 WHEN = ("before", "after")  # what <when> stands for in a key
 #: What other words stand for, as a pattern, where it is not any text.
-WORDS = {
+_WORDS = {
     "when": "|".join(WHEN), "bound": "low|high", "side": "in|out",
     "which": "slowest|fastest|random", "group": "slow|fast|random|every",
     "moment": "stimulus|delay|response",
@@ -27,8 +27,8 @@ WORDS = {
 #: Columns of the history that are no scores of the network.
 NO_SCORES = ("step", "train_loss", "grad_norm")
 #: Fields of Params that are 0 at the start, so that no relative change is defined.
-ZERO_AT_START = ("b", "b_out", "x0")
-LAST = 5  # evaluations whose mean is the end of training
+_ZERO_AT_START = ("b", "b_out", "x0")
+_LAST = 5  # evaluations whose mean is the end of training
 
 
 class Metric(NamedTuple):
@@ -118,7 +118,7 @@ class Metric(NamedTuple):
 
 
 def _mean_of_last(name: str):
-    return lambda run: float(np.mean([row[name] for row in run.history[-LAST:]]))
+    return lambda run: float(np.mean([row[name] for row in run.history[-_LAST:]]))
 
 
 def _log_mean_loss(run) -> float:
@@ -158,7 +158,7 @@ def _correlation(run, when: str) -> float | None:
 
 def _changes(weights) -> dict[str, float]:
     return {
-        f"weight_change_{name}": change.absolute if name in ZERO_AT_START else change.relative
+        f"weight_change_{name}": change.absolute if name in _ZERO_AT_START else change.relative
         for name, change in weights.items()
         if name != "W"
     }
@@ -189,21 +189,21 @@ def _decoding(d) -> dict[str, float]:
 
 
 #: What the spread of effective timescales holds, by the name it has in keys.
-SPREAD = {
+_SPREAD = {
     "correlation": "rank_correlation", "cv": "cv", "sd_log": "sd_log",
     "quantile_range": "quantile_range",
 }  # fmt: skip
 
 
 def _of_spread(name: str):
-    return "effective", lambda e, when: getattr(getattr(e, f"spread_{when}"), SPREAD[name]).value
+    return "effective", lambda e, when: getattr(getattr(e, f"spread_{when}"), _SPREAD[name]).value
 
 
 def _bounds(effective) -> dict[str, float]:
     estimates = {
         f"{name}_{when}": getattr(getattr(effective, f"spread_{when}"), field)
         for when in WHEN
-        for name, field in SPREAD.items()
+        for name, field in _SPREAD.items()
     } | {"sd_log_change": effective.change}
     return {
         f"tau_eff_{name}_{bound}": getattr(estimate, bound)
@@ -380,7 +380,7 @@ def _words(pattern: str, key: str) -> dict[str, str] | None:
     """The words that stand for ``<name>`` in a key, or None if it is another key."""
     if "<" not in pattern:
         return {} if pattern == key else None
-    regex = re.sub(r"<(\w+)>", lambda m: f"(?P<{m[1]}>{WORDS.get(m[1], '.+')})", pattern)
+    regex = re.sub(r"<(\w+)>", lambda m: f"(?P<{m[1]}>{_WORDS.get(m[1], '.+')})", pattern)
     found = re.fullmatch(regex, key)
     return found.groupdict() if found else None
 

@@ -19,7 +19,7 @@ from tau_rnn.model import Array, Params
 
 __all__ = ["RunResult", "run_one", "summarise_run"]
 
-SHUFFLES = 3  # permutations of tau over which the accuracy with shuffled tau is averaged
+_SHUFFLES = 3  # permutations of tau over which the accuracy with shuffled tau is averaged
 ACTIVITY_TRIALS, ACTIVITY_SECONDS = 40, RUN
 BASIC_MEASURES = ("weights", "alignment")  # what costs little, for every run of a sweep
 FULL_MEASURES = PARTS
@@ -95,10 +95,10 @@ class Outcome(NamedTuple):
         return np.log(measurable(*map(self.units.get, names))[0][self.fitted(when)])
 
 
-def shuffled_accuracy(setup: Setup, params: Params) -> float:
+def _shuffled_accuracy(setup: Setup, params: Params) -> float:
     """Accuracy on the held-out trials with tau permuted over the units, mean of 3 permutations."""
     rng = setup.rng("analysis")
-    shuffled = [params._replace(tau=rng.permutation(params.tau)) for _ in range(SHUFFLES)]
+    shuffled = [params._replace(tau=rng.permutation(params.tau)) for _ in range(_SHUFFLES)]
     return float(np.mean([evaluate(setup, p)["accuracy"] for p in shuffled]))
 
 
@@ -146,7 +146,7 @@ def summarise_run(
     shuffled = None
     if "accuracy" in state.history[-1]:
         tell("shuffled tau")
-        shuffled = shuffled_accuracy(setup, final)
+        shuffled = _shuffled_accuracy(setup, final)
     tell("effective timescales")
     units = unit_table(setup, final)
     measures = _measures(setup, final, units, parts, tell)
@@ -268,7 +268,7 @@ def table_rows(
             yield row, metrics[before] if before != after else None, metrics[after]
 
 
-def number_text(row: Metric, value: float | None) -> str:
+def _number_text(row: Metric, value: float | None) -> str:
     """A number as the table of a run shows it."""
     return "-" if value is None or value != value else f"{value:.{row.decimals}f}"
 
@@ -276,7 +276,7 @@ def number_text(row: Metric, value: float | None) -> str:
 def table_text(rows: Iterable[tuple[Metric, Any, Any]]) -> str:
     """The rows of `table_rows` as plain text."""
     cells = [("", "before", "after")]
-    cells += [(m.label, number_text(m, before), number_text(m, after)) for m, before, after in rows]
+    cells += [(m.label, _number_text(m, a), _number_text(m, b)) for m, a, b in rows]
     width = max(len(row[0]) for row in cells)
     return "\n".join(f"  {name:<{width}}  {a:>8}  {b:>8}" for name, a, b in cells)
 
@@ -285,7 +285,7 @@ def table_html(title: str, rows: Iterable[tuple[Metric, Any, Any]]) -> str:
     """The rows of `table_rows` as a table for notebooks."""
     body = "".join(
         f"<tr><th title='{escape(m.text)}'>{escape(m.label)}</th>"
-        f"<td>{number_text(m, before)}</td><td>{number_text(m, after)}</td></tr>"
+        f"<td>{_number_text(m, before)}</td><td>{_number_text(m, after)}</td></tr>"
         for m, before, after in rows
     )
     head = "<tr><th></th><th>before</th><th>after</th></tr>"

@@ -48,7 +48,7 @@ TIMESCALES = tuple(
     for name in ("median", "correlation", "too_long", "unfitted")
     for when in ("before", "after")
 )
-METHOD = """\
+_METHOD = """\
 Runs of one seed share their weights, quantiles of tau, trials and noise, and are compared in pairs.
 An effect is the mean of the paired differences with a 95 % t interval and the p value of the
 paired t test; differences marked ln are of natural logarithms: -0.10 is about 10 % less. Steps to
@@ -58,7 +58,7 @@ estimate is the median of the paired ln ratios with the interval between two ord
 change of W at matched loss is taken at the lowest held-out loss that both runs of a pair reach,
 interpolated between evaluations.
 """
-VERDICTS = """\
+_VERDICTS = """\
 An effect is first a number with its interval. It is *shown* where Holm's p < 0.05 in the claimed
 direction (against vanilla; claim 4: after against before training) and the 95 % interval lies on
 the claimed side in every control as well (*shown, controls not run*, if there is none). It is *not
@@ -74,16 +74,16 @@ The controls: `constant:...` are homogeneous networks of the same mean leak rate
 in `lr~tau` the learning rate of each unit is proportional to its tau; `gain` is that of the initial
 W.
 """
-LEVELS = """\
+_LEVELS = """\
 Means over seeds with 95 % t intervals; of steps to accuracy 0.9 the median, a run that never
 reached it counts as longer than all. Last five: mean of the last five evaluations. Timescales: sd
 over units of ln effective timescale.
 """
 #: Columns of effects.csv.
-EFFECT_COLUMNS = (
+_EFFECT_COLUMNS = (
     "task", "condition", "reference", "metric", "scale", *Effect._fields, "p_holm",
 )  # fmt: skip
-TIMESCALE_TEXT = f"""\
+_TIMESCALE_TEXT = f"""\
 Effective timescales of the noise-driven activity without input: the median over units, the Spearman
 correlation with the intrinsic tau, and how many units of a network had one too long for the trials,
 which counts as {LONGEST:.1f} s, or none that could be estimated, which is left out:
@@ -123,7 +123,7 @@ def table_of_effects(rows: Iterable[Row], tests: Iterable[Finding]) -> list[dict
     ]
 
 
-def csv_text(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
+def _csv_text(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
     """Rows as CSV; None and nan are empty cells."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -154,7 +154,7 @@ def interval(effect: Effect, *, signed: bool = True, digits: int = 3) -> str:
     return f"{middle} [{low}, {high}]"
 
 
-def p_text(p: float) -> str:
+def _p_text(p: float) -> str:
     """A p value for a table."""
     if p is None or p != p:
         return "-"
@@ -202,7 +202,7 @@ def _scores(results: Sequence[RunResult], task: str) -> list[str]:
     return ["loss_last5", *(name for name in scores if name != "loss")]
 
 
-def effect_table(rows: Iterable[Row]) -> str:
+def _effect_table(rows: Iterable[Row]) -> str:
     """Paired effects, one line each."""
     lines = []
     for row in rows:
@@ -213,7 +213,7 @@ def effect_table(rows: Iterable[Row]) -> str:
         if e.missing:
             remarks.append(f"{e.missing} missing")
         what = row.condition if row.kind == ITSELF else f"{row.condition} - {row.reference}"
-        lines.append([what, interval(e), row.unit, p_text(e.p), e.n, "; ".join(remarks)])
+        lines.append([what, interval(e), row.unit, _p_text(e.p), e.n, "; ".join(remarks)])
     return grid(["comparison", "effect [95 %]", "scale", "p", "pairs", "remarks"], lines)
 
 
@@ -227,13 +227,13 @@ def claims_table(tests: Iterable[Finding]) -> str:
     return grid(["claim", "task", "in a word", "what was found (95 % interval)"], lines)
 
 
-def verdict_table(tests: Iterable[Finding]) -> str:
+def _verdict_table(tests: Iterable[Finding]) -> str:
     """The family of tests: effect, Holm's p value, controls and verdict."""
     lines = []
     for t in tests:
         controls = "; ".join(f"{c.name}: {interval(c.effect)}" for c in t.controls) or "not run"
         lines.append(
-            [t.claim.number, t.task, t.dist, t.metric, interval(t.effect), p_text(t.p_holm),
+            [t.claim.number, t.task, t.dist, t.metric, interval(t.effect), _p_text(t.p_holm),
              controls, t.verdict]
         )  # fmt: skip
     head = ["claim", "task", "tau", "quantity", "effect [95 %]", "p (Holm)", "controls", "verdict"]
@@ -252,23 +252,23 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
             "\n".join(f"- {label(c)}, {c.task_label}, seed {c.seed}: {error}"
                       for c, error in sweep.failures.items())
         )  # fmt: skip
-    parts += ["## How to read the numbers", METHOD]
+    parts += ["## How to read the numbers", _METHOD]
     for task in tasks:
-        parts += [f"## {names[task]}: each condition", LEVELS, level_table(results, task)]
+        parts += [f"## {names[task]}: each condition", _LEVELS, level_table(results, task)]
         parts += ["Scores of its parts:", level_table(results, task, _scores(results, task))]
         parts += ["What training changed:", level_table(results, task, CHANGED)]
-        parts += [TIMESCALE_TEXT, level_table(results, task, TIMESCALES)]
+        parts += [_TIMESCALE_TEXT, level_table(results, task, TIMESCALES)]
     for setting, tests in judged(sweep, rows):
         if tests:
             parts += [", ".join(["## The poster's claims", *setting_parts(setting)]),
-                      claims_table(tests), VERDICTS, reading(tests), "### The tests",
+                      claims_table(tests), _VERDICTS, reading(tests), "### The tests",
                       f"Holm's p values are over the family of these {len(tests)} tests.",
-                      verdict_table(tests)]  # fmt: skip
+                      _verdict_table(tests)]  # fmt: skip
     for task in tasks:
         parts.append(f"## {names[task]}: all paired effects")
         for key in dict.fromkeys(r.metric for r in rows if r.task == task):
             chosen = [r for r in rows if r.task == task and r.metric == key]
-            parts += [f"### {key}: {metric(key).text}", effect_table(chosen)]
+            parts += [f"### {key}: {metric(key).text}", _effect_table(chosen)]
     if figures:
         parts += ["## Figures", *(f"![{Path(f).stem}]({f})" for f in figures)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
@@ -333,5 +333,5 @@ def write_tables(out, sweep: Sweep, results: Sequence[RunResult]) -> None:
     rows = effects(results, sweep.configs)
     tests = [test for _, tests in judged(sweep, rows) for test in tests]
     runs = table_of_runs(sweep, results)
-    write_text(out / "summary.csv", csv_text(runs, list(runs[0])))
-    write_text(out / "effects.csv", csv_text(table_of_effects(rows, tests), EFFECT_COLUMNS))
+    write_text(out / "summary.csv", _csv_text(runs, list(runs[0])))
+    write_text(out / "effects.csv", _csv_text(table_of_effects(rows, tests), _EFFECT_COLUMNS))

@@ -32,7 +32,7 @@ __all__ = [
     "steps_effect",
 ]
 
-CONFIDENCE = 0.95
+_CONFIDENCE = 0.95
 
 
 class Effect(NamedTuple):
@@ -71,7 +71,7 @@ def paired_t(differences: Iterable[float | None]) -> Effect:
     if n < 2:
         return Effect(float(d[0]) if n else np.nan, np.nan, np.nan, np.nan, n, missing)
     mean, error = float(d.mean()), float(d.std(ddof=1)) / math.sqrt(n)
-    half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
+    half = float(student.ppf((1 + _CONFIDENCE) / 2, n - 1)) * error
     if error == 0:  # all pairs differ by the same: there is no spread to test against
         p = 1.0 if mean == 0 else 0.0
     else:
@@ -138,7 +138,7 @@ def median_interval(d: Array) -> tuple[float, float]:
     if n == 0:
         return math.nan, math.nan
     # The smallest k with P(Binomial(n, 1/2) <= k) >= 2.5 %, so that P(... <= k - 1) < 2.5 %.
-    k = int(binom.ppf((1 - CONFIDENCE) / 2, n, 0.5))
+    k = int(binom.ppf((1 - _CONFIDENCE) / 2, n, 0.5))
     s = np.sort(d)
     return (float(s[k - 1]), float(s[n - k])) if k >= 1 else (-math.inf, math.inf)
 

@@ -50,9 +50,9 @@ __all__ = ["load_run"]
 
 FORMAT, FORMAT_VERSION = "tau_rnn run", 2
 #: The files that metrics.json vouches for.
-DATA = ("config.json", "history.csv", "initial.npz", "final.npz", "units.npz")
+_DATA = ("config.json", "history.csv", "initial.npz", "final.npz", "units.npz")
 STATE = "state.npz"
-AGAIN = "compute the run again"
+_AGAIN = "compute the run again"
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def _settings_of(content: bytes, folder) -> RunConfig:
     ):
         if stored.get(name) != current:
             raise StoreError(
-                f"{path}: {what} {stored.get(name)}, this tau_rnn has {current}; {AGAIN}"
+                f"{path}: {what} {stored.get(name)}, this tau_rnn has {current}; {_AGAIN}"
             )
     try:
         with np.errstate(all="ignore"):
@@ -264,7 +264,7 @@ def _vouched(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         own = files.pop("metrics.json")["sha256"]
         if own != _own_digest(metrics, files):
             raise StoreError(f"{path}: not as it was written (its digest differs)")
-        if not {*DATA} <= {*files} <= {*DATA, STATE}:
+        if not {*_DATA} <= {*files} <= {*_DATA, STATE}:
             raise StoreError(f"{path}: does not vouch for the files of a run")
         files = {name: (int(of["bytes"]), str(of["sha256"])) for name, of in files.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -34,7 +34,7 @@ from tau_rnn.training import NonFiniteLoss
 
 __all__ = ["Sweep", "sweep"]
 
-BARREN = 3  # executors in a row that broke without a single result
+_BARREN = 3  # executors in a row that broke without a single result
 IDLE_LOOK, IDLE_LIMIT = 5.0, 300.0  # s of silence until it is looked at, and until it is too long
 
 
@@ -143,9 +143,9 @@ def _run(job: Job, engine: Engine, parts) -> None:
             opened = True
             _drain(job, engine, executor, parts)
         barren = 0 if len(job.folders) + len(job.failures) > settled else barren + 1
-        if barren >= BARREN:
+        if barren >= _BARREN:
             while job.queue:
-                job.fail(job.queue.popleft(), f"{engine.name}: broke {BARREN} times in a row")
+                job.fail(job.queue.popleft(), f"{engine.name}: broke {_BARREN} times in a row")
         elif job.queue:
             job.note(f"{engine.name} broke; starting again with what is missing")
 

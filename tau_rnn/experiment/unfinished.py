@@ -52,7 +52,7 @@ from tau_rnn.model import Params
 
 __all__ = ["save_run"]
 
-UNFINISHED = ".unfinished"
+_UNFINISHED = ".unfinished"
 WAITS = (0.1, 0.2, 0.4, 0.6, 0.7)  # s between attempts to rename on Windows
 
 
@@ -138,7 +138,7 @@ class Work:
 
     def __init__(self, store, config: RunConfig):
         self.store, self.config = Path(store), config
-        self._lock = Lock(self.store, Path(UNFINISHED, config.key, "lock"))
+        self._lock = Lock(self.store, Path(_UNFINISHED, config.key, "lock"))
         self.folder = self._lock.path.parent
         self.checkpoint = self.folder / "checkpoint.npz"
         self._clean()
@@ -240,11 +240,11 @@ class Work:
 
 def tidy(store, config: RunConfig) -> None:
     """Remove what is left of a run that was killed after it had been published."""
-    if Path(store, UNFINISHED, config.key).exists():
+    if Path(store, _UNFINISHED, config.key).exists():
         with contextlib.suppress(Held, OSError), Work(store, config) as work:
             work.discard()
     with contextlib.suppress(OSError):  # there is none, or other runs are in it
-        Path(store, UNFINISHED).rmdir()
+        Path(store, _UNFINISHED).rmdir()
 
 
 def _renamed(folder: Path, to: Path) -> bool:

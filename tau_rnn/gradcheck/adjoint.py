@@ -15,10 +15,10 @@ from tau_rnn.gradcheck.search import Asked, Explanation, Own
 __all__: list[str] = []
 
 READERS = ("W", "W_in", "b", "tau")  # the gradients that hold dx[T] .. dx[1]; dx0 is dx[0]
-READ = 1e-6  # precision to which an adjoint is read off: solving for it from dW costs digits
+_READ = 1e-6  # precision to which an adjoint is read off: solving for it from dW costs digits
 
 
-class Reading(NamedTuple):
+class _Reading(NamedTuple):
     """The adjoint that all gradients imply, compared with the steps of a recipe."""
 
     steps: int | None  # the first from the end that does not follow the recipe: dx[T - steps]
@@ -27,7 +27,7 @@ class Reading(NamedTuple):
 
 def read_adjoint(
     backward: Callable, network: Network, found: Explanation, own: Mapping[str, Own]
-) -> Reading | None:
+) -> _Reading | None:
     """Read the adjoint off the gradients, step by step, if they all imply the same one.
 
     The network has one trial, and an input of its own for each step, 1 at this step and else 0:
@@ -51,7 +51,7 @@ def read_adjoint(
     if reading.steps is not None and not reading.cut_off:
         t = T - reading.steps
         right, right_other = (_asked(backward, n).scene(found.shared).dx for n in (first, second))
-        if distance(s.dx[t] * right_other[t], other.dx[t] * right[t]) < READ:
+        if distance(s.dx[t] * right_other[t], other.dx[t] * right[t]) < _READ:
             return None
     return reading
 
@@ -76,23 +76,23 @@ def _scene_as_read(backward, network, found, own):
     for candidate in candidates:
         s.dx[1:-2, 0] = candidate
         # Formulas that read more than dx, dr for instance, imply an adjoint in another way.
-        if all(distance(grads[name], own[name].of(name, s)) < READ for name in READERS):
+        if all(distance(grads[name], own[name].of(name, s)) < _READ for name in READERS):
             return s
     return None
 
 
-def _compare(s, T: int) -> Reading:
+def _compare(s, T: int) -> _Reading:
     """At which steps does the adjoint of a scene not follow from the step after it?"""
     off, cut = [], []
     for t in range(T, 0, -1):
         _, passed, dx = step_back(s, t)
-        if not distance(s.dx[t], dx) < READ:
+        if not distance(s.dx[t], dx) < _READ:
             off.append(T - t)
-            cut.append(distance(s.dx[t], dx - passed) < READ)
-    return Reading(off[0] if off else None, bool(off) and all(cut))
+            cut.append(distance(s.dx[t], dx - passed) < _READ)
+    return _Reading(off[0] if off else None, bool(off) and all(cut))
 
 
-def first_wrong_step(asked, found: Explanation, reading: Reading | None) -> int | None:
+def first_wrong_step(asked, found: Explanation, reading: _Reading | None) -> int | None:
     """Where the adjoint leaves the right one, as far as the gradients tell."""
     steps = [reading.steps] if reading else []
     for each in asked if found.shared else ():
@@ -103,7 +103,7 @@ def first_wrong_step(asked, found: Explanation, reading: Reading | None) -> int 
     return min((n for n in steps if n is not None), default=None)
 
 
-def truncated(fields: Sequence[str], reading: Reading) -> Finding:
+def truncated(fields: Sequence[str], reading: _Reading) -> Finding:
     """The finding that nothing is passed back beyond the last steps."""
     last = "step" if reading.steps == 1 else f"{reading.steps} steps"
     words = (

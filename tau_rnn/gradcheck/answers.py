@@ -19,7 +19,7 @@ __all__: list[str] = []
 
 # Two computations of one gradient differ by rounding, about 1e-14; two different ones by far more.
 SAME = 1e-9
-SAME_IN_SINGLE_PRECISION = 1e-5
+_SAME_IN_SINGLE_PRECISION = 1e-5
 
 
 class Network(NamedTuple):
@@ -96,7 +96,7 @@ def distance(given: Array, right: Array) -> float:
 def tolerance(given: Array) -> float:
     """The distance below which an array is taken for another: more in single precision."""
     single = given.dtype.kind == "f" and given.dtype.itemsize < 8
-    return SAME_IN_SINGLE_PRECISION if single else SAME
+    return _SAME_IN_SINGLE_PRECISION if single else SAME
 
 
 def agrees(given: Array, right: Array) -> bool:

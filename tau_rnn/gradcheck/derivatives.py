@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 # A derivative below this, relative to f, is rounding: that of a product with the conjugate, say.
-NOTHING = 1e-12
+_NOTHING = 1e-12
 
 
 def complex_step(f, params: Params, direction: Params, h: float = 1e-20) -> float:
@@ -81,7 +81,7 @@ def complex_step(f, params: Params, direction: Params, h: float = 1e-20) -> floa
     params, direction = _checked(f, params, direction)
     h = check_number("h", h, above=0, most=1)
     value = _number(f(_shifted(params, direction, 1j * h)))
-    if abs(value.imag) <= NOTHING * h * abs(value.real):
+    if abs(value.imag) <= _NOTHING * h * abs(value.real):
         _check_that_it_is_flat(f, params, direction, value)
     return float(value.imag / h)
 
@@ -220,7 +220,7 @@ def numerical_gradient(f, params: Params, h: float = 1e-20) -> Params:
             entries[k] = entries[k].real
     # Wherever it is 0, f must be flat: one direction through all these entries shows it.
     v = random_direction(params, np.random.default_rng(0))
-    zero = [np.abs(a * b) <= NOTHING * abs(value.real) for a, b in zip(g, v)]
+    zero = [np.abs(a * b) <= _NOTHING * abs(value.real) for a, b in zip(g, v)]
     if any(map(np.any, zero)):
         _check_that_it_is_flat(f, params, Params(*map(np.multiply, v, zero)), value)
     return g

@@ -26,7 +26,7 @@ from tau_rnn.gradcheck.search import ZERO, Asked, Explanation, Own, explain
 
 __all__: list[str] = []
 
-NEARLY = 1e-5  # errors below it are those of single precision, or of a finite difference
+_NEARLY = 1e-5  # errors below it are those of single precision, or of a finite difference
 
 
 def diagnose(
@@ -88,7 +88,7 @@ def _peculiar(backward, asked, wrong) -> tuple[list[Finding], list[str]]:
         error = max(distance(g, exact[name]) for g, exact in given[name])
         if name in endless:
             findings.append(_not_finite(name, first.get(name)))
-        elif error < NEARLY:
+        elif error < _NEARLY:
             words = f"nearly right, to {error:.0e}: is something in single precision, or a finite "
             findings.append(Finding("precision", (name,), words + "difference?", error))
         elif other := _is_gradient_of(name, given[name]):

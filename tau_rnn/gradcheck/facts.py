@@ -14,23 +14,23 @@ from tau_rnn.gradcheck.search import Asked, Explanation
 
 __all__: list[str] = []
 
-SEVERAL_FACTORS = "which differs from run to run"
+_SEVERAL_FACTORS = "which differs from run to run"
 
 
-class Shortest(NamedTuple):
+class _Shortest(NamedTuple):
     """The smallest number of last steps at which the gradient of a field goes wrong."""
 
     wrong: dict[str, int]  # fields that are wrong then, or not finite
     nonfinite: dict[str, int]  # fields that are not finite then
 
 
-def shortest_wrong_run(backward: Callable, network: Network, names: Sequence[str]) -> Shortest:
+def shortest_wrong_run(backward: Callable, network: Network, names: Sequence[str]) -> _Shortest:
     """Try the last 1, 2, 3, ... steps of a run of one trial, until all the names have gone wrong.
 
     dW, dW_in, db and dtau of the last k steps contain dx[T], ..., dx[T-k+1], and dx0 is dx[T-k]:
     what is right at k - 1 and wrong at k is wrong in what comes from k - 1 steps before the last.
     """
-    found = Shortest({}, {})
+    found = _Shortest({}, {})
     for k in range(1, len(network.u) + 1):
         part = network.last(k)
         right = part.exact()
@@ -66,7 +66,7 @@ def facts(
         if twin := _twin(name, asked):
             state(name, "copy", f"it is the same array as d{twin}", twin)
         factor = _factor(name, asked)
-        if factor == SEVERAL_FACTORS:
+        if factor == _SEVERAL_FACTORS:
             state(name, "factor", f"all entries of a run are wrong by one factor, {factor}")
         elif factor:
             state(name, "factor", f"each entry is {factor:.6g} times the right one", factor)
@@ -129,7 +129,7 @@ def _factor(name: str, asked: Sequence[Asked]) -> float | str | None:
         if not agrees(given, factors[-1] * right if right.any() else right):
             return None
     alike = np.ptp(factors) < 1e-9 * abs(factors[0])
-    return factors[0] if alike else SEVERAL_FACTORS
+    return factors[0] if alike else _SEVERAL_FACTORS
 
 
 def conditions(backward: Callable, draw: Callable[..., Network]):

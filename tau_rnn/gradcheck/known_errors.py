@@ -47,7 +47,7 @@ PLACES = {
     "in the recurrent term": ("slope_recurrent",),
     "where the readout enters": ("slope_readout",),
 }
-SLOPES = (
+_SLOPES = (
     ("missing", "phi' is missing {}", lambda s: np.ones_like(s.r)),
     ("at t+1", "phi' is taken at the wrong time, t+1 instead of t, {}",
      lambda s: shifted(s.slope, 1)),
@@ -63,7 +63,7 @@ SLOPES = (
 
 
 def _slopes():
-    for what, words, slope in SLOPES:
+    for what, words, slope in _SLOPES:
         for place, edited in PLACES.items():
             # Another function everywhere leaves room for a wrong time of it in some place.
             parts = ("slope",) if "of" in what and place == "everywhere" else edited
@@ -140,11 +140,11 @@ SHARED: tuple[Slip, ...] = (
 
 # --- slips in the formula of one gradient, given the adjoint ------------------------------------
 
-ENDS = (("repeat", ", and the end is read twice"), ("wrap", ", and wraps around at the end"),
+_ENDS = (("repeat", ", and the end is read twice"), ("wrap", ", and wraps around at the end"),
         ("zero", ""))  # fmt: skip
 
 
-def _other_times(part, symbol, read, k, endings=ENDS):
+def _other_times(part, symbol, read, k, endings=_ENDS):
     """Slips that read the entry k steps off, for each way to treat the end."""
     said = f"{symbol}[t{k:+d}] is used where {symbol}[t] belongs"
     for ends, words in endings:
@@ -190,7 +190,7 @@ def _over(axis):
 def _currents(k):
     """Slips in which the current is that of another step: as a whole, or each of its parts."""
     said = f"c[t{k:+d}] is used where c[t] belongs in c[t] - x[t]"
-    for ends, words in ENDS:
+    for ends, words in _ENDS:
         yield Slip(
             f"c[t{k:+d}] {ends}",
             said + words,
@@ -219,7 +219,7 @@ OWN: dict[str, tuple[Slip, ...]] = {
     "W_in": (
         *_gain("W_in"), *_own_adjoint("W_in", "u[t]"),
         *_other_times("W_in.pre", "u", lambda s: s.u, 1),
-        *_other_times("W_in.pre", "u", lambda s: s.u, -1, ENDS[:2]),  # the third is dx[t+2]
+        *_other_times("W_in.pre", "u", lambda s: s.u, -1, _ENDS[:2]),  # the third is dx[t+2]
     ),
     # Without dx[t+2]: with nothing to multiply it, that is to leave out the first step.
     "b": (*_gain("b"), *(slip for slip in _own_adjoint("b", "") if slip.name != "dx[t+2]"),

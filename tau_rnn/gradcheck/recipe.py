@@ -83,7 +83,7 @@ def bias(field):
     return terms
 
 
-def tau_terms(s):
+def _tau_terms(s):
     """Terms (T, B, N) of dtau: dx[t+1] (c[t] - x[t]) dalpha/dtau."""
     gain, post, state, slope, scale = parts(
         s, "tau.gain", "tau.post", "tau.state", "tau.slope", "tau.scale"
@@ -132,7 +132,7 @@ RECIPE: dict[str, Callable] = {
     "W_out.pre": lambda s: s.r[1:], "W_out.turn": same,
     "b_out": bias("b_out"), "b_out.gain": one, "b_out.post": lambda s: s.dy, "b_out.turn": same,
     "x0": bias("x0"), "x0.gain": one, "x0.post": lambda s: s.dx[:1], "x0.turn": same,
-    "tau": tau_terms, "tau.gain": one, "tau.post": adjoint, "tau.state": lambda s: s.x[:-1],
+    "tau": _tau_terms, "tau.gain": one, "tau.post": adjoint, "tau.state": lambda s: s.x[:-1],
     "tau.slope": lambda s: s.alpha_slope, "tau.scale": one, "tau.shift": same,
     "tau.recurrent": lambda s: s.r[:-1] @ s.W.T, "tau.inputs": lambda s: s.u @ s.W_in.T,
     "tau.bias": lambda s: s.b, "tau.noise": lambda s: s.noise,
@@ -140,7 +140,7 @@ RECIPE: dict[str, Callable] = {
 
 
 #: The entries that are evaluated once, in this order.
-ONCE = ("alpha", "alpha_slope", "slope", "back", "driver", "slope_recurrent", "slope_readout")
+_ONCE = ("alpha", "alpha_slope", "slope", "back", "driver", "slope_recurrent", "slope_readout")
 
 
 def scene(params, traj, dy, recipe=RECIPE) -> SimpleNamespace:
@@ -149,7 +149,7 @@ def scene(params, traj, dy, recipe=RECIPE) -> SimpleNamespace:
     s.x, s.r, s.u, s.dt, s.method, s.dy = traj.x, traj.r, traj.u, traj.dt, traj.method, dy
     s.noise = np.zeros_like(s.x[:-1]) if traj.noise is None else traj.noise
     s.phi = nonlinearity(traj.phi)
-    for name in ONCE:
+    for name in _ONCE:
         setattr(s, name, recipe[name](s))
     # dx[t] for t = 0 .. T, zero after the end; dr as it is where phi' has not been applied, and
     # `passed` what dx[t+1] passes back, that is dx without what the output puts in.

@@ -11,7 +11,7 @@ from tau_rnn.gradcheck.recipe import ADJOINT_FIELDS, EQUATION_OF, EQUATIONS
 
 __all__ = ["GradientReport"]
 
-CHAPTER = "chapter 3, tutorials/03_bptt_by_hand.md"
+_CHAPTER = "chapter 3, tutorials/03_bptt_by_hand.md"
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class GradientReport:
                 numbers += [finding.equation] if finding.equation else own
         if not numbers:
             return ""
-        lines = [f"The equations, derived in {CHAPTER}:"]
+        lines = [f"The equations, derived in {_CHAPTER}:"]
         for number in sorted(set(numbers), key=lambda text: int(text.split(".")[1])):
             lines += ["", f"  Eq. {number}"]
             lines += textwrap.wrap(

@@ -22,12 +22,12 @@ from tau_rnn.model import Array, Trajectory
 __all__: list[str] = []
 
 #: The order of the search: how many shared slips, and how many of each gradient's own, at most.
-ROUNDS = ((0, 1), (1, 0), (0, 2), (1, 1), (2, 0), (1, 2), (2, 1))
+_ROUNDS = ((0, 1), (1, 0), (0, 2), (1, 1), (2, 0), (1, 2), (2, 1))
 
 
 #: Ways to add up terms: the right one, each wrong one, and two at once.
 ZERO = next(each for each in SUMS if each.name == "zero")
-ADDED_UP = [sums for size in (0, 1, 2) for sums in itertools.combinations(SUMS, size)]
+_ADDED_UP = [sums for size in (0, 1, 2) for sums in itertools.combinations(SUMS, size)]
 
 
 class Asked(NamedTuple):
@@ -57,7 +57,7 @@ class Own(NamedTuple):
 
     def of(self, field: str, s: SimpleNamespace) -> Array:
         """The gradient of the field with these slips, in a scene."""
-        return totals(field, s, self.slips)[ADDED_UP.index(self.sums)]
+        return _totals(field, s, self.slips)[_ADDED_UP.index(self.sums)]
 
 
 class Explanation(NamedTuple):
@@ -90,7 +90,7 @@ def explain(asked: Sequence[Asked], wrong: Sequence[str], right: Sequence[str]) 
     best = Explanation((), {})
     if wrong:
         possible = [slip for slip in SHARED if _may_be(asked[0], (slip,), wrong, right)]
-        for size, limit in ROUNDS:
+        for size, limit in _ROUNDS:
             if len(best.own) == len(wrong) and best.cost(wrong) <= size + limit:
                 break  # nothing that is new in this round costs less
             for shared in _compatible(possible, size):
@@ -104,8 +104,8 @@ def explain(asked: Sequence[Asked], wrong: Sequence[str], right: Sequence[str]) 
     return Explanation(best.shared, zero | readout | best.own)
 
 
-def totals(field: str, s: SimpleNamespace, slips: Sequence[Slip] = ()) -> Array:
-    """The gradient of a field with these slips, for each way in ``ADDED_UP``."""
+def _totals(field: str, s: SimpleNamespace, slips: Sequence[Slip] = ()) -> Array:
+    """The gradient of a field with these slips, for each way in ``_ADDED_UP``."""
     s = SimpleNamespace(**{**vars(s), "recipe": s.recipe | edits_of(slips)})
     terms = s.recipe[field](s)
     T, B = s.dy.shape[:2]
@@ -116,8 +116,8 @@ def totals(field: str, s: SimpleNamespace, slips: Sequence[Slip] = ()) -> Array:
 @cache
 def _weights(n: int, T: int, B: int) -> Array:
     """(len(ADDED_UP), n * B) weights of the terms, all 1 in the first row."""
-    rows = np.ones((len(ADDED_UP), n, B))
-    for row, sums in zip(rows, ADDED_UP):
+    rows = np.ones((len(_ADDED_UP), n, B))
+    for row, sums in zip(rows, _ADDED_UP):
         for each in sums:
             row *= each.weights(n, T, B)
     return rows.reshape(len(rows), -1)
@@ -165,7 +165,7 @@ class _Attempt:
         for size in range(limit + 1):
             for slips in _compatible(OWN[field], size):
                 for k in np.flatnonzero(self._fits(field, slips)):
-                    own = Own(slips, ADDED_UP[k])
+                    own = Own(slips, _ADDED_UP[k])
                     found.setdefault(len(own.names), []).append(own)
             if found[size]:
                 return found[size]
@@ -181,14 +181,14 @@ class _Attempt:
 
     def _fits(self, field: str, slips: Sequence[Slip]) -> Array:
         """For each way to add up, whether it gives what was answered on every network."""
-        fits = np.ones(len(ADDED_UP), bool)
+        fits = np.ones(len(_ADDED_UP), bool)
         compared = False
         for k, asked in enumerate(self.asked):
             if field in asked.grads and fits.any():
                 if k not in self.scenes:
                     self.scenes[k] = asked.scene(self.shared)
                 given, compared = asked.grads[field], True
-                candidates = totals(field, self.scenes[k], slips)
+                candidates = _totals(field, self.scenes[k], slips)
                 axes = tuple(range(1, candidates.ndim))
                 differences = np.abs(candidates - given).sum(axes)
                 size = np.abs(candidates).sum(axes)

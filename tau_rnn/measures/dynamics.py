@@ -33,9 +33,9 @@ from tau_rnn.nonlinearities import differentiable
 __all__ = ["FixedPoints", "fixed_points"]
 
 #: A search ends where a step, or what it takes off F^2, is this small a part.
-PRECISION = 1e-13
-ROUNDING = 1e-15  # of F, and of J^T J, whose diagonal is about 1
-MOST_STEPS = 1000
+_PRECISION = 1e-13
+_ROUNDING = 1e-15  # of F, and of J^T J, whose diagonal is about 1
+_MOST_STEPS = 1000
 
 
 class FixedPoints(NamedTuple):
@@ -221,14 +221,14 @@ def _descend(params, u, start, phi) -> Array:
     one = np.eye(len(start))
     x, r = start, rule.function(start)
     F, damping = params.W @ r + drive - x, 0.01
-    for _ in range(MOST_STEPS):
+    for _ in range(_MOST_STEPS):
         J, squared = params.W * rule.derivative(r) - one, F @ F
         gradient, gram = J.T @ F, J.T @ J
         while True:
-            step = np.linalg.solve(gram + (damping * squared + ROUNDING) * one, -gradient)
+            step = np.linalg.solve(gram + (damping * squared + _ROUNDING) * one, -gradient)
             expected = squared - np.square(F + J @ step).sum()
-            small = np.linalg.norm(step) <= PRECISION * np.linalg.norm(x)
-            if small or expected <= PRECISION * squared or squared <= ROUNDING**2:
+            small = np.linalg.norm(step) <= _PRECISION * np.linalg.norm(x)
+            if small or expected <= _PRECISION * squared or squared <= _ROUNDING**2:
                 return x
             r_next = rule.function(x + step)
             F_next = params.W @ r_next + drive - (x + step)

@@ -33,7 +33,7 @@ from tau_rnn.noise import private_noise
 __all__ = ["EffectiveTau", "TauSpread", "effective_tau", "spontaneous_rates", "tau_spread"]
 
 #: Steps of a simulation: more are surely a mistake.
-MOST_STEPS = 1_000_000
+_MOST_STEPS = 1_000_000
 
 
 class Estimate(NamedTuple):
@@ -137,8 +137,8 @@ def spontaneous_rates(
     params = double_params("params", params)
     dt = check_dt(dt)
     burn_in = 10 * float(params.tau.max()) if burn_in is None else burn_in
-    duration = check_number("duration", duration, least=dt, most=MOST_STEPS * dt)
-    burn_in = check_number("burn_in", burn_in, least=0, most=MOST_STEPS * dt)
+    duration = check_number("duration", duration, least=dt, most=_MOST_STEPS * dt)
+    burn_in = check_number("burn_in", burn_in, least=0, most=_MOST_STEPS * dt)
     n_trials = check_integer("n_trials", n_trials, 1, MOST_DRAWS)
     n, n_burn = round(duration / dt), round(burn_in / dt)
     noise = private_noise(params, dt, sigma, n_burn + n, n_trials, rng, method=method)

@@ -52,7 +52,7 @@ NEEDS = {
 
 #: Trials of alignments, test trials, steps of the tangent kernel in each trial, and trials from
 #: whose delays fixed points are sought; and the same for more than `LARGE` units.
-SIZES = {"n_trials": 64, "n_test": 256, "n_times": 8, "n_starts": 16}
+_SIZES = {"n_trials": 64, "n_test": 256, "n_times": 8, "n_starts": 16}
 LARGE, LARGE_SIZES = 500, {"n_trials": 16, "n_test": 64, "n_times": 4, "n_starts": 4}
 
 #: Units beyond which a part takes minutes, growing with their cube: a run leaves it out.
@@ -61,7 +61,7 @@ MOST_UNITS = {
 }  # fmt: skip
 
 #: How long the delay is drawn out, so that the network comes to rest (s).
-RELAXATION = 30.0
+_RELAXATION = 30.0
 
 #: Runs of this many seconds give the effective time constants, and none longer than a third of it.
 RUN = 20.0
@@ -188,7 +188,7 @@ def measure_run(
         have (`NEEDS`) is left out
     rng : numpy.random.Generator, or a seed for one
     phi, method : as the network was trained
-    n_trials : trials of the alignments, >= 1. None, here and below: as many as `SIZES` says, or
+    n_trials : trials of the alignments, >= 1. None, here and below: as many as `_SIZES` says, or
         `LARGE_SIZES` for more than `LARGE` units, see ``note``
     n_test : trials of accuracies and decoding, >= 20
     n_times : steps of each trial in the tangent kernel
@@ -287,11 +287,11 @@ def _sizes(n_units: int, **given) -> tuple[dict[str, int], str]:
     """How many trials and steps of each kind, and what was made smaller."""
     large = n_units > LARGE
     least = {"n_trials": 1, "n_test": 20, "n_times": 1}
-    sizes = dict(LARGE_SIZES if large else SIZES)
+    sizes = dict(LARGE_SIZES if large else _SIZES)
     for name, value in given.items():
         if value is not None:
             sizes[name] = check_integer(name, value, least[name], MOST_DRAWS)
-    smaller = [f"{name} {sizes[name]} instead of {SIZES[name]}"
+    smaller = [f"{name} {sizes[name]} instead of {_SIZES[name]}"
                for name in sizes if large and given.get(name) is None]  # fmt: skip
     return sizes, f"more than {LARGE} units: {', '.join(smaller)}" if smaller else ""
 
@@ -383,7 +383,7 @@ def _delay_points(params, task, trials, most, run) -> FixedPoints:
     """Fixed points of the delay, sought from where it ends and from where it would lead."""
     go = trials.epochs.delay[:most, 1]
     T, B, n_in = trials.u[:, :most].shape
-    u = np.zeros((T + round(RELAXATION / task.dt), B, n_in))
+    u = np.zeros((T + round(_RELAXATION / task.dt), B, n_in))
     before_go = np.arange(T)[:, np.newaxis, np.newaxis] < go[:, np.newaxis]
     u[:T] = np.where(before_go, trials.u[:, :most], 0)
     x = forward(params, u, task.dt, **run).x

@@ -59,7 +59,7 @@ __all__ = [
 ]
 
 MOST_OUTPUTS = 6000  # of a tangent kernel that is held in memory, 300 MB
-ROUNDING = 1e-10  # below which, relative to the largest, an eigenvalue of a kernel counts as 0
+_ROUNDING = 1e-10  # below which, relative to the largest, an eigenvalue of a kernel counts as 0
 
 
 class RidgeReadout(NamedTuple):
@@ -320,7 +320,7 @@ def linear_distance(
     kernel = tangent_kernel(params, traj, np.stack(where, axis=1)[:, [1, 0, 2]])
     k, Q = np.linalg.eigh(root[:, np.newaxis] * kernel * root)
     k, c = np.maximum(k, 0), Q.T @ e
-    reached = k > ROUNDING * k[-1]
+    reached = k > _ROUNDING * k[-1]
 
     def left(log_lam) -> float:
         part = 1 / (1 + k[reached] * np.exp(-log_lam))

@@ -80,7 +80,7 @@ def _forest_row(axis, y: int, row: Row, edge: float) -> None:
 
 
 #: Controls: start of the name -> marker, and what it is.
-CONTROL_MARKERS = {
+_CONTROL_MARKERS = {
     "against const": ("o", "against the homogeneous network of the same leak rate"),
     "rescaled": ("s", "rescaled to the leak rate of vanilla, against vanilla"),
     "learning rate": ("^", "learning rate ~ tau, against vanilla"),
@@ -122,8 +122,8 @@ def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = ()):
             for k, test in enumerate(some):
                 points = [("o", test.effect, color_of(test.dist))]
                 for control in test.controls:
-                    start = next(s for s in CONTROL_MARKERS if control.name.startswith(s))
-                    marker, what = CONTROL_MARKERS[start]
+                    start = next(s for s in _CONTROL_MARKERS if control.name.startswith(s))
+                    marker, what = _CONTROL_MARKERS[start]
                     points.append((marker, control.effect, "white"))
                     used[what] = Line2D([], [], color="#444444", marker=marker, mfc="white", ms=5)
                 for j, (marker, effect, face) in enumerate(points):

@@ -15,7 +15,7 @@ __all__ = ["plot_measures"]
 # Told apart by line style or marker as well as by colour.
 SLOW, FAST, RANDOM, BEFORE = "#D55E00", "#0072B2", "#707070", "#909090"
 N_MODES, LONGEST_SHOWN = 10, 100.0  # s
-KINDS = {"slow": "slow point", "marginal": "marginal point"}
+_KINDS = {"slow": "slow point", "marginal": "marginal point"}
 
 
 @styled
@@ -171,7 +171,7 @@ def _modes(axis, m, color):
             size = np.minimum(size, LONGEST_SHOWN)
             axis.plot(
                 number, size, marker="o^s"[k], ls=("-", "--", ":")[k], color=shade, ms=4, lw=1,
-                label=f"{which}: {KINDS.get(points.kind[k], points.kind[k])}",
+                label=f"{which}: {_KINDS.get(points.kind[k], points.kind[k])}",
             )  # fmt: skip
             grows = timescales < 0
             axis.plot(number[grows], size[grows], "o^s"[k], color=shade, mfc="white", ms=4)

@@ -27,7 +27,7 @@ COLORS = {
 }
 OTHER_COLOR = "#444444"
 #: Ticks of a loss, from which `plain_log_ticks` chooses.
-LOSS_TICKS = (1, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001)
+_LOSS_TICKS = (1, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001)
 #: What differs from matplotlib's own defaults.
 STYLE: Any = {
     "figure.dpi": 100,
@@ -86,7 +86,7 @@ def new_figure(*args, **kwargs):
         return plt.subplots(*args, **kwargs)
 
 
-def plain_log_ticks(axes, which: str, ticks=LOSS_TICKS) -> None:
+def plain_log_ticks(axes, which: str, ticks=_LOSS_TICKS) -> None:
     """Ticks of a logarithmic axis as plain numbers: those that are within its limits.
 
     Parameters

@@ -22,7 +22,7 @@ __all__ = ["plot_sweep"]
 
 #: Dashes of conditions that share a colour and a control, in the order in which they appear.
 DASHES: tuple = tuple((0, on_off) for on_off in ((5, 1.5), (1, 1), (5, 1, 1, 1), (9, 2), (3, 3)))
-CONSTANT = color_of("constant")
+_CONSTANT = color_of("constant")
 
 
 def plot_sweep(
@@ -84,7 +84,7 @@ def _styles(conditions) -> dict:
         dash: object = "--" if group.rescale_tau != "none" else ":" if scaled else "-"
         if group.dist.startswith("constant") or (color, dash) in looks:
             # The first two look like "--" and ":", which a control of one colour may have.
-            order = DASHES if color == CONSTANT else (*DASHES[2:], *DASHES[:2])
+            order = DASHES if color == _CONSTANT else (*DASHES[2:], *DASHES[:2])
             free = [d for d in order if (color, d) not in looks]
             dash = free[0] if free else dash
         looks.add((color, dash))
@@ -207,7 +207,7 @@ def plot_weight_change(results: Sequence[RunResult]):
         some = [r for _, runs in conditions for r in runs.values()]
         for group, runs in conditions:
             _mean_line(top, group, runs, "weight_change", styles[group])
-            losses, changes = change_against_loss(list(runs.values()), loss_levels(some))
+            losses, changes = change_against_loss(list(runs.values()), _loss_levels(some))
             bottom.plot(losses, changes, **styles[group])
         bottom.set_xscale("log")
         bottom.invert_xaxis()
@@ -228,7 +228,7 @@ def plot_weight_change(results: Sequence[RunResult]):
     return figure
 
 
-def loss_levels(results: Sequence[RunResult], points: int = 40):
+def _loss_levels(results: Sequence[RunResult], points: int = 40):
     """Losses from the largest that all runs start above to the lowest that all of them reach."""
     high = min(r.history[0]["loss"] for r in results)
     low = max(min(row["loss"] for row in r.history) for r in results)

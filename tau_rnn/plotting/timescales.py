@@ -9,7 +9,7 @@ from tau_rnn.plotting.style import COLORS, OTHER_COLOR, new_figure, styled
 __all__ = ["plot_timescales"]
 
 SHOWN = 5.0  # timescales of lags that are shown
-FIT = COLORS["lognormal"]
+_FIT = COLORS["lognormal"]
 
 
 @styled
@@ -61,10 +61,10 @@ def plot_timescales(result, unit=0, axis=None):
         axis.plot(lags[at], acf[at], "o", ms=3, mfc=face, mec=OTHER_COLOR, mew=0.8, label=label)
     if known:
         shown = near & used  # noise at lag 0 would hide the rest
-        axis.plot(lags[shown], fit[shown], color=FIT, lw=1.8, label="fitted, as expected of it")
+        axis.plot(lags[shown], fit[shown], color=_FIT, lw=1.8, label="fitted, as expected of it")
         if result.model_used[unit] == "exp":
             scale = result.amplitude[unit] * _share(result, unit)
-            axis.plot(lags[near], scale * np.exp(-lags[near] / tau), "--", color=FIT, lw=1.2,
+            axis.plot(lags[near], scale * np.exp(-lags[near] / tau), "--", color=_FIT, lw=1.2,
                       label="before the subtraction")  # fmt: skip
             extra = [0.0, 1.05 * scale]
         _interval(axis, tau, low, high, end)

@@ -36,7 +36,7 @@ from tau_rnn.tasks.base import Channels, DelayedReport, Trials
 __all__ = ["check_task"]
 
 #: Trials that are drawn to look at what a task gives.
-LOOK = 3
+_LOOK = 3
 
 
 def check_task(task, dt: float | None = None, *, look: bool = True):
@@ -111,8 +111,8 @@ class OwnTask(Channels):
     def channels(self) -> dict[str, tuple[str, ...]]:
         """The names of the "inputs" and "outputs", found by a look at a few trials."""
         rngs = np.random.default_rng(0), np.random.default_rng(0)
-        batches = [self.task.trials(LOOK, rng, dtype=np.float32) for rng in rngs]
-        first, second = (check_trials(batch, LOOK, self._kind) for batch in batches)
+        batches = [self.task.trials(_LOOK, rng, dtype=np.float32) for rng in rngs]
+        first, second = (check_trials(batch, _LOOK, self._kind) for batch in batches)
         if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first[:3], second[:3])):
             raise ValueError(
                 f"task: {self._kind}.trials must draw from its rng alone: two generators in the "

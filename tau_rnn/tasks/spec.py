@@ -37,7 +37,7 @@ __all__ = ["TASKS", "make_task"]
 TASKS: dict[str, type[DelayedReport]] = {
     task.name: task for task in (MultiTimescaleMemory, IntegrateAndRemember)
 }
-HASH_DIGITS = 12
+_HASH_DIGITS = 12
 
 
 def make_task(name: str, **options) -> DelayedReport:
@@ -310,7 +310,7 @@ def _from_file(path: str):
         if running and Path(running).resolve() == file:
             return sys.modules[main]
     # One module for each file and content, so that a file that was changed is read anew.
-    place = hashlib.sha256(str(file).encode()).hexdigest()[:HASH_DIGITS]
+    place = hashlib.sha256(str(file).encode()).hexdigest()[:_HASH_DIGITS]
     name = f"_tau_rnn_task_{file.stem}_{place}_{_hash_of(file)}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, file)
@@ -333,4 +333,4 @@ def _digest(cls: type) -> str:
 
 
 def _hash_of(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:HASH_DIGITS]
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:_HASH_DIGITS]
