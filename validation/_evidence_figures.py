@@ -214,6 +214,9 @@ def reach_figure(tables):
             axis.set_ylim(len(settings) - 0.4, -0.6)
             axis.set_xlabel(label if task == TASKS[-1] else "")
         line[0].set_title(task, loc="left")
+    for text, face in (("as it is", color_of("uniform")), ("mean leak rate held", "white")):
+        axes[0, 0].plot([], [], "o", ms=5, color=color_of("uniform"), mfc=face, label=text)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

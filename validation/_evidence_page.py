@@ -19,7 +19,7 @@ from tau_rnn.experiment.report import claims_table
 
 MATCHED_LOSS = "weight_change_at_matched_loss"
 #: Runs of 400 steps and 100 units, and all parts, on two cores that do nothing else.
-COST = "about 4 s of one core a run; all parts two hours on two cores"
+COST = "about 4 s of one core each; in all two hours on two cores"
 
 
 def shown(row, metric: str | None = None) -> str:
@@ -52,8 +52,16 @@ def degree_word(plain, held) -> str:
 def degree_text(tables, task: str, metric: str, name: str) -> str:
     """What the slope of a measure is in a task."""
     rows = [slope(tables, task, metric), slope(tables, task, metric, held=True)]
-    plain, held = (shown(r) + ", not monotone" * (r["note"] != "monotone") for r in rows)
+    plain, held = map(shown, rows)
     return f"{name} {plain}; held, {held}: **{degree_word(*rows)}**."
+
+
+def monotone_text(tables) -> str:
+    """Whether the slopes that are shown are those of measures that are monotone in h."""
+    rows = [r for r in pick(tables["effects"], kind="slope")
+            if is_shown(r, CLAIMED[r["metric"]])]  # fmt: skip
+    bent = [f"{r['metric']} in {r['task']}" for r in rows if r["note"] != "monotone"]
+    return "Slopes that are shown are monotone" + (f", but {', '.join(bent)}." if bent else ".")
 
 
 def best_text(tables, task: str, metric: str) -> str:
@@ -73,7 +81,7 @@ def best_text(tables, task: str, metric: str) -> str:
         f"{' and '.join(dists)} {'likewise' if word == lead else word}"
         for word, dists in came.items()
     )
-    return f"Uniform against the best homogeneous network ({chosen}): {numbers}; {others}."
+    return f"Uniform from the best homogeneous network ({chosen}): {numbers}; {others}."
 
 
 def claim_text(tables, claim, made: list[str]) -> str:
@@ -94,7 +102,7 @@ def claim_text(tables, claim, made: list[str]) -> str:
             said[-1] = f"{said[-1][:-1]}; uniform's loss at the end {shown(row)}."
         lines.append(f"- {task}: {' '.join(said)}")
     intro = ["Does more do more? tau uniform on 1 - h to 1 + h s; held: rescaled to vanilla's leak "
-             "rate."] if claim.number == 1 else []  # fmt: skip
+             f"rate. {monotone_text(tables)}"] if claim.number == 1 else []  # fmt: skip
     return "\n\n".join([*intro, "\n".join(lines)])
 
 
@@ -116,7 +124,7 @@ def spread_text(tables) -> str:
 
 def untrained_text(tables) -> str:
     """Whether diverse networks are closer to a solution before training."""
-    said, fast = [], []
+    said = []
     for task in TASKS:
         each = []
         for metric in TESTED:
@@ -128,12 +136,11 @@ def untrained_text(tables) -> str:
                     else "confounded")  # fmt: skip
             each.append(f"{per_cent(plain)} **{word}**")
         said.append(f"{task}: {', '.join(each)}.")
-        fast.append(f"{per_cent(rows[3])} in {task}")
     return (
         "The poster reads: diverse networks start closer to the dynamics needed. Uniform against "
         "vanilla before training (less is closer): loss of the best linear readout; least change "
         "of W, to first order, that leaves 30 % of the squared error; that leaves 10 %. "
-        f"{' '.join(said)} The last for {rows[3]['condition']}: {', '.join(fast)}."
+        f"{' '.join(said)}"
     )
 
 
@@ -144,7 +151,7 @@ def per_cent(row) -> str:
 
 def reach_text(tables, made: list[str]) -> str:
     """In how many settings an effect is there, and what some of them say."""
-    parts = ["One thing changed at a time; 10 seeds unless said, no tests."]
+    parts = ["One thing changed at a time; 10 seeds, no tests."]
     said = []
     for task in TASKS:
         counts = []
@@ -153,14 +160,12 @@ def reach_text(tables, made: list[str]) -> str:
                      reach_rows(tables, task, part, steps, "log_mean_loss", held)]  # fmt: skip
             below = sum(row["high"] < 0 for row in found)
             counts.append(f"{below} of {len(found)}")
-        said.append(f"{task} in {counts[0]} settings, leak rate held in {counts[1]}")
-    parts.append(f"Uniform's interval of mean loss lies below 0: {'; '.join(said)}.")
-    long = [[r for steps in (400, 1600)
-             for r in reach_rows(tables, task, "lasting", steps, "loss_last5", False)]
-            for task in TASKS]  # fmt: skip
-    if all(long):
-        each = (f"{task} {' and '.join(map(shown, rows))}" for task, rows in zip(TASKS, long))
-        parts.append(f"Loss at the end, 400 and 1,600 steps: {'; '.join(each)}.")
+        said.append(f"{task} in {counts[0]} settings, held in {counts[1]}")
+    parts.append(f"Uniform's mean loss has its interval below 0: {'; '.join(said)}.")
+    last = [reach_rows(tables, task, "lasting", 1600, "loss_last5", False) for task in TASKS]
+    if all(last):
+        each = (f"{task} {shown(row)}" for task, (row,) in zip(TASKS, last))
+        parts.append(f"Loss at the end of 1,600 steps: {', '.join(each)}.")
     if "tau-trained" in made:
         parts.append(trained_tau_text(tables))
     if "harder" in made:
@@ -175,18 +180,12 @@ def reach_text(tables, made: list[str]) -> str:
 
 def trained_tau_text(tables) -> str:
     """What time constants look like that are trained as well."""
-    said = []
+    spread = []
     for task in TASKS:
-        v = {
-            (r["condition"].partition(",")[0], r["metric"]): r["estimate"]
-            for r in pick(tables["conditions"], part="tau-trained", task=task)
-            if "harmonic" not in r["condition"]
-        }
-        said.append(
-            f"{task} vanilla {v['vanilla', 'tau_sd']:.2f}, uniform {v['uniform', 'tau_sd']:.2f} s "
-            f"(rank correlation with before {v['uniform', 'tau_rank_correlation']:.2f})"
-        )
-    return f"Where tau is trained, its sd becomes: {'; '.join(said)}."
+        rows = pick(tables["conditions"], part="tau-trained", task=task, metric="tau_sd")
+        (row,) = (r for r in rows if r["condition"].startswith("vanilla"))
+        spread.append(f"{row['estimate']:.2f} s ({task})")
+    return f"Trained tau, equal at first, get an sd of {' and '.join(spread)}."
 
 
 def time_step_text(tables) -> str:
@@ -217,10 +216,10 @@ def first_run_text(tables) -> str:
         (row,) = pick(tables["first_run"], claim=t.claim.number, metric=t.metric, task=t.task,
                       dist=t.dist)  # fmt: skip
         inside += t.effect.low <= row["estimate"] <= t.effect.high
-    partly = f" **{done} of its 20 seeds so far; words may change.**" if done < 20 else ""
+    partly = f" **{done} of its 20 seeds so far.**" if done < 20 else ""
     return (
-        f"Part 1 was run again since the private noise is exact:{partly} {inside} of the "
-        f"{len(tests)} estimates of the first run lie in today's intervals."
+        f"Part 1 was made again with exact private noise:{partly} {inside} of the first run's "
+        f"{len(tests)} estimates lie in today's intervals."
     )
 
 
@@ -238,7 +237,7 @@ def page(tables, figures: list[str]) -> str:
         "[protocol](poster_claims_protocol.md) that says what each word means. All numbers: "
         "[tau_rnn/evidence](../tau_rnn/evidence).",
         first_run_text(tables),
-        *figure("claims", "Each claim in both tasks: effect and controls, 95 % intervals"),
+        *figure("claims", "Claims: effects and controls"),
         claims_table(findings(tables["claims"])),
     ]  # fmt: skip
     for claim, name in zip(CLAIMS, ("speed", "accuracy", "weights", "spread")):
@@ -251,6 +250,9 @@ def page(tables, figures: list[str]) -> str:
     if "claims_reach.png" in figures:
         parts += ["## How far it reaches", reach_text(tables, made),
                   *figure("claims_reach", "One thing changed")]  # fmt: skip
+    if "structure" in tables:
+        parts += ["## What else", "Initial W of low rank, Dale's law, a hierarchy, a slow and a "
+                  "fast population: [structure.md](structure.md)."]  # fmt: skip
     parts.append("## Limits")
     if "time_step" in tables:
         parts.append(time_step_text(tables))
@@ -258,8 +260,8 @@ def page(tables, figures: list[str]) -> str:
     if lacking:
         parts.append(f"Not run yet: {', '.join(lacking)}.")
     parts.append(
-        "`python validation/poster_claims.py` writes this page from the rows; `--part NAME` makes "
-        f"the runs of a part and its rows ({COST})."
+        "`python validation/poster_claims.py` writes this page; with `--part NAME` it makes the "
+        f"part's runs ({COST})."
     )
     return "\n\n".join(part for part in parts if part) + "\n"
 

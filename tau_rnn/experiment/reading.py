@@ -80,8 +80,10 @@ def brief(tests: list[Finding]) -> str:
     mine = [t for t in tests if t.dist == lead]
     several = len(mine) > 1
     when = [metric(t.metric).label.rpartition(", ")[2] for t in mine]
-    sizes = (f"{f'{name} ' * several}{size(t.metric, t.effect)}: {t.verdict}"
-             for name, t in zip(when, mine))  # fmt: skip
+    agreed = len(set(outcomes[lead])) == 1
+    sizes = [f"{f'{name} ' * several}{size(t.metric, t.effect)}" + f": {t.verdict}" * (not agreed)
+             for name, t in zip(when, mine)]  # fmt: skip
+    sizes[-1] += f": {outcomes[lead][0]}" * agreed
     parts = [f"{lead.capitalize()}{',' * several} {'; '.join(sizes)}"]
     others: dict[tuple[str, ...], list[str]] = {}
     rest = [dist for dist in outcomes if dist != lead]
