@@ -612,16 +612,16 @@ def neurogym(losses):
 
 
 def unit(spikes, result):
-    """Spikes of one neuron, twenty trials, and the fit of its timescale."""
+    """Spikes of one neuron, fifteen trials, and the fit of its timescale."""
     from tau_rnn.plotting import plot_timescales
 
     figure, (left, right) = new_figure(1, 2, figsize=(9, 3.3), layout="constrained")
-    for row, trial in enumerate(spikes[:20]):
-        end = 2.4 if row % 3 == 0 else 4.0
-        left.plot([t for t in trial[0] if t < end], np.full(sum(trial[0] < end), row), "|",
-                  color=INK, ms=5, mew=0.7)  # fmt: skip
-    left.set(xlabel="time (s)", ylabel="trial", xlim=(0, 4), yticks=[0, 5, 10, 15],
-             title="Spikes, twenty of sixty trials")  # fmt: skip
+    for row, trial in enumerate(spikes[:15]):
+        at = trial[0][trial[0] < (2.4 if row % 3 == 0 else 4.0)]
+        ticks = np.tile([row - 0.35, row + 0.35, np.nan], len(at))  # one line with gaps
+        left.plot(np.repeat(at, 3), ticks, color=INK, lw=0.8)
+    left.set(xlabel="time (s)", ylabel="trial", xlim=(0, 4), yticks=[0, 5, 10],
+             title="Spikes, fifteen of sixty trials")  # fmt: skip
     left.invert_yaxis()
     plot_timescales(result, 0, right)
     save(figure, "figures/14_unit.svg")
