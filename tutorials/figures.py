@@ -668,3 +668,21 @@ def degree(h, against):
     axes[0].set_ylabel("loss over training,\nagainst h = 0 (%)")
     axes[0].legend(loc="lower left")
     save(figure, "figures/15_degree.svg")
+
+
+def homogeneous(levels, dists):
+    """ln mean loss against tau of homogeneous networks, and of diverse ones: (task, name)."""
+    figure, axes = new_figure(1, 2, figsize=(8, 3.3), layout="constrained")
+    for axis, task in zip(axes, dict.fromkeys(task for task, _ in levels)):
+        found = {name: value for (of, name), value in levels.items() if of == task}
+        tau = sorted(float(name) for name in found if name not in dists)
+        middle, low, high = np.array([found[f"{t:g}"] for t in tau]).T
+        axis.errorbar(tau, middle, [middle - low, high - middle], fmt="o-", color=INK, ms=4,
+                      label="homogeneous")  # fmt: skip
+        for name, line in zip(dists, ("--", "-.", ":")):
+            axis.axhline(found[name][0], color=color_of(name), ls=line, lw=2, label=name)
+        axis.set(xlabel="time constant of the homogeneous network (s)", title=task, xlim=(0.3, 2.3),
+                 xticks=[0.4, 0.8, 1.2, 1.6, 2.0])  # fmt: skip
+    axes[0].set_ylabel("ln of the mean loss over training")
+    axes[1].legend(loc="upper center")
+    save(figure, "figures/15_homogeneous.svg")
