@@ -74,12 +74,12 @@ def run_sweep(
     configs = list(dict.fromkeys(configs))
     if not configs:
         raise ValueError("configs: a sweep needs at least one run")
+    engine = engine_for(workers, scheduler)
     if progress:
         where = scheduler or (f"{workers} processes" if workers > 1 else "this process")
         runs = "1 run" if len(configs) == 1 else f"{len(configs)} runs"
         progress(f"{runs}, computed in {where}; results go to {out}.")
     shown = Progress(len(configs), "run", progress)
-    engine = engine_for(workers, scheduler)
     try:
         done = sweep(configs, engine, store=out, progress=_Events(shown), force=force, parts=parts)
         return _report(done, out, shown, figures, parts)

@@ -99,10 +99,21 @@ class _Here(Executor):
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """How many cores this process may use: one where there are no other processes."""
+    if not _has_processes():
+        return 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _has_processes() -> bool:
+    """Whether this system can start processes; a browser cannot."""
+    try:
+        import _multiprocessing  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def process_engine(workers: int) -> Engine:
@@ -112,6 +123,8 @@ def process_engine(workers: int) -> Engine:
     its threads. So a script that sweeps needs the usual ``if __name__ == "__main__":``.
     """
     workers = check_integer("workers", workers, 1)
+    if not _has_processes():
+        raise ValueError(f"workers: must be 1, since there are no processes here, got {workers}")
     return Engine(lambda: _processes(workers), workers, f"{workers} processes")
 
 
