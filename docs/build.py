@@ -103,6 +103,7 @@ def add_python(folder: Path | None) -> None:
         for path in sorted(book):
             if path.name != "run.py":
                 archive.write(path, path.relative_to(ROOT / "tutorials"))
+    shutil.copy2(ROOT / "tutorials" / "my_bptt.py", live)
     with zipfile.ZipFile(live / "bridge.zip", "w") as archive:
         archive.write(HERE / "live" / "tau_bridge.py", "tau_bridge.py")
     if folder is not None:

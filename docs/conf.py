@@ -48,7 +48,6 @@ html_theme = "pydata_sphinx_theme"
 html_title = "tau_rnn"
 html_static_path = ["_static"]
 html_css_files = ["tau.css"]
-html_js_files = [("tau-python.js", {"defer": "defer"}), ("tau-cells.js", {"defer": "defer"})]
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {

@@ -160,7 +160,17 @@ def find_equations(app, env, docnames):
     }
 
 
+def add_scripts(app, pagename, templatename, context, doctree):
+    """Python where it is used: in chapters, and in the explorer."""
+    chapter = re.match(r"tutorials/\d\d_", pagename)
+    if chapter or pagename.startswith("explore/"):
+        app.add_js_file("tau-python.js", loading_method="defer")
+    if chapter:
+        app.add_js_file("tau-cells.js", loading_method="defer")
+
+
 def setup(app):
+    app.connect("html-page-context", add_scripts)
     app.connect("env-before-read-docs", find_equations)
     app.connect("doctree-read", link_source_files)
     app.connect("doctree-read", number_equations)

@@ -83,7 +83,9 @@ async def run(code: str, namespace: str, label: str) -> str:
     before, out, err = figures(), Stream("out"), Stream("err")
     try:
         with redirect_stdout(out), redirect_stderr(err):
-            eval_code(code, globals=scope, filename=label, return_mode="none")
+            value = eval_code(code, globals=scope, filename=label)
+        if value is not None:
+            tau_page.output(f"{value!r}\n", "value")
     except BaseException as error:
         return explain(error, label)
     finally:
@@ -121,6 +123,27 @@ async def call(target: str, args: dict):
     module, _, name = target.rpartition(".")
     await loader.load_all()
     return getattr(importlib.import_module(module), name)(**args)
+
+
+def mark(code: str) -> dict:
+    """What the marker says of a text that defines ``backward``, for the page to show."""
+    from tau_rnn.gradcheck import check_backward
+
+    scope = {"__name__": "my_bptt"}
+    try:
+        exec(compile(code, "my_bptt.py", "exec"), scope)
+        report = check_backward(scope["backward"], method="euler")
+    except KeyError:
+        return {"ok": False, "verdict": "there is no function backward", "rows": [], "text": ""}
+    except BaseException as error:
+        text = explain(error, "my_bptt.py")
+        return {"ok": False, "verdict": "this cannot be run", "rows": [], "text": text}
+    wrong = report.diagnosis
+    rows = [{"name": name, "error": f"{error:.1e}", "right": name not in wrong}
+            for name, error in report.errors.items()]  # fmt: skip
+    said = str(report).partition("relative error\n")[2].partition("\n\n")[2]
+    text = said or "Every gradient agrees with a derivative that knows no chain rule."
+    return {"ok": report.ok, "verdict": report.verdict, "rows": rows, "text": text}
 
 
 def forget(namespace: str) -> None:
