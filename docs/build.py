@@ -35,6 +35,12 @@ KATEX_SHA512 = (
     "XCHRdUw4lf3SKBaJe4EvgqIuWwkPSo9XoeO8GjQW94Bp7TWv9hNhzZjZ+OH9yf1UmLygb7DIT5GSFQiyt16zYg=="
 )
 
+#: What the tests check contrast and names with.
+AXE = "4.10.3"
+AXE_SHA512 = (
+    "Xm7bpRXnDSX2YE2YFfBk2FnF0ep6tmG7xPh8iHee8MIcrgq762Nkce856dYtJYLkuIoYZvGfTs/PbZhideTcEg=="
+)
+
 #: Pages from elsewhere in the repository, and what they show.
 PAGES = (
     "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "tutorials/*.md", "tutorials/figures/*",
@@ -73,6 +79,12 @@ def npm_package(name: str, version: str, sha512: str) -> Path:
         archive.unlink()
         raise SystemExit(f"{archive.name}: sha512 is {found}, and must be {sha512}")
     return archive
+
+
+def npm_file(name: str, version: str, sha512: str, path: str) -> bytes:
+    """A file of a package of npm."""
+    with tarfile.open(npm_package(name, version, sha512)) as archive:
+        return archive.extractfile(f"package/{path}").read()
 
 
 def add_katex() -> None:
@@ -118,7 +130,7 @@ def main(arguments=None) -> int:
     parser.add_argument("--pyodide", type=Path, help="folder with Pyodide, to be served offline")
     options = parser.parse_args(arguments)
     collect()
-    sphinx = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q",
+    sphinx = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-E",
               "-d", BUILD / "doctrees", "-c", HERE, SOURCE, HTML]  # fmt: skip
     done = subprocess.run(sphinx)
     if done.returncode:

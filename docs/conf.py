@@ -46,6 +46,8 @@ toc_object_entries_show_parents = "hide"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "tau_rnn"
+html_context = {"default_mode": "auto"}
+html_favicon = "_static/tau.svg"
 html_static_path = ["_static"]
 html_css_files = ["tau.css"]
 html_copy_source = False

@@ -119,7 +119,11 @@ def number_equations(app, doctree):
     """An equation with a number is a target, and a citation of it is a link."""
     docname, where = app.env.docname, app.env.equations
     for node in doctree.findall(nodes.math_block):
-        if tag := TAG.search(node.astext()):
+        formula = node.astext()
+        if "&" in formula and "\\begin" not in formula:  # as Sphinx's own mathematics has it
+            node.clear()
+            node.append(nodes.Text(f"\\begin{{aligned}}{formula}\\end{{aligned}}"))
+        if tag := TAG.search(formula):
             node["ids"].append(f"eq-{tag[1].replace('.', '-')}")
     unlinked = (nodes.literal, nodes.literal_block, nodes.reference, nodes.math, nodes.math_block,
                 nodes.title, nodes.raw, addnodes.pending_xref)  # fmt: skip

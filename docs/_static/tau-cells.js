@@ -60,6 +60,7 @@ let busy = false;
 async function working(task) {
   if (busy) return bar.show("Python: busy; wait, or stop it");
   busy = true;
+  document.body.dataset.tau = "busy";
   bar.begin();
   try {
     await task();
@@ -67,11 +68,14 @@ async function working(task) {
   } catch (error) {
     bar.end(error.message === "stopped" ? "Python: stopped; all variables are gone" : "Python: an error, see the block");
   }
-  document.body.dataset.tau = "started";
   busy = false;
+  document.body.dataset.tau = "done";
 }
 
 // Cells
+
+/** The text of an editable <pre>; a line that was typed or pasted may end in a <br>. */
+const textOf = (pre) => pre.innerText.replaceAll("\u00a0", " ");
 
 function editable(pre, label) {
   pre.contentEditable = "plaintext-only";
@@ -93,10 +97,9 @@ function indent(event, pre) {
 }
 
 class Cell {
-  constructor(pre, { label, after, text = pre.textContent }) {
+  constructor(pre, { label, after }) {
     this.pre = pre;
     this.label = label;
-    this.original = text;
     this.html = pre.innerHTML;
     editable(pre, `Python, ${label}`);
     this.note = element("span", { class: "tau-note", role: "status" });
@@ -113,7 +116,7 @@ class Cell {
   }
 
   get code() {
-    return this.pre.textContent;
+    return textOf(this.pre);
   }
 
   get needs() {
@@ -203,7 +206,7 @@ async function reset() {
 function kept(pre, name, original) {
   const key = `tau_rnn: ${PAGE}: ${name}`;
   pre.textContent = localStorage.getItem(key) ?? original;
-  pre.addEventListener("input", () => localStorage.setItem(key, pre.textContent));
+  pre.addEventListener("input", () => localStorage.setItem(key, textOf(pre)));
   return () => {
     localStorage.removeItem(key);
     pre.textContent = original;
@@ -213,7 +216,7 @@ function kept(pre, name, original) {
 function makeAnswers() {
   const spans = [...document.querySelectorAll("article p code")].map((code) => code.textContent);
   for (const cell of [...cells]) {
-    const check = cell.original.match(/^def (check_\d+)\(/m)?.[1];
+    const check = cell.code.match(/^def (check_\d+)\(/m)?.[1];
     if (!check) continue;
     const pre = element("pre");
     const box = element("div", { class: "tau-answer" }, element("p", {}, "Your answer:"), pre);
@@ -254,7 +257,7 @@ async function makeMarker() {
     report.textContent = "Marking ...";
     try {
       await python.start();
-      showReport(report, await python.call("tau_bridge.mark", { code: pre.textContent }));
+      showReport(report, await python.call("tau_bridge.mark", { code: textOf(pre) }));
     } catch (error) {
       report.replaceChildren(element("pre", { class: "tau-error" }, error.message));
       throw error;

@@ -78,7 +78,7 @@ def figures() -> dict[Path, int]:
 async def run(code: str, namespace: str, label: str) -> str:
     """Run statements in a namespace, new when first named; the traceback of an error, or ""."""
     scope = namespaces.setdefault(namespace, {"__name__": "__main__"})
-    linecache.cache[label] = (len(code), None, code.splitlines(True), label)
+    remember(code, label)
     await loader.load_all()
     before, out, err = figures(), Stream("out"), Stream("err")
     try:
@@ -93,6 +93,11 @@ async def run(code: str, namespace: str, label: str) -> str:
         err.flush()
         send_figures(before)
     return ""
+
+
+def remember(code: str, label: str) -> None:
+    """Let tracebacks show the lines of a text that is no file."""
+    linecache.cache[label] = (len(code), None, code.splitlines(True), label)
 
 
 def send_figures(before) -> None:
@@ -129,14 +134,15 @@ def mark(code: str) -> dict:
     """What the marker says of a text that defines ``backward``, for the page to show."""
     from tau_rnn.gradcheck import check_backward
 
-    scope = {"__name__": "my_bptt"}
+    scope, label = {"__name__": "my_bptt"}, "<my_bptt.py>"
+    remember(code, label)
     try:
-        exec(compile(code, "my_bptt.py", "exec"), scope)
+        exec(compile(code, label, "exec"), scope)
         report = check_backward(scope["backward"], method="euler")
     except KeyError:
         return {"ok": False, "verdict": "there is no function backward", "rows": [], "text": ""}
     except BaseException as error:
-        text = explain(error, "my_bptt.py")
+        text = explain(error, label)
         return {"ok": False, "verdict": "this cannot be run", "rows": [], "text": text}
     wrong = report.diagnosis
     rows = [{"name": name, "error": f"{error:.1e}", "right": name not in wrong}
