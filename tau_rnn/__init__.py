@@ -1,4 +1,4 @@
-"""Recurrent networks with diverse intrinsic timescales, every gradient derived by hand.
+"""Recurrent networks with diverse intrinsic timescales, every gradient derived by hand::
 
     tau_i dx_i/dt = -x_i + sum_j W_ij phi(x_j) + sum_k W_in_ik u_k + b_i
 

@@ -1,13 +1,13 @@
 r"""Backpropagation through time, derived by hand.
 
-Notation: ``d<name>`` is dLoss/d<name> and has the shape of ``<name>``. The simulation (Eq. 3.1) is
+Notation: ``d<name>`` is dLoss/d<name> and has the shape of ``<name>``. The simulation, Eq. 3.1::
 
     x[t+1] = (1 - alpha) * x[t] + alpha * c[t],   c[t] = W r[t] + W_in u[t] + b + noise[t]
     y[t]   = W_out r[t+1] + b_out,                r[t] = phi(x[t])
 
 **The adjoint.** A change of x[t] reaches the loss in only two ways. One goes through the leak to
 x[t+1]; the other goes through r[t], which enters both x[t+1] (by W) and y[t-1] (by W_out). The
-chain rule adds them up (Eqs. 3.4 and 3.5):
+chain rule adds them up (Eqs. 3.4 and 3.5)::
 
     dr_j[t] = sum_i dx_i[t+1] alpha_i W_ij + sum_k dy_k[t-1] W_out_kj
     dx_j[t] = (1 - alpha_j) dx_j[t+1] + phi'(x_j[t]) dr_j[t]
@@ -17,7 +17,7 @@ W appears transposed: forward, unit j drives unit i through W_ij; backward, unit
 all units i that it drove.
 
 **The parameters** (Eqs. 3.7 to 3.10). Every step uses the same parameters, so their gradients add
-up over time t and trials (not written). From the current c in x[t+1]:
+up over time t and trials (not written). From the current c in x[t+1]::
 
     dW_ij    = alpha_i raw_ij,      raw_ij    = sum_t dx_i[t+1] r_j[t]
     dW_in_ik = alpha_i raw_in_ik,   raw_in_ik = sum_t dx_i[t+1] u_k[t]
@@ -25,20 +25,20 @@ up over time t and trials (not written). From the current c in x[t+1]:
     dW_out_kj = sum_t dy_k[t] r_j[t+1],  db_out_k = sum_t dy_k[t],  dx0 = dx[0]
 
 **The time constants** (Eqs. 3.11 to 3.13). With the noise current held fixed, x[t+1] depends on
-tau_i through alpha_i alone, with slope c_i[t] - x_i[t]:
+tau_i through alpha_i alone, with slope c_i[t] - x_i[t]::
 
     dalpha_i = sum_t dx_i[t+1] (c_i[t] - x_i[t])
              = sum_j raw_ij W_ij + sum_k raw_in_ik W_in_ik + raw_b_i b_i
                + sum_t dx_i[t+1] (noise_i[t] - x_i[t])
 
-The second line costs almost nothing, since the sums over time are those of dW, dW_in and db. Then
+The second line costs almost nothing, since the sums over time are those of dW, dW_in and db. Then::
 
     dtau_i = dalpha_i * dalpha_i/dtau_i,   dalpha_i/dtau_i = -alpha_i / tau_i              (Euler)
                                                            = -(1 - alpha_i) dt / tau_i^2   (exp.)
 
 **Private noise that follows tau** (Eq. 6.10). `noise.private_noise` scales its current to tau, by
 s = sqrt((2 - alpha) / alpha) with d ln(s)/dalpha = -1 / (alpha (2 - alpha)). The current enters
-x[t+1] multiplied by alpha, so where tau is trained, dalpha_i has one more term:
+x[t+1] multiplied by alpha, so where tau is trained, dalpha_i has one more term::
 
     dalpha_i gains -sum_t dx_i[t+1] noise_i[t] / (2 - alpha_i)
 

@@ -1,10 +1,10 @@
 r"""The network: its parameters, its differential equation, and its simulation.
 
-The state of unit i obeys (seconds everywhere; Eq. 2.1)
+The state of unit i obeys (seconds everywhere; Eq. 2.1)::
 
     tau_i dx_i/dt = -x_i + sum_j W_ij phi(x_j) + sum_k W_in_ik u_k + b_i,      r = phi(x)
 
-and is simulated by (Eq. 3.1)
+and is simulated by (Eq. 3.1)::
 
     x[t+1] = (1 - alpha) x[t] + alpha (W r[t] + W_in u[t] + b + noise[t])
     y[t]   = W_out r[t+1] + b_out

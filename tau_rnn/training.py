@@ -4,7 +4,7 @@ What is trained is one flat vector theta (see `tau_rnn.parametrization`): the ch
 `Params` one after another, with tau replaced by an unbounded s. A step draws trials and private
 noise, simulates, goes back through time, clips the gradient to norm 1 and updates theta.
 
-Adam (Kingma & Ba 2015), with gradient g and step k = 1, 2, ...
+Adam (Kingma & Ba 2015), with gradient g and step k = 1, 2, and so on::
 
     m <- beta1 m + (1 - beta1) g          v <- beta2 v + (1 - beta2) g^2
     theta <- theta - lr * m / (1 - beta1^k) / (sqrt(v / (1 - beta2^k)) + eps)

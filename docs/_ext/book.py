@@ -18,9 +18,11 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_for_filename
 from pygments.util import ClassNotFound
 from sphinx import addnodes
+from sphinx.util import logging
 
 __all__ = ["setup", "source_anchor"]
 
+logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 TAG = re.compile(r"\\tag\{(\d+\.\d+)\}")
 
@@ -136,6 +138,12 @@ def number_equations(app, doctree):
             text.parent.replace(text, parts)
 
 
+def find_torn_equations(app, doctree):
+    """An indented text that no "::" announces is set as prose; in docstrings it is an equation."""
+    for quote in doctree.findall(nodes.block_quote) if app.env.docname.startswith("api/") else ():
+        logger.warning("indented, without ::  %s", quote.astext()[:60], location=quote)
+
+
 def citations(text: str, docname: str, where: dict[str, str]) -> list[nodes.Node]:
     """A text in pieces, the numbers that follow "Eq." or "Eqs." as links."""
     parts: list[nodes.Node] = []
@@ -178,5 +186,6 @@ def setup(app):
     app.connect("env-before-read-docs", find_equations)
     app.connect("doctree-read", link_source_files)
     app.connect("doctree-read", number_equations)
+    app.connect("doctree-read", find_torn_equations)
     app.connect("html-collect-pages", source_pages)
     return {"parallel_read_safe": True, "env_version": 1}

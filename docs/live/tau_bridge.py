@@ -116,7 +116,9 @@ def send_figures(before) -> None:
 
 
 def explain(error: BaseException, label: str) -> str:
-    """The traceback from the page's own code on."""
+    """The traceback from the page's own code on; of an exit, which a message explains, one line."""
+    if isinstance(error, SystemExit):
+        return f"ended with exit status {error.code}"
     frames = traceback.extract_tb(error.__traceback__)
     own = [k for k, frame in enumerate(frames) if frame.filename == label]
     shown = traceback.format_list(frames[own[0] :]) if own else []

@@ -1,4 +1,4 @@
-"""One run of the experiment, many of them, and what they say.
+"""One run of the experiment, many of them, and what they say::
 
     RunConfig -> iterate(config) -> RunState, RunState, ...  -> summarise_run -> RunResult
     RunConfig -> run_one(config) -> RunResult                (the same without looking)

@@ -1,4 +1,4 @@
-"""Unfinished runs: where a run is computed, and how it is published.
+"""Unfinished runs: where a run is computed, and how it is published::
 
     <store>/.unfinished/<key>/
         lock            held by the process that computes the run

@@ -5,14 +5,14 @@ the site has the same sliders. `explore` computes every number that either of th
 NumPy alone, so that a browser has little to load.
 
 The network is untrained and without bias: ``x = 0`` is a fixed point, around which one step is (Eq.
-3.1 with the slope 1 of tanh at 0)
+3.1 with the slope 1 of tanh at 0)::
 
     x[t+1] = M x[t],    M = 1 + diag(alpha) (W - 1) = 1 + diag(alpha tau) J,
 
 with J the Jacobian of the differential equation (`tau_rnn.measures.jacobian`). Driven by private
 noise of covariance Q = diag(alpha (2 - alpha)) (Eq. 1.9), the linear network has the stationary
 covariance P and, k steps apart, the covariance M^k P. With M = V diag(mu) V^-1 and bars for complex
-conjugates, both take a few products:
+conjugates, both take a few products::
 
     P = M P M^T + Q,    V^-1 P V^-H = (V^-1 Q V^-H)_ij / (1 - mu_i conj(mu_j)),
     (M^k P)_ii = sum_j V_ij mu_j^k (V^-1 P)_ji.

@@ -2,7 +2,7 @@
 
 `check_backward` puts any function with the signature of `tau_rnn.bptt.backward`, ours or a
 reader's, to the test of the complex step, and says in words what is wrong. From the shell, on a
-file that defines a function ``backward``:
+file that defines a function ``backward``::
 
     python -m tau_rnn.gradcheck my_bptt.py
 

@@ -1,6 +1,6 @@
 r"""Derivatives from the values of a function alone: complex steps and central differences.
 
-For a loss L(p) and a direction v in parameter space, the derivative along v is (Eq. 4.1)
+For a loss L(p) and a direction v in parameter space, the derivative along v is (Eq. 4.1)::
 
     d/de L(p + e v) = sum_k g_k v_k,     g = dLoss/dp
 

@@ -8,7 +8,7 @@ since K is positive semidefinite. 1 says that nothing but its scale changed ("la
 that training rebuilt it ("rich") [1]_.
 
 **Tangent kernel** [2]_. K_ab = <df_a/dW, df_b/dW> over all recurrent weights, where an output a is
-one (time, trial, output). As in `tau_rnn.bptt`, with dx the adjoint of that one output,
+one (time, trial, output). As in `tau_rnn.bptt`, with dx the adjoint of that one output::
 
     df_a/dW = sum_s (alpha dx_a[s+1]) r[s]^T                       (N, N): a sum of outer products
 

@@ -1,6 +1,6 @@
 """What the tasks share: a trial's timeline, its weights, the decision read from the outputs.
 
-Every trial has the epochs
+Every trial has the epochs::
 
     fixation | stimulus | delay (its length is drawn) | response
 

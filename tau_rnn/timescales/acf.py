@@ -141,14 +141,14 @@ def expected_acf(
 ) -> np.ndarray:
     """Expected autocovariance of trials of n samples whose own mean was subtracted.
 
-    With y = x - (mean of x over the trial), c(k) = sum_t y_t y_(t+k) / (n - k) and K = n - k,
+    With y = x - (mean of x over the trial), c(k) = sum_t y_t y_(t+k) / (n - k) and K = n - k::
 
         E c(k) = gamma(k) - 2 S_K / K + S_n / n,
         S_K    = (1/n) sum_(i<=K) sum_(j<=n) gamma(i - j),
 
     which is the mean of the k-th diagonal of H R H, with R_ij = gamma(i - j) and H = 1 - 1/n the
     centring matrix. Subtracting the mean over M trials as well multiplies it by (1 - 1/M). For an
-    Ornstein-Uhlenbeck process gamma(k) = s2 phi^k, phi = exp(-dt/tau), the sum is
+    Ornstein-Uhlenbeck process gamma(k) = s2 phi^k, phi = exp(-dt/tau), the sum is::
 
         S_K = s2/(n (1 - phi)) [K (1 + phi) - (phi + phi^(k+1)) (1 - phi^K) / (1 - phi)].
 

@@ -40,7 +40,7 @@ def fit_timescales(
     Two estimators of the same number. The *likelihood* of one exponential and white noise,
     a exp(-t/tau) + b delta_t0, mode by mode of a cosine transform (`likelihood`), with offsets of
     trials as one more variance: the most precise where this is what was recorded. The *window*: the
-    autocovariance pooled over trials, fitted by its own *expected value* (`expected_acf`),
+    autocovariance pooled over trials, fitted by its own *expected value* (`expected_acf`)::
 
         minimise sum_k K_k [c(k) - a f_tau(k)]^2 over a and tau, for min_lag <= k dt <= window tau,
 
