@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tau_rnn.experiment import load_claims
 from tau_rnn.experiment.claims_data import pick
 from tau_rnn.experiment.run import set_up
+from tau_rnn.experiment.statistics import paired_t
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "validation"))
 
@@ -55,3 +57,27 @@ def test_differences_are_paired_by_seed_and_of_logarithms_where_they_are_ratios(
     assert accuracy["estimate"] == pytest.approx(0.0) and accuracy["n"] == 3
     mean = pick(rows, condition="vanilla, random", reference="", metric="accuracy_last5")[0]
     assert mean["estimate"] == pytest.approx(0.2)
+
+
+def test_the_committed_rows_follow_from_the_committed_runs():
+    tables = load_claims()
+    assert pick(tables["structure"], part="hierarchy")
+    for part in {row["part"] for row in tables["structure"]}:
+        runs, conditions = pick(tables["structure_runs"], part=part), structure.CONDITIONS[part]
+        found = {name: pick(runs, condition=name) for name in conditions}
+        seeds = {tuple(run["seed"] for run in some) for some in found.values()}
+        assert len(seeds) == 1 and len(*seeds) >= 5
+        rows = pick(tables["structure"], part=part)
+        for row in pick(rows, reference=""):
+            values = [run[row["metric"]] for run in found[row["condition"]]]
+            expected = paired_t(values)
+            for name in ("estimate", "low", "high"):
+                np.testing.assert_allclose(row[name], getattr(expected, name), rtol=1e-3, atol=1e-5)
+        keys = {run["key"] for run in runs}
+        configs = structure.configs(part, structure.FULL, structure.SEEDS[: len(*seeds)])
+        assert keys == {c.key for some in configs.values() for c in some}
+
+
+def test_the_page_is_what_the_rows_say():
+    text = (structure.HERE / "structure.md").read_text(encoding="utf-8")
+    assert text == structure.page(load_claims()["structure"])
