@@ -126,6 +126,18 @@ def add_python(folder: Path | None) -> None:
     (live / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
+def add_explorer() -> None:
+    """The explorer's own files, and a picture of where its sliders start."""
+    from tau_rnn.explore.window import Window
+
+    for path in (HERE / "explore").glob("*.[cj]s*"):
+        shutil.copy2(path, HTML / "explore" / path.name)
+    window = Window()
+    for widget in (*window.sliders.values(), *window.choices.values()):
+        widget.ax.set_visible(False)
+    window.figure.savefig(HTML / "explore" / "window.png", dpi=80)
+
+
 def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(description="Build the site.")
     parser.add_argument("--pyodide", type=Path, help="folder with Pyodide, to be served offline")
@@ -137,9 +149,7 @@ def main(arguments=None) -> int:
     if done.returncode:
         return done.returncode
     add_katex()
-    explorer = [p for p in (HERE / "explore").glob("*") if p.suffix not in (".md", ".rst")]
-    for path in explorer:
-        shutil.copy2(path, HTML / "explore" / path.name)
+    add_explorer()
     add_python(options.pyodide)
     print(f"built {HTML}: serve it with  python -m http.server -d {HTML.relative_to(Path.cwd())}")
     return 0

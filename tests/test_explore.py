@@ -153,7 +153,7 @@ def test_the_noise_is_private_noise():
         np.testing.assert_allclose(view.autocorrelation[k], thirds, atol=0.05)
 
 
-@pytest.mark.parametrize("dt", [0.01, 0.05, 0.13, 0.2])
+@pytest.mark.parametrize("dt", [0.02, 0.05, 0.13, 0.2])
 def test_the_effective_timescale_of_a_unit_alone_is_its_tau(dt):
     view = explore(Settings(gain=0.0, dt=dt))
     np.testing.assert_allclose(view.effective, view.tau, rtol=1e-9)

@@ -2,7 +2,7 @@
 
      const python = new TauPython({ progress: (text) => ..., });
      await python.run("print(1)", "chapter", { output: (text, stream) => ..., figure: (url, name) => ... });
-     const value = await python.call("tau_rnn.explore.frame", { gain: 1.2 });
+     const value = await python.call("tau_rnn.explore.view.frame", { gain: 1.2 });
      python.stop();        // whatever runs ends with an error "stopped", and all variables are gone
 
    What the worker understands stands in tau-worker.js. */

@@ -8,7 +8,7 @@
                                       NumPy and tau_rnn
      load   {packages}                packages of Pyodide, such as ["scipy"]
      run    {code, namespace, label}  run statements; what they print and draw is sent as it appears
-     call   {target, args}            call a function, "tau_rnn.explore.frame", with keywords;
+     call   {target, args}            call a function, "tau_rnn.explore.view.frame", with keywords;
                                       value: its result, dicts as objects, arrays as typed arrays
      forget {namespace}               throw the variables of a namespace away
 

@@ -126,9 +126,8 @@ def explain(error: BaseException, label: str) -> str:
 
 
 async def call(target: str, args: dict):
-    """The result of a function of the package, called with keywords."""
+    """The result of a function of the package that needs NumPy alone, called with keywords."""
     module, _, name = target.rpartition(".")
-    await loader.load_all()
     return getattr(importlib.import_module(module), name)(**args)
 
 

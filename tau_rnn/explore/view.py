@@ -55,7 +55,7 @@ SLIDERS = {
     "width": (0.0, 0.5, 0.01),
     "gain": (0.0, 1.5, 0.01),
     "delay": (0.0, 3.0, 0.1),
-    "dt": (0.01, 0.2, 0.01),
+    "dt": (0.02, 0.2, 0.01),
 }
 #: Said instead of an autocorrelation.
 STILL = "none: a mode grows, so no state is stationary"
