@@ -126,8 +126,10 @@ def explain(error: BaseException, label: str) -> str:
 
 
 async def call(target: str, args: dict):
-    """The result of a function of the package that needs NumPy alone, called with keywords."""
+    """The result of a function, called with keywords; those of the package need NumPy alone."""
     module, _, name = target.rpartition(".")
+    if not module.startswith("tau_rnn"):
+        await loader.load_all()
     return getattr(importlib.import_module(module), name)(**args)
 
 
