@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 from scipy.signal import lfilter
 
 from tau_rnn.timescales import (
@@ -232,6 +232,56 @@ def test_exact_powers_give_tau_and_both_variances_back(tau, noise, mode0):
     assert abs(found.least - lk.deviance(m, mode0, V))[0] < 0.02
     np.testing.assert_allclose(np.exp(log_tau), tau, rtol=4e-2)
     np.testing.assert_allclose([a[0], b[0]], [2, noise], rtol=4e-2, atol=2e-3)
+
+
+def noisy_modes(gamma, design, n_units=8, n_trials=40):
+    """Modes of units whose powers scatter about the expected ones as those of normal samples do."""
+    m = modes_of(gamma, design, n_trials)
+    half = n_trials * m.sizes / 2
+    powers = m.found * np.random.default_rng(0).gamma(half, 1 / half, (n_units, len(half)))
+    return m._replace(found=powers, by_trial=powers[:, None])
+
+
+def descend(D, start):
+    """A least of D near the start, found by a search of another kind."""
+    return optimize.minimize(D, start, method="Nelder-Mead", options={"fatol": 1e-6, "xatol": 1e-5})
+
+
+@pytest.mark.parametrize("mode0", ["in", "out", "free", "linear"])
+@pytest.mark.parametrize("noisy", [True, False])
+@pytest.mark.parametrize("wide", [True, False])
+def test_the_search_for_one_exponential_ends_at_the_least_deviance(mode0, noisy, wide):
+    design = whole(300, 0)
+    m = noisy_modes(np.exp(-DT * np.arange(300) / 0.3) + 0.3 * noisy * np.eye(1, 300)[0], design)
+    found = lk.fit(m, mode0, noisy, lk.coarse(m, [(mode0, noisy)])[mode0, noisy], wide)
+    for u, (log_tau, a, b) in enumerate(zip(*found.best)):
+        one = m.take([u])
+
+        def D(p, one=one):
+            noise = np.exp(p[2]) * one.noise if noisy else 0
+            return lk.deviance(one, mode0, np.exp(p[1]) * one.shapes(p[:1]) + noise)[0]
+
+        best = descend(D, np.log([np.exp(log_tau), a, b][: 2 + noisy]))
+        # A tenth of a standard error, 0.06 at least, of log tau is 0.01 in D: parabolas miss less.
+        assert abs(found.least[u] - best.fun) < 0.01
+        assert abs(log_tau - best.x[0]) < 0.006
+
+
+@pytest.mark.parametrize("noisy", [True, False])
+def test_the_search_for_two_exponentials_ends_at_the_least_deviance(noisy):
+    design, k = whole(300, 0), DT * np.arange(300)
+    gamma = 0.6 * np.exp(-k / 1.0) + 0.4 * np.exp(-k / 0.1) + 0.1 * noisy * np.eye(1, 300)[0]
+    m = noisy_modes(gamma, design, n_units=3)
+    for u in range(3):
+        one = m.take([u])
+        mix = fit_mixture("two_exp", one, design, DT, "in", noisy)
+
+        def D(p, one=one):
+            V = np.exp(p[2:4]) @ one.shapes(p[:2]) + (np.exp(p[4]) * one.noise if noisy else 0)
+            return lk.deviance(one, "in", V[None])[0]
+
+        start = [*mix.shape, *np.log([*mix.amplitude, mix.noise][: 2 + noisy])]
+        assert mix.deviance - descend(D, start).fun < 1e-4
 
 
 def test_an_exact_mixture_gives_both_timescales_back():
