@@ -623,6 +623,28 @@ def test_bootstrap_intervals_are_reproducible_and_hold_the_truth(estimator):
     assert 0.7 < ratio < (1.4 if estimator == "likelihood" else 3.5)
 
 
+def test_too_few_parts_to_resample_have_an_open_interval():
+    options = {"center": "trial", "ci": "bootstrap", "n_boot": 20}
+    few, more = (
+        fit_timescales(ou(2, 3, tau=0.4, n=60, n_trials=m), DT, **options) for m in (4, 30)
+    )
+    assert np.isfinite(few.tau).all() and (few.tau_ci == [0, np.inf]).all()
+    assert np.isfinite(more.tau_ci).all() and (more.tau_ci[:, 0] > 0).all()
+
+
+def test_trials_that_differ_widen_intervals_as_much_in_bins_as_mode_by_mode(monkeypatch):
+    x = np.concatenate([ou(1, 4, tau=0.1, n=500), ou(2, 4, tau=0.6, n=500)])
+    y = np.moveaxis(x - x.mean(axis=0), 2, 0)
+    design, found = Design(np.ones((120, 500), dtype=bool), np.zeros(120, dtype=int), 0), []
+    for single in (lk.SINGLE, 500):
+        monkeypatch.setattr(lk, "SINGLE", single)
+        m = lk.modes(y, design, lk.expected(design, DT))
+        best = lk.fit(m, "in", True, lk.coarse(m, [("in", True)])["in", True]).best
+        found.append(lk.spread(m, "in", *best))
+    assert found[0].min() > 2
+    np.testing.assert_allclose(*found, rtol=0.02)
+
+
 def test_the_levels_of_an_interval_are_moved_outwards():
     # 12 trials less one mean: Phi(sqrt(12/11) t) = 0.0107 with t the 2.5 % point of 11 degrees of
     # freedom, which is the tenth of 999 samples.
