@@ -16,6 +16,7 @@ from tau_rnn.timescales import (
     expected_acf,
     fit_timescales,
     linear_network_acf,
+    mixtures,
     timescale_of_acf,
     timescale_of_decay,
 )
@@ -265,6 +266,12 @@ def test_the_search_for_one_exponential_ends_at_the_least_deviance(mode0, noisy,
         # A tenth of a standard error, 0.06 at least, of log tau is 0.01 in D: parabolas miss less.
         assert abs(found.least[u] - best.fun) < 0.01
         assert abs(log_tau - best.x[0]) < 0.006
+
+
+def test_a_pair_found_in_the_other_order_changes_places_with_its_variances(monkeypatch):
+    starts = mixtures.starts
+    monkeypatch.setattr(mixtures, "starts", lambda *given: [p[::-1] for p in starts(*given)])
+    test_an_exact_mixture_gives_both_timescales_back()
 
 
 @pytest.mark.parametrize("noisy", [True, False])
@@ -752,6 +759,17 @@ def test_a_unit_far_slower_than_its_trials_has_no_upper_end(estimator):
     assert np.mean(["exceeds_trial" in words(result, i) for i in range(30)]) > 0.9
     assert np.mean(np.isinf(high)) > 0.9
     assert not np.any(low > 100)  # 20 trials: the end of the search
+
+
+def test_the_search_reaches_its_ends_and_says_so():
+    lags = DT * np.arange(100)
+    low, high = np.log(0.3 * DT), np.log(20 * 100 * DT)
+    for tau, end in ((1e-3 * DT, low), (1e4, high)):
+        m = modes_of(np.exp(-lags / tau), whole(100, 0), n_trials=10)
+        p = lk.fit(m, "out", True, lk.coarse(m, [("out", True)])["out", True])
+        assert p.best[0][0] == pytest.approx(end, abs=0.02)
+        side = int(end == high)
+        assert lk.interval(p, m, np.array([3.84]))[0, side] == (0.0, np.inf)[side]
 
 
 def test_a_single_trial_has_no_variance_of_trial_means():

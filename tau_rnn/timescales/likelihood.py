@@ -28,6 +28,7 @@ from tau_rnn.timescales.moments import TINY, parabola_top
 __all__: list[str] = []
 
 N_TAU, N_FINE, N_CLOSE = 96, 25, 7  # grids of log tau: coarse, fine, close to the best
+COARSE = [*range(0, N_TAU - 1, 2), N_TAU - 1]  # both ends of the search and every other point
 N_RATIO = 21  # grid of noise over signal
 SHORTEST, LONGEST = 0.3, 20.0  # ends of the search: 0.3 dt, 20 n dt
 SINGLE, RATIO = 100, 1.02  # modes kept apart; beyond, bins in which V hardly changes
@@ -141,7 +142,7 @@ def coarse(m, kinds):
 
     The same variances serve all units and kinds, so that the sums over modes are matrix products.
     """
-    E = m.shapes(m.log_tau[::2])
+    E = m.shapes(m.log_tau[COARSE])
     ratio = np.r_[0.0, np.geomspace(1e-4, 1e4, N_RATIO)]
     V = E[:, None] + ratio[:, None] * m.noise  # (tau, ratio, bins)
     out = {}
@@ -202,7 +203,7 @@ def fit(m, mode0, noisy, start, wide=True):
     wide : whether the grid must reach as far as an interval; otherwise it is the search's alone
     """
     D, ratio = start
-    at, rows = np.broadcast_to(m.log_tau[::2], D.shape), np.arange(len(D))
+    at, rows = np.broadcast_to(m.log_tau[COARSE], D.shape), np.arange(len(D))
     rough = 0.05 * np.ptp(D, axis=1, keepdims=True)  # the ratios of the coarse grid are far apart
     middle = (WIDE, N_FINE, 5) if wide else (0, N_CLOSE, 3)
     for span, n_points, rounds in ((WIDE + rough, N_FINE, 2), middle, (0, N_CLOSE, 5)):
