@@ -154,8 +154,8 @@ def backward(
     Notes
     -----
     In double precision the relative errors are some 1e-13, in single precision some 1e-6. dtau has
-    fewer digits where a network is nearly at rest for most of a run: there the two sums of which it
-    is the difference (Eq. 3.13) nearly cancel. After 2000 steps of constant input with tau = 0.1 s,
+    fewer digits where a network is nearly at rest for most of a run: there the two sums of
+    Eq. 3.13 nearly cancel. After 2000 steps of constant input with tau = 0.1 s,
     errors of 5e-4 to 2e-3 were seen in single precision.
 
     Examples

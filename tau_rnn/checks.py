@@ -364,7 +364,7 @@ def documented(config: Class) -> Class:
 
 
 def type_name(field: dataclasses.Field) -> str:
-    """The type of a setting as it is written."""
+    """The type of a setting, as written."""
     return field.type if isinstance(field.type, str) else field.type.__name__
 
 

@@ -122,7 +122,7 @@ NONLINEARITIES: dict[str, Nonlinearity] = {
 
 
 def nonlinearity(phi: str | Nonlinearity, n_units=None, dtype=np.float64) -> Nonlinearity:
-    """Look up a nonlinearity by name; a `Nonlinearity` is returned as it is.
+    """Look up a nonlinearity by name; a `Nonlinearity` is returned unchanged.
 
     One of your own is checked when a network first uses it: whether both functions fill ``out``,
     keep shape and dtype and leave their argument alone, and whether the derivative is that of the
@@ -155,7 +155,7 @@ def nonlinearity(phi: str | Nonlinearity, n_units=None, dtype=np.float64) -> Non
 
 
 def differentiable(phi: str | Nonlinearity, n_units=None, dtype=np.float64) -> Nonlinearity:
-    """`nonlinearity` for what needs phi': a ValueError if there is none."""
+    """`nonlinearity`, with a ValueError if it has no derivative."""
     found = nonlinearity(phi, n_units, dtype)
     if found.derivative is None:
         raise ValueError(
@@ -204,7 +204,7 @@ def _fill(name: str, what: str, function, values: Array) -> Array:
         except TypeError as error:
             raise ValueError(f"{subject} take out=: {error}") from None
     if not np.array_equal(values, kept):
-        raise ValueError(f"{subject} leave its argument as it is")
+        raise ValueError(f"{subject} leave its argument unchanged")
     if not np.array_equal(plain, out, equal_nan=True):
         raise ValueError(
             f"{subject} write its result into out, as in lambda x, out=None: np.sin(x, out=out)"

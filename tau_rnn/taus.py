@@ -33,7 +33,7 @@ from tau_rnn.specs import parameters_of, read_scipy, scipy_text, spec_text, valu
 
 __all__ = ["DISTRIBUTIONS", "describe", "parse_tau", "sample_tau", "truncate"]
 
-#: Bounds of every time constant and parameter: nobody needs others, and all squares are finite.
+#: Bounds of every time constant and parameter: others make no sense, and all squares are finite.
 _RANGE = {"least": 1e-9, "most": 1e9}
 #: The least share of a distribution within its bounds: F is rounded to 1e-16, its quantiles to
 #: 1e-16 / share. And the least width between its 5 and 95 % quantiles, relative to the latter.
@@ -95,7 +95,7 @@ DISTRIBUTIONS: dict[str, Family] = {
 class TauDistribution:
     """A distribution of time constants, as `parse_tau` returns it.
 
-    ``text`` gives it back, in its shortest form; it is None if there is no such text. ``support``
+    ``text`` is the shortest that `parse_tau` reads as it; None if there is none. ``support``
     is the smallest and the largest possible tau (s); ``mean``, ``cv`` and ``mean_rate`` are E[tau]
     (s), sd[tau] / E[tau] and E[1/tau] (1/s).
     """
@@ -308,7 +308,7 @@ def parse_tau(spec) -> TauDistribution:
         return spec
     if isinstance(spec, str):
         name, _, path = (part.strip() for part in spec.partition(":"))
-        # A file is read anew each time: it may have changed.
+        # A file is read again each time: it may have changed.
         return _from_file(path) if name.lower() == "file" and path else _from_text(spec)
     if hasattr(spec, "ppf"):
         return truncate(spec)

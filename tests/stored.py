@@ -8,8 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from tau_rnn.experiment import RunConfig, RunResult
+from tau_rnn.experiment.files import LARGEST_TEXT, arrays_from, json_from, read_bytes
 
 TINY = RunConfig(units=8, steps=10, dt=0.1, batch=4, test_trials=40, eval_every=4, lr=0.02)
+
+
+def read_json(path):
+    """JSON as `load_run` reads it."""
+    return json_from(read_bytes(path, LARGEST_TEXT), path)
+
+
+def read_arrays(path, names=None):
+    """The arrays of an .npz file as `load_run` reads them."""
+    return arrays_from(read_bytes(path), path, names)
 
 
 def bits(arrays):

@@ -186,7 +186,7 @@ def changes_its_argument(x, out=None):
         (own(lambda x, out=None: np.sum(x, axis=-1)),
          r"the function of 'mine' must keep shape and dtype, \(11, 4\) and float32, got \(11,\)"),
         (own(derivative=lambda r, out=None: r > 0), "derivative of 'mine' must keep .* bool"),
-        (own(changes_its_argument), "the function of 'mine' must leave its argument as it is"),
+        (own(changes_its_argument), "the function of 'mine' must leave its argument unchanged"),
         (own(lambda x, out=None: np.tanh(x) if out is None else np.sin(x, out=out)),
          "the function of 'mine' must write its result into out"),
         (own("tanh"), "the function of 'mine' must be a function, got 'tanh'"),

@@ -205,11 +205,11 @@ changed.trials = lambda n, rng, dtype=float: Trials(
         ("my_task.py:number", "number of my_task.py is not a class, but 3"),
         ("my_task.py:Echo:dely=3", "no parameter 'dely'; did you mean 'delay'"),
         ("my_task.py:Echo:dt=3", "no parameter 'dt'"),
-        (Hidden(3), "delay of Hidden cannot be told"),
-        (Wide(np.ones(3)), "weights of Wide cannot be told"),
-        (Wide("3"), "weights of Wide cannot be told"),  # it would come back as a number
-        (Wide("a=1"), "weights of Wide cannot be told"),
-        (changed, "makes its task anew, as Changed, and that gives other trials"),
+        (Hidden(3), "delay of Hidden cannot be recovered"),
+        (Wide(np.ones(3)), "weights of Wide cannot be recovered"),
+        (Wide("3"), "weights of Wide cannot be recovered"),  # it would come back as a number
+        (Wide("a=1"), "weights of Wide cannot be recovered"),
+        (changed, "makes its task again, as Changed, which draws other trials"),
         (local(), "Local is not at the top level of a module or file"),
         (local()(), "Local is not at the top level of a module or file"),
         (3, "int has no method trials"),

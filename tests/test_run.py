@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stored import contents, fork, status_of
+from stored import contents, fork, read_arrays, status_of
 
 from tau_rnn import run, training
 from tau_rnn.cli import progress
 from tau_rnn.experiment import RunConfig, load_run, outcome, run_one, store
 from tau_rnn.experiment import run as experiment_run
 from tau_rnn.experiment.conditions import CONTROLS
-from tau_rnn.experiment.files import read_arrays, write_arrays
+from tau_rnn.experiment.files import write_arrays
 from tau_rnn.experiment.unfinished import Work
 from tau_rnn.measures import run as measures_run
 from tau_rnn.measures.run import PARTS
@@ -329,8 +329,8 @@ def test_what_is_matched_is_compared_with_vanilla(call, tmp_path):
 
 def test_a_stored_result_without_figures_says_how_to_get_them(call):
     assert call(*RUN).status == 0
-    assert "(--force computes it anew)." in call(*RUN).out
-    assert "(--force computes it anew, with figures)." in call(*RUN[:-1]).out  # figures asked for
+    assert "(--force computes it again)." in call(*RUN).out
+    assert "(--force computes it again, with figures)." in call(*RUN[:-1]).out  # figures asked for
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes a file descriptor in a shell")

@@ -14,14 +14,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stored import read_arrays, read_json
 
 from tau_rnn.experiment import files as storage
 from tau_rnn.experiment.files import (
     StoreError,
     generator_from,
     generator_state,
-    read_arrays,
-    read_json,
     replacing,
     write_arrays,
     write_json,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stored import TINY, contents, fork, killed_at, runs_in, same, status_of
+from stored import TINY, contents, fork, killed_at, read_json, runs_in, same, status_of
 
 from tau_rnn import run
 from tau_rnn.experiment import (
@@ -26,7 +26,7 @@ from tau_rnn.experiment import (
     sweep,
     unfinished,
 )
-from tau_rnn.experiment.files import StoreError, read_json
+from tau_rnn.experiment.files import StoreError
 from tau_rnn.experiment.locks import Held, Lock
 from tau_rnn.experiment.unfinished import Work, entry, set_aside, take_away
 

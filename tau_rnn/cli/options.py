@@ -48,7 +48,7 @@ examples:
   python -m tau_rnn.run --dist uniform --task integrate_and_remember --seed 3
   python -m tau_rnn.run --dist all --seeds 16 --workers 2 --task both --controls
 
-A run is stored in OUT/<task>-<dist>-seed<k>/, or with its key behind the name where that is taken,
+A run is stored in OUT/<task>-<dist>-seed<k>/, or with its key after the name where that is taken,
 and never overwritten without --force: the same command again shows the stored result. Exit status:
 0 done, 1 something failed (what was computed is kept), 2 bad arguments (nothing is written), 130
 interrupted (what was done is kept; --resume continues).
@@ -127,7 +127,7 @@ def build_parser(config: type[TrainConfig] = RunConfig) -> _Parser:
         action="store_true",
         help="go on with a run that was interrupted, or with a finished one of fewer --steps",
     )
-    add("--force", action="store_true", help="compute anew, and overwrite a stored result")
+    add("--force", action="store_true", help="compute again, and overwrite a stored result")
     add(
         "--checkpoint-seconds",
         type=float,

@@ -159,7 +159,7 @@ def _show_stored(config, args) -> bool:
     tidy(args.out, config)
     _print_table(result)
     bare = "" if args.no_figure or (folder / "figure.png").exists() else ", with figures"
-    print(f"This is the stored result of {folder} (--force computes it anew{bare}).")
+    print(f"This is the stored result of {folder} (--force computes it again{bare}).")
     return True
 
 

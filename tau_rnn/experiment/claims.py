@@ -152,7 +152,7 @@ def on_side(sign: int, effect: Effect) -> bool:
 
 
 def verdict(sign: int, effect: Effect, p_holm: float, controls: Iterable[Control]) -> str:
-    """What a test says, and no more than that.
+    """What a test says, and no more.
 
     =============================  ==============================================================
     too few pairs                  for a p value

@@ -1,7 +1,7 @@
 """The numbers of the confirmation, as committed in ``tau_rnn/evidence``.
 
 ``validation/poster_claims.py`` writes them from its runs; its page, chapter 8, the
-README's test and the browser read them here, so that every number stands once.
+README's test and the browser read them here, so that every number is stated once.
 
 =================  ==============================================================================
 claims.csv         the tests of the poster's claims: effect, Holm's p, outcome and word; a row for
@@ -31,7 +31,7 @@ from tau_rnn.experiment.statistics import Effect
 
 __all__ = ["findings", "load_claims", "pick"]
 
-#: Columns that stay text whatever stands in them.
+#: Columns that stay text whatever they hold.
 _TEXTS = frozenset((
     "part", "key", "task", "condition", "reference", "kind", "metric", "scale", "note", "dist",
     "rescale_tau", "lr_scale", "train", "longest", "role", "control", "holds", "outcome", "word",

@@ -59,7 +59,7 @@ def grouped(results: Iterable[RunResult]) -> dict[RunConfig, dict[int, RunResult
 def effects(results: Iterable[RunResult], configs: Iterable[RunConfig] = ()) -> list[Row]:
     """All paired comparisons: with vanilla, with the matched homogeneous network, and within runs.
 
-    A pair of which a run is not there counts as missing in every effect it belongs to.
+    A pair that lacks a run counts as missing in every effect it belongs to.
 
     Parameters
     ----------

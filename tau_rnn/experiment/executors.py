@@ -224,7 +224,7 @@ def _dask(address: str) -> Iterator[Executor]:
             why = " ".join(str(error).split()) or type(error).__name__
         if client is None:
             # The client that did not connect goes now. Left to a later garbage collection, it may
-            # be finalised while another client starts, and wait for ever for the lock that one
+            # be finalised while another client starts, and wait forever for the lock that one
             # holds.
             gc.collect()
             raise ValueError(f"scheduler: cannot reach {address!r} ({why})")
@@ -266,7 +266,7 @@ def _why_idle(executor) -> str:
 def _no_scheduler(address: str) -> str:
     """Why no Dask scheduler answers at an address, or "" if one does.
 
-    A `Client` does not survive a server of another kind: it waits for ever for one that says
+    A `Client` does not survive a server of another kind: it waits forever for one that says
     nothing, and takes the answer of one that does for the size of a message.
     """
     import asyncio

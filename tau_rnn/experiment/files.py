@@ -191,22 +191,12 @@ def _open(path, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
 
 
-def read_json(path) -> Any:
-    """Read JSON; a StoreError names a file that is not JSON."""
-    return json_from(read_bytes(path, LARGEST_TEXT), path)
-
-
 def json_from(content: bytes, path) -> Any:
     """The value of a JSON text; a StoreError names the file that it was read from."""
     try:
         return json.loads(content.decode())
     except (ValueError, RecursionError, MemoryError) as error:  # also of numbers of 5,000 digits
         raise StoreError(f"{path}: not a whole JSON file ({error})") from None
-
-
-def read_arrays(path, names=None, most: int = LARGEST) -> dict[str, np.ndarray]:
-    """Read an .npz file, whole; a StoreError names a file that is damaged or lacks a name."""
-    return arrays_from(read_bytes(path, most), path, names)
 
 
 def arrays_from(content: bytes, path, names=None) -> dict[str, np.ndarray]:

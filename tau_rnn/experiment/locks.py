@@ -21,8 +21,8 @@ with contextlib.suppress(ImportError):
 
 __all__: list[str] = []
 
-_FAR = 2**30  # Windows forbids reading a locked byte: lock one far behind the text
-_ATTEMPTS = 1000  # of which all but the first are needed only while others remove the folder
+_FAR = 2**30  # Windows forbids reading a locked byte: lock one far past the text
+_ATTEMPTS = 1000  # all but the first are needed only while others remove the folder
 
 
 class Held(RuntimeError):

@@ -24,7 +24,7 @@ _WORDS = {
     "which": "slowest|fastest|random", "group": "slow|fast|random|every",
     "moment": "stimulus|delay|response",
 }  # fmt: skip
-#: Columns of the history that are no scores of the network.
+#: Columns of the history that are not scores of the network.
 NO_SCORES = ("step", "train_loss", "grad_norm")
 #: Fields of Params that are 0 at the start, so that no relative change is defined.
 _ZERO_AT_START = ("b", "b_out", "x0")
@@ -358,7 +358,7 @@ TABLE = (
 
 
 def metric(key: str) -> Metric:
-    """The declaration of a metric, its words filled in; of a score that has none, a plain one.
+    """The declaration of a metric, its words filled in; for a score without one, a plain one.
 
     >>> metric("tau_eff_sd_log_after").text
     'sd of ln effective timescale after training'

@@ -21,7 +21,7 @@ __all__ = ["RunResult", "run_one", "summarise_run"]
 
 _SHUFFLES = 3  # permutations of tau over which the accuracy with shuffled tau is averaged
 ACTIVITY_TRIALS, ACTIVITY_SECONDS = 40, RUN
-BASIC_MEASURES = ("weights", "alignment")  # what costs little, for every run of a sweep
+BASIC_MEASURES = ("weights", "alignment")  # cheap, for every run of a sweep
 FULL_MEASURES = PARTS
 
 
@@ -32,7 +32,7 @@ class RunResult(NamedTuple):
     ----------
     config : RunConfig
     metrics : name -> number, see `tau_rnn.experiment.metrics.METRICS`
-    history : one dict for each evaluation: step, train_loss (mean since the one before), loss and
+    history : one dict for each evaluation: step, train_loss (mean since the previous one), loss and
         the task's scores on the test set, accuracy first, grad_norm, weight_change
     initial, final : Params before and after training
     units : per-unit arrays (N,), see `unit_table`

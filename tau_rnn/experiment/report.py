@@ -65,7 +65,7 @@ the claimed side in every control as well (*shown, controls not run*, if there i
 shown once* something *is held* where no control that holds it has its interval on that side, which
 does not prove that this is the reason; *shown in part* where two controls of the same thing
 disagree; *not shown with* another gain or measure (claim 4). It is *the opposite* where p < 0.05 in
-the other direction, and *not shown* where p >= 0.05, which is no proof that there is no effect: see
+the other direction, and *not shown* where p >= 0.05, which does not prove that there is none: see
 the interval. In a word: shown, confounded, partly, conditional, opposite, open (not shown), and
 mixed where tests of one claim and task differ.
 

@@ -44,7 +44,7 @@ class Effect(NamedTuple):
         of the paired ln ratios and its 95 % order-statistic interval. nan where n is too small
     p : two-sided p value: paired t test; for steps to criterion, the signed-rank test
     n : pairs compared
-    missing : pairs of which a value is missing
+    missing : pairs that lack a value
     never, never_reference : runs that never reached the criterion (steps to criterion alone)
     """
 
@@ -118,7 +118,7 @@ def steps_effect(steps: Sequence[float | None], reference: Sequence[float | None
 
 
 def median(d: Array) -> float:
-    """The median of values of which some may be infinite; nan between -inf and inf."""
+    """The median of values, some of which may be infinite; nan between -inf and inf."""
     s, half = np.sort(d), d.size // 2
     if d.size % 2:
         return float(s[half])
@@ -177,7 +177,7 @@ def at_matched_loss(history, reference, value: str = "weight_change") -> tuple[f
 
     The level is the lowest loss that both runs reach, which is the larger of their two minima. Each
     quantity is taken where its run first reaches this level, interpolated linearly in the loss
-    between that evaluation and the one before.
+    between that evaluation and the previous one.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ def sweep(
     progress : called with an `Event` after each run
     force : compute and overwrite what is stored as well
     parts : what is measured of the change, see `tau_rnn.measures.measure_run`. A run that is stored
-        is taken as it is, whatever was measured of it; ``force`` measures it anew
+        is taken as it is, whatever was measured of it; ``force`` measures it again
 
     Returns
     -------
@@ -100,7 +100,7 @@ def sweep(
         If the store cannot be written to any more, or the scheduler is gone or has computed nothing
         for 5 minutes. What was stored before stays.
     RuntimeError
-        If the script that calls it is started anew by the workers: the message says how to mend it.
+        If the script that calls it is run again by the workers: the message says what to do.
     """
     leave_if_unguarded()
     engine = make_engine(executor)
@@ -188,7 +188,7 @@ def _drain(job: Job, engine: Engine, executor, parts) -> None:
                 job.lose(config, "the worker process died while it computed this run")
             except Exception as error:
                 job.lose(config, f"{engine.name}: {type(error).__name__}: {error}")
-        if not (broken or engine.local):  # the workers shall not wait for the disk
+        if not (broken or engine.local):  # the workers must not wait for the disk
             broken = _fill(job, engine, executor, flying, parts)
         for config, outcome in outcomes:
             job.settle(config, outcome)

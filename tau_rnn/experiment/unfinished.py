@@ -67,7 +67,7 @@ class Entry(NamedTuple):
 
 
 def entry(folder) -> Entry:
-    """What stands in a place now."""
+    """What is in a place now."""
     folder = Path(folder)
     try:
         status = os.lstat(folder)
@@ -99,7 +99,7 @@ def set_aside(old: Entry) -> Path | None:
 def damage(folder, config: RunConfig) -> str | None:
     """What is wrong with the entry of a run, or None: it is whole, not there, or another run's.
 
-    A folder without config.json is nobody's entry.
+    A folder without config.json is not an entry.
     """
     folder = Path(folder)
     if not os.path.lexists(folder):
@@ -176,7 +176,7 @@ class Work:
                 path.unlink(missing_ok=True)
 
     def save(self, state: RunState) -> None:
-        """Write a checkpoint in the place of the one before."""
+        """Write a checkpoint, replacing the previous one."""
         write_bytes(self.checkpoint, state_bytes(self.config, state))
 
     def load(self) -> RunState:
@@ -203,7 +203,7 @@ class Work:
         ----------
         made : of `new_run`, with all files of the run
         wanted : folders, the best first; the first that is free is taken
-        old : an entry that may be replaced, if it still stands there
+        old : an entry that may be replaced, if it is still there
 
         Returns
         -------
@@ -213,7 +213,7 @@ class Work:
         Raises
         ------
         StoreError
-            If something else stands in every place.
+            If something else is in every place.
         """
         for folder in wanted:
             if self._put(made, folder, old):

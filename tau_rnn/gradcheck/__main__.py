@@ -115,9 +115,9 @@ def _load(path: Path, name: str) -> Callable:
     module = ModuleType("tau_rnn_reader")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # where dataclasses look a module up
-    sys.path.insert(0, str(path.resolve().parent))  # it may import what lies beside it
+    sys.path.insert(0, str(path.resolve().parent))  # it may import from its folder
     try:
-        # Compiled anew: the cache of imports would take an edit within a second for none.
+        # Compiled here: the cache of imports would miss an edit made within a second.
         exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), module.__dict__)
     except (Exception, SystemExit) as error:  # a sys.exit(0) must not pass for "right"
         last = traceback.format_exception_only(error)[-1].strip()

@@ -169,7 +169,7 @@ def conditions(backward: Callable, draw: Callable[..., Network]):
         given = ask(backward, network, right).grads
         return {f: distance(g, right[f]) if right[f].any() else np.inf for f, g in given.items()}
 
-    # What is right here is wrong in longer runs alone, of which special networks tell nothing.
+    # What is right here is wrong only in longer runs, and special networks say nothing of those.
     where: dict[str, list[str]] = {f: [] for f, error in errors(base).items() if error > SAME}
     for words, network in tried.items():
         for name, error in errors(network).items():

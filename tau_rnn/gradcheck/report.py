@@ -57,7 +57,7 @@ class Finding:
     equation: str = ""
 
     def sentence(self, field: str | None = None) -> str:
-        """The statement in full, as it is said of one of its fields, or of all of them."""
+        """The whole statement, about one of its fields or about all of them."""
         if self.kind == "slip":
             return f"in the adjoint, {self.words}"
         alone = field or (self.fields[0] if len(self.fields) == 1 else None)
@@ -105,7 +105,7 @@ class GradientReport:
     def diagnosis(self) -> dict[str, str]:
         """What is wrong, in words: field -> sentences, one a line, for the wrong fields alone.
 
-        What concerns no gradient in particular stands under "backward".
+        What concerns no particular gradient is under "backward".
         """
         said: dict[str, list[str]] = {name: [] for name in (*self.errors, "backward")}
         for finding in self.findings:

@@ -11,7 +11,7 @@ __all__: list[str] = []
 
 Array = np.ndarray
 
-#: Bounds on how often something is drawn, so that a typing mistake does not run for ever.
+#: Bounds on how often something is drawn, so that a typing mistake does not run forever.
 MOST_DRAWS, MOST_BOOTSTRAPS = 10_000, 100_000
 
 

@@ -208,7 +208,7 @@ def measure_run(
     -----
     CPU seconds for N = 100, dt = 0.05 s and multi_timescale: weights 0.02, alignment 0.3, rank 0.3,
     lesions 0.6 (more where units share a tau), decoding 1.2, effective 0.4, fixed_points 0.1; up to
-    four times that for integrate_and_remember. Decoding is computed beside the rest, on a second
+    four times that for integrate_and_remember. Decoding runs alongside the rest, on a second
     core.
 
     Examples

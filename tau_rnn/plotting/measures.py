@@ -204,7 +204,7 @@ def _decoding(axis, d, q):
         axis.plot(time, untrained.random[:, :, q].mean(axis=0), "-.", color=BEFORE, lw=1)
     axis.vlines(d.stimulus, -0.1, 1.03, color="black", lw=0.8, ls=":")
     axis.fill_between([d.time[-1], shift], -0.1, 1.03, color="#EEEEEE", lw=0)
-    axis.set_ylim(-0.1, 1.45)  # the legend stands above all curves
+    axis.set_ylim(-0.1, 1.45)  # the legend is above all curves
     axis.set_yticks(np.arange(0, 1.01, 0.2))
     whole = np.arange(0, d.time[-1] + 1e-9)
     axis.set_xticks(

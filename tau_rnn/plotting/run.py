@@ -117,7 +117,7 @@ def _some(arrays, chosen):
 
 
 def _ends(trials):
-    """(B,) steps at which the trials end: behind the last one that counts."""
+    """(B,) steps at which the trials end: one past the last that counts."""
     counts = trials.mask.reshape(*trials.u.shape[:2], -1).any(axis=2)
     return len(counts) - counts[::-1].argmax(axis=0)
 
@@ -199,7 +199,7 @@ def _loss(axis, history, color):
     steps = [row["step"] for row in history]
     axis.plot(steps, [row["loss"] for row in history], color=color, label="held-out trials")
     batches = [row["train_loss"] for row in history]
-    mark = "." if np.isfinite(batches).sum() == 1 else None  # one point is no line
+    mark = "." if np.isfinite(batches).sum() == 1 else None  # one point makes no line
     axis.plot(steps, batches, color="#666666", ls=":", marker=mark, label="training batches")
     axis.set_yscale("log")
     plain_log_ticks(axis, "y")
@@ -241,7 +241,7 @@ def _timescales(axis, result, color):
         for when in ("before", "after")
     )
     tau0, tau1 = units["tau_before"], units["tau_after"]
-    if len(np.unique(tau1)) < len(tau1) / 2:  # columns of points: before beside after
+    if len(np.unique(tau1)) < len(tau1) / 2:  # columns of points: before next to after
         tau0, tau1 = tau0 / 1.06, tau1 * 1.06
     axis.plot(tau0, before, "o", mfc="none", color="#888888", ms=4, label="before training")
     axis.plot(tau1, after, "o", color=color, ms=4, alpha=0.8, mew=0, label="after training")

@@ -162,7 +162,7 @@ def plot_steps(results: Sequence[RunResult]):
             [_place(runs.get(seed), never_at) for _, runs in conditions]
             for seed in sorted({s for _, runs in conditions for s in runs})
         ])  # fmt: skip
-        # Each seed has its own place beside the middle, so that equal values show.
+        # Each seed has its own offset from the middle, so that equal values show.
         shift = np.linspace(-0.15, 0.15, len(places)) if len(places) > 1 else np.zeros(1)
         for seed_shift, row in zip(shift, places):
             x = np.arange(len(conditions)) + seed_shift

@@ -2,7 +2,7 @@
 
 A task of this package is a frozen dataclass of durations (s), dt (s) and noise levels.
 ``task.trials(batch_size, rng)`` draws trials, a pure function of the rng; ``task.accuracy(y,
-trials)`` scores outputs. What one of your own needs stands in `tau_rnn.tasks.own`.
+trials)`` scores outputs. See `tau_rnn.tasks.own` for what one of your own needs.
 
 ======================  ====================================================================
 multi_timescale         remember a fast pattern and slow evidence, report the one that a brief

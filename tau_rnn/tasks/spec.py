@@ -70,7 +70,7 @@ class TaskSpec(NamedTuple):
     text : gives the same task back, see the head of this module; part of a run's key
     place : name, ``file.py:Class`` or ``module:Class``
     parameters : what differs from the task's defaults, by name
-    digest : hash of the file that the task stands in; empty for a task of this package
+    digest : hash of the file that defines the task; empty for a task of this package
     """
 
     text: str
@@ -123,7 +123,7 @@ def parse_task(spec, dt: float | None = None) -> TaskSpec:
     ----------
     spec : a name of `TASKS`, with parameters or without (``"multi_timescale:delay_max=3"``); a
         class in a file (``"my_task.py:MyTask"``) or in a module (``"package.module:MyTask"``),
-        its parameters behind another colon; a class, or an instance of one
+        its parameters after another colon; a class, or an instance of one
     dt : the time step that an instance must have, if any
 
     Returns
@@ -169,7 +169,7 @@ def _from_instance(task, dt: float | None) -> TaskSpec:
     )
     if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(one[:3], other[:3])):
         raise ValueError(
-            f"task: a run makes its task anew, as {found.label}, and that gives other trials; give "
+            f"task: a run makes its task again, as {found.label}, which draws other trials; give "
             "what differs to the class as an argument, kept as an attribute of the same name"
         )
     return found
@@ -220,7 +220,7 @@ def _changed(task: DelayedReport) -> dict[str, Any]:
 
 
 def _parameters_of(task) -> dict[str, Any]:
-    """The arguments, but dt, that make an equal instance; a ValueError if they cannot be told."""
+    """The arguments, except dt, that make an equal instance; a ValueError if they are unknown."""
     found = {}
     for name, parameter in inspect.signature(type(task)).parameters.items():
         if name == "dt":
@@ -236,8 +236,8 @@ def _parameters_of(task) -> dict[str, Any]:
         if not good:
             raise ValueError(
                 f"task: a run stores the arguments of its task as a text, and {name} of "
-                f"{type(task).__name__} cannot be told; keep it as an attribute of that name, a "
-                "number or a word"
+                f"{type(task).__name__} cannot be recovered; keep it as an attribute of that name, "
+                "a number or a word"
             )
         found[name] = value
     return found
@@ -309,7 +309,7 @@ def _from_file(path: str):
         running = getattr(sys.modules.get(main), "__file__", None)
         if running and Path(running).resolve() == file:
             return sys.modules[main]
-    # One module for each file and content, so that a file that was changed is read anew.
+    # One module for each file and content, so that a changed file is read again.
     place = hashlib.sha256(str(file).encode()).hexdigest()[:_HASH_DIGITS]
     name = f"_tau_rnn_task_{file.stem}_{place}_{_hash_of(file)}"
     if name not in sys.modules:
@@ -317,7 +317,7 @@ def _from_file(path: str):
         assert spec is not None and spec.loader is not None  # it ends with .py
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses look their module up
-        sys.path.insert(0, str(file.parent))  # for what it imports from beside it
+        sys.path.insert(0, str(file.parent))  # for what it imports from its folder
         try:
             spec.loader.exec_module(module)
         except BaseException:
