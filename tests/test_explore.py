@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+from dataclasses import fields
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -294,6 +296,22 @@ def test_the_page_gets_the_view():
     assert page.keys() == set(view._fields) - {"eigenvalues", "panels"}
     for name, value in page.items():
         np.testing.assert_array_equal(value, getattr(view, name))
+
+
+def test_the_sliders_of_the_page_are_those_of_the_window():
+    page = Path(__file__).parent.parent / "docs" / "explore" / "index.md"
+    if not page.exists():
+        pytest.skip("the page is not part of this distribution")
+    text, start = page.read_text(encoding="utf-8"), Settings()
+    for name, slider in SLIDERS.items():
+        (tag,) = re.findall(rf'<input type="range" name="{name}"[^>]*>', text)
+        given = [float(re.search(f' {k}="([^"]*)"', tag)[1]) for k in ("min", "max", "step")]
+        assert tuple(given) == slider
+        assert float(re.search(' value="([^"]*)"', tag)[1]) == getattr(start, name)
+    for field in fields(Settings)[:1] + fields(Settings)[5:6]:
+        (choice,) = re.findall(rf'<select name="{field.name}">(.*?)</select>', text)
+        assert tuple(re.findall("<option[^>]*>([a-z]+)", choice)) == field.metadata["allowed"]
+        assert re.findall("<option selected>([a-z]+)", choice) == [field.default]
 
 
 def test_without_a_display_it_says_so(window, capsys):
