@@ -51,7 +51,7 @@ tutorials/03_bptt_by_hand.md, where the equations have their numbers.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -75,7 +75,7 @@ __all__ = ["backward", "plain_backward", "tangent"]
 CHUNK_ROWS = 1024
 
 
-def plain_backward(params, traj, dy):
+def plain_backward(params, traj, dy) -> Params:
     """The gradient, line by line as in the derivation: read this first.
 
     It returns what ``backward(params, traj, dy)`` returns, and takes a few times as long: it
@@ -113,7 +113,7 @@ def plain_backward(params, traj, dy):
 
 def backward(
     params, traj, dy, *, dr=None, dx_end=None, noise_follows_tau=False, return_dx0=False
-):
+) -> Any:
     r"""Gradient of the loss with respect to every parameter, by backpropagation through time.
 
     .. math::

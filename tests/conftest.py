@@ -33,6 +33,30 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(skip)
 
 
+@pytest.fixture(scope="session")
+def exact_gradients_once():
+    """`check_backward` draws the same networks of a seed: their complex steps are taken once."""
+    import numpy as np
+
+    from tau_rnn.gradcheck import check, numerical_gradient
+
+    known = {}
+
+    def once(loss, params):
+        network = loss.__self__
+        parts = (*network.params, *network[1:])
+        key = tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in parts)
+        if key not in known:
+            known[key] = numerical_gradient(loss, params)
+            for array in known[key]:
+                array.flags.writeable = False
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(check, "numerical_gradient", once)
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def running_chapters(request, tmp_path_factory):
     """Chapters that run beside the other tests, from the start: chapter -> its future and folder.

@@ -19,6 +19,8 @@ from tau_rnn.gradcheck.known_errors import PLACES
 from tau_rnn.gradcheck.recipe import scene
 from tau_rnn.gradcheck.report import Finding
 
+pytestmark = pytest.mark.usefixtures("exact_gradients_once")
+
 TWELVE = (
     "W untransposed", "leak is alpha", "phi' at t+1", "slope of tanh", "Euler whatever the method",
     "alpha missing in dW", "inputs one step late", "bias summed over units",

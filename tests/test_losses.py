@@ -106,6 +106,21 @@ def test_rate_penalty(seed, weight):
     assert abs((dr * v).sum() - exact) <= 1e-13 * np.abs(dr * v).sum()
 
 
+def test_weights_of_a_sum_of_one_and_the_shortest_run_count():
+    two = np.full((1, 1, 1), 2.0)
+    assert mse(two, 0 * two)[0] == 4  # a sum of weights of 1 is not one of 0
+    r = np.array([[[5.0]], [[3.0]]])
+    loss, dr = rate_penalty(r)  # of weight 1
+    assert loss == 9 and dr.tolist() == [[[0.0]], [[6.0]]]
+
+
+def test_a_loss_that_overflows_is_infinite_whatever_stands_where_nothing_counts():
+    y, target = np.full((2, 1, 1), 1e200), np.array([[[0.0]], [[np.nan]]])
+    assert mse(y, target, np.array([[1.0], [0.0]]))[0] == np.inf
+    with pytest.raises(ValueError, match="target: every value must be finite"):
+        mse(y, target, np.ones((2, 1)))
+
+
 @pytest.mark.parametrize("which", ["y", "target", "both"])
 def test_what_is_masked_has_weight_zero(which):
     rng = np.random.default_rng(1)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import typed_user
 
 import tau_rnn
 
@@ -52,3 +53,8 @@ def test_the_oldest_versions_are_those_that_are_promised(metadata):
     for name, version in re.findall(r"^([a-z]+)>=([\d.]+)$", promised, re.M):
         found = re.search(rf"^{name}==([\d.]+)$", pinned, re.M)
         assert found and f"{found[1]}.".startswith(f"{version}."), name
+
+
+def test_the_script_that_is_checked_strictly_runs(tmp_path, capsys):
+    assert typed_user.main([str(tmp_path / "store")]) == 0
+    assert capsys.readouterr().out == "True (20,) (3, 2) True ['accuracy', 'loss']\n"

@@ -263,6 +263,16 @@ def test_a_state_of_a_processor_that_rounds_otherwise_is_taken():
     assert np.isfinite(next(training_steps(state, TASK, settings)).loss)
 
 
+@pytest.mark.parametrize(("field", "factor"), [("W", 1 + 1e-12), ("b_out", 2), ("tau", 1.001)])
+def test_a_state_whose_parameters_are_not_those_of_theta_is_refused(field, factor):
+    settings = TrainConfig(train=("+tau",))
+    state = frozen(begin(settings, params=network()._replace(b_out=np.ones(TASK.n_out))))
+    changed = {field: factor * getattr(state.params, field)}
+    state = state._replace(params=state.params._replace(**changed))
+    with pytest.raises(ValueError, match="the state does not train"):
+        next(training_steps(state, TASK, settings))
+
+
 class Shrinking:
     """A task whose batches get shorter and smaller."""
 

@@ -23,7 +23,7 @@ from tau_rnn.checks import (
     check_number,
     shown,
 )
-from tau_rnn.model import Array, Params, check_params
+from tau_rnn.model import Array, Params, check_params, fields_of
 
 __all__ = [
     "central_difference",
@@ -233,10 +233,16 @@ def _checked(f, params, direction) -> tuple[Params, Params]:
 
 def _pair(name0: str, given0, name1: str, given1) -> tuple[Params, Params]:
     """Two Params of real numbers and the same shapes."""
-    first, second = check_params(given0, name0), check_params(given1, name1)
+    first, second = (
+        Params(
+            *(
+                check_array(f"{name}.{field}", value)
+                for field, value in zip(Params._fields, fields_of(given, name))
+            )
+        )
+        for name, given in ((name0, given0), (name1, given1))
+    )
     for field, a, b in zip(Params._fields, first, second):
-        for name, values in ((name0, a), (name1, b)):
-            check_array(f"{name}.{field}", values)
         if a.shape != b.shape:
             raise ValueError(
                 f"{name1}.{field}: must have the shape of {name0}.{field}, {a.shape}, got {b.shape}"

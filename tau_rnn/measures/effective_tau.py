@@ -7,7 +7,7 @@ here are over the units of *one* network (percentile bootstrap), not over networ
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -147,7 +147,7 @@ def spontaneous_rates(
     return np.ascontiguousarray(np.swapaxes(traj.r[n_burn + 1 :], 0, 1))
 
 
-def effective_tau(params, dt, rng, *, center="trial", ci=None, **options):
+def effective_tau(params, dt, rng, *, center="trial", ci=None, **options) -> Any:
     """`tau_rnn.timescales.fit_timescales` of `spontaneous_rates`.
 
     Parameters

@@ -34,7 +34,7 @@ def fit_timescales(
     seed=0,
     workers=1,
     progress=None,
-):
+) -> TimescaleResult:
     """Effective timescale of each unit, from repeated trials of its firing rate.
 
     Two estimators of the same number. The *likelihood* of one exponential and white noise,

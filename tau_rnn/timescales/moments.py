@@ -244,7 +244,7 @@ def _interval(y, first, last, w, o):
     return percentile_interval(tau, len(parts), dof, o.level)
 
 
-def timescale_of_acf(acov, dt, *, window=2.0, center="psth"):
+def timescale_of_acf(acov, dt: float, *, window: float = 2.0, center="psth") -> np.ndarray:
     """The timescale that defines a unit, for a true autocovariance given exactly.
 
     A unit with several timescales has no single one: the exponential fitted over lags up to
