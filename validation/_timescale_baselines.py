@@ -134,8 +134,10 @@ def kalman(x, dt):
             series.initialize_known(np.zeros(1), np.array([[variance]]))
             return -series.loglike()
 
-        best = minimize(minus_log_likelihood, [2.0, 0.0, -1.0], method="Nelder-Mead",
-                        options={"maxfev": 150, "xatol": 2e-2, "fatol": 2e-2})  # fmt: skip
+        simplex = [[2, -1, -1], [0, -1, -1], [2, 1, -1], [2, -1, 1]]
+        best = minimize(minus_log_likelihood, simplex[0], method="Nelder-Mead",
+                        options={"initial_simplex": simplex, "xatol": 2e-2, "fatol": 2e-2},
+                        )  # fmt: skip
         taus.append(timescale_of_decay(np.clip(1 / (1 + np.exp(-best.x[0])), 1e-9, 1 - 1e-9), dt))
     return np.array(taus)
 

@@ -172,7 +172,7 @@ def recordings(report, rng, n_units):
         print(f"  {name:30s}{row}", flush=True)
     print("  Peers: of the units that ours has an estimate of too, the first "
           + " and ".join(f"{n} ({peer})" for peer, (_, n) in SLOW_PEERS.items())
-          + " or all;\n  - where a peer has no place or most of its fits fail.")  # fmt: skip
+          + " or all;\n  - where a peer has no place, was not run or mostly fails.")  # fmt: skip
     bar = 0.1 * n_units + 2.33 * np.sqrt(0.09 * n_units)  # 1 in 100 by chance where 10 % miss
     worst = max(missed, key=missed.get)
     report.check("intervals that exclude the truth, worst cell",
