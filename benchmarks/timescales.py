@@ -30,7 +30,8 @@ def contenders(x, slow):
     calls = {
         "autocovariance alone": lambda: autocovariance(x),
         "ours, no intervals": lambda: fit_timescales(x, DT, ci=None),
-        "ours, 200 bootstraps": lambda: fit_timescales(x, DT),
+        "ours, with intervals": lambda: fit_timescales(x, DT),
+        "ours, 200 bootstraps": lambda: fit_timescales(x, DT, ci="bootstrap"),
         "ours, one or two by BIC": lambda: fit_timescales(x, DT, model="auto", ci=None),
         "1/e crossing": lambda: first_1e(x, DT),
         "AR(1)": lambda: ar1(x, DT),
