@@ -337,6 +337,9 @@ def test_level_widens_intervals():
                   for v in (0.5, 0.95, 0.999)]  # fmt: skip
         # quantiles of the normal: 0.67, 1.96, 3.29
         assert 2 < widths[1] / widths[0] < 4 and widths[2] > 1.3 * widths[1]
+    few = fit_timescales(rates, 0.05, level=0.02)  # less than the grid of the search can tell
+    assert 0 < np.ptp(few.tau_ci, axis=1).mean() < widths[0]
+    assert ((few.tau_ci[:, 0] <= few.tau) & (few.tau <= few.tau_ci[:, 1])).all()
 
 
 # --- first lags, spikes, models -----------------------------------------------------------------

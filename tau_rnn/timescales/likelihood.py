@@ -239,12 +239,12 @@ def interval(p, m, height):
     """Where D lies within `height` (units,) of its least: (units, 2) s, 0 or inf where open."""
     out = np.empty((len(p.deviance), 2))
     for u, (theta, D) in enumerate(zip(p.log_tau, p.deviance - p.least[:, None])):
-        inside = np.flatnonzero(height[u] >= D)
+        inside = np.flatnonzero(max(height[u], D.min()) >= D)  # the best point in any case
         root, top = np.sqrt(np.maximum(D, 0)), np.sqrt(height[u])  # D is nearly a parabola
         for side, i, j in ((0, inside[0], inside[0] - 1), (1, inside[-1], inside[-1] + 1)):
             if 0 <= j < N_FINE:
                 share = (top - root[i]) / max(root[j] - root[i], TINY)
-                out[u, side] = np.exp(theta[i] + min(share, 1.0) * (theta[j] - theta[i]))
+                out[u, side] = np.exp(theta[i] + np.clip(share, 0, 1) * (theta[j] - theta[i]))
             elif abs(theta[i] - m.log_tau[-side]) < 1e-9:  # the end of the search
                 out[u, side] = (0.0, np.inf)[side]
             else:
