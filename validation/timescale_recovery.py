@@ -243,7 +243,7 @@ def mixtures(report, rng, n_units):
     two = 100 * np.mean(result.model_used == "two_exp")
     report.check("two chosen for mixtures", f"{two:.1f} %", "95 %", two >= 95)
     single = [
-        fit_timescales(ou(rng, n_units, tau, T, dt), dt, model="auto", ci=None).model_used
+        fit_timescales(ou(rng, min(n_units, 30), tau, T, dt), dt, model="auto", ci=None).model_used
         for T, dt, tau in GRID
         if tau <= T / 3
     ]
