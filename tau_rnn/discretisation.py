@@ -43,6 +43,13 @@ def alpha(tau, dt: float, method: str = DEFAULT_METHOD) -> Array:
     -----
     RuntimeWarning
         If an Euler step has dt > min(tau) / 2.
+
+    Examples
+    --------
+    >>> alpha([0.1, 1.0], 0.05, "euler")
+    array([0.5 , 0.05])
+    >>> alpha([0.1, 1.0], 0.05).round(4)
+    array([0.3935, 0.0488])
     """
     dt = check_dt(dt)
     if not isinstance(method, str) or method not in METHODS:
@@ -74,8 +81,25 @@ def alpha(tau, dt: float, method: str = DEFAULT_METHOD) -> Array:
 
 
 def alpha_slope(tau, a, dt: float, method: str) -> Array:
-    """dalpha/dtau: -alpha/tau (Euler), -(1 - alpha) dt/tau^2 (exponential), Eq. 3.12; (N,), 1/s.
+    """dalpha/dtau: -alpha/tau (Euler), -(1 - alpha) dt/tau^2 (exponential), Eq. 3.12.
 
     1 - alpha is computed as e^(-dt/tau): the difference would have no digits left where dt >> tau.
+
+    Parameters
+    ----------
+    tau : (N,) time constants in seconds
+    a : (N,) their alpha
+    dt : time step in seconds
+    method : "euler" or "exponential", the one of alpha
+
+    Returns
+    -------
+    (N,) slopes in 1/s, all negative: a slower unit moves less
+
+    Examples
+    --------
+    >>> tau = np.array([0.1, 1.0])
+    >>> alpha_slope(tau, alpha(tau, 0.05, "euler"), 0.05, "euler")
+    array([-5.  , -0.05])
     """
     return -a / tau if method == "euler" else -np.exp(-dt / tau) * float(dt) / tau**2

@@ -36,6 +36,14 @@ def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
     ValueError
         If a shape does not fit, a weight is negative or not finite, a target that has a weight is
         not finite, or target or mask are complex.
+
+    Examples
+    --------
+    Two steps of one trial, of which the second has no weight:
+
+    >>> loss, dy = mse([[[3.0]], [[9.0]]], [[[1.0]], [[0.0]]], mask=[[1], [0]])
+    >>> loss, dy.ravel().tolist()
+    (4.0, [4.0, 0.0])
     """
     masks = [np.ma.getmask(values) for values in (y, target) if np.ma.isMaskedArray(values)]
     y, target = (v.data if np.ma.isMaskedArray(v) else v for v in (y, target))
@@ -97,6 +105,12 @@ def rate_penalty(r, weight: float = 1.0) -> tuple[float, np.ndarray]:
     ValueError
         If r is not (T+1, B, N) with T >= 1, r is that of a trajectory that keeps only checkpoints,
         or weight is negative or not finite.
+
+    Examples
+    --------
+    >>> loss, dr = rate_penalty([[[0.5]], [[1.0]], [[2.0]]], weight=0.1)
+    >>> loss, dr.ravel().tolist()
+    (0.25, [0.0, 0.1, 0.2])
     """
     r = check_array("r", r, may_be_complex=True, finite=False)
     if r.ndim != 3 or len(r) < 2 or r.size == 0:

@@ -131,6 +131,17 @@ def private_noise(params, dt, sigma, T, B, rng, *, method=DEFAULT_METHOD, out=No
     ValueError
         If sigma is negative or not finite, T or B is negative, rng is no Generator, or out does
         not fit.
+
+    Examples
+    --------
+    An isolated unit that is driven by it has the standard deviation sigma, whatever its tau:
+
+    >>> from tau_rnn import forward, init_params
+    >>> params = init_params(2, 1, 1, [0.1, 1.0], np.random.default_rng(0), gain=0)
+    >>> noise = private_noise(params, 0.05, 0.2, 400, 200, np.random.default_rng(1))
+    >>> traj = forward(params, np.zeros((400, 200, 1)), 0.05, noise=noise)
+    >>> traj.x[-100:].std(axis=(0, 1)).round(1)
+    array([0.2, 0.2])
     """
     # A Python float: a NumPy number would decide the dtype.
     sigma = check_number("sigma", sigma, least=0)

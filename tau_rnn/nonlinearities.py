@@ -135,11 +135,24 @@ def nonlinearity(phi: str | Nonlinearity, n_units=None, dtype=np.float64) -> Non
         None to look it up without a check
     dtype : the dtype that they use it in
 
+    Returns
+    -------
+    Nonlinearity
+
     Raises
     ------
     ValueError
         If the name is unknown (the message gives the nearest valid one), phi is something else, or
         a `Nonlinearity` breaks its contract.
+
+    Examples
+    --------
+    The derivative is a function of the rate:
+
+    >>> tanh = nonlinearity("tanh")
+    >>> rate = tanh.function(np.array([0.0, 2.0]))
+    >>> tanh.derivative(rate).round(3)
+    array([1.   , 0.071])
     """
     if isinstance(phi, Nonlinearity):
         if n_units is not None and phi != NONLINEARITIES.get(phi.name):

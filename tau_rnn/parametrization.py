@@ -60,6 +60,22 @@ def constrain(s, dt: float) -> tuple[Array, Array]:
     so that s is log tau up to a constant where tau is well inside (dt, 10 s), and no finite s
     reaches the bounds: where rounding would, tau is the nearest number inside. dtau/ds =
     tau (1 - tanh^2(s / h)) does not vanish as a clamp's would, but for rounding far out.
+
+    Parameters
+    ----------
+    s : (N,) unbounded variables
+    dt : time step in seconds, the lower bound of tau
+
+    Returns
+    -------
+    tau : (N,) in seconds
+    slope : (N,) dtau/ds in seconds
+
+    Examples
+    --------
+    >>> s = unconstrain([0.2, 1.0], dt=0.05)
+    >>> constrain(s, dt=0.05)[0].round(9)
+    array([0.2, 1. ])
     """
     centre, half = _log_range(dt)
     z = np.tanh(s / half)
@@ -72,7 +88,27 @@ def constrain(s, dt: float) -> tuple[Array, Array]:
 
 
 def unconstrain(tau, dt: float) -> Array:
-    """The inverse of `constrain`. ValueError unless dt < tau < 10 s for every unit."""
+    """The inverse of `constrain`.
+
+    Parameters
+    ----------
+    tau : (N,) time constants in seconds
+    dt : time step in seconds
+
+    Returns
+    -------
+    (N,) unbounded variables s
+
+    Raises
+    ------
+    ValueError
+        Unless dt < tau < 10 s for every unit.
+
+    Examples
+    --------
+    >>> bool(abs(unconstrain([(0.1 * 10) ** 0.5], dt=0.1)[0]) < 1e-9)  # the middle of ln tau
+    True
+    """
     tau = check_array("tau", tau, finite=False)
     if not ((tau > dt) & (tau < TAU_MAX)).all():
         raise ValueError(
@@ -92,12 +128,45 @@ def _log_range(dt):
 
 
 def flatten(params: Params, fields) -> Array:
-    """The given fields of params, one after another, as one new vector."""
+    """The given fields of params, one after another, as one new vector.
+
+    Parameters
+    ----------
+    params : Params
+    fields : names of its fields, in the order of the vector
+
+    Returns
+    -------
+    (n,) vector, n the number of all their entries
+
+    Examples
+    --------
+    >>> params = Params(*([k] for k in range(7)))
+    >>> flatten(params, ("b", "tau"))
+    array([2, 6])
+    """
     return np.concatenate([np.ravel(getattr(params, f)) for f in fields])
 
 
 def unflatten(vector, like: Params, fields) -> Params:
-    """Params whose given fields are views into the vector, and whose others are those of like."""
+    """Params whose given fields are views into the vector, and whose others are those of like.
+
+    Parameters
+    ----------
+    vector : (n,) as `flatten` makes it
+    like : Params that gives the shapes, and the fields that are not in the vector
+    fields : names of the fields, in the order of the vector
+
+    Returns
+    -------
+    Params
+
+    Examples
+    --------
+    >>> like = Params(*(np.zeros(2) for _ in range(7)))
+    >>> unflatten(np.arange(4.0), like, ("b", "tau")).tau
+    array([2., 3.])
+    """
     views, start = {}, 0
     for f in fields:
         value = getattr(like, f)

@@ -61,7 +61,19 @@ class Effect(NamedTuple):
 def paired_t(differences: Iterable[float | None]) -> Effect:
     """Mean of paired differences, its t interval and the p value of the paired t test.
 
-    A difference that is None or not finite counts as missing.
+    Parameters
+    ----------
+    differences : one for each pair; None, or one that is not finite, counts as missing
+
+    Returns
+    -------
+    Effect
+
+    Examples
+    --------
+    >>> effect = paired_t([0.1, 0.3, None, 0.2])
+    >>> round(effect.estimate, 3), round(effect.low, 3), effect.n, effect.missing
+    (0.2, -0.048, 3, 1)
     """
     from scipy.stats import t as student
 
@@ -80,7 +92,21 @@ def paired_t(differences: Iterable[float | None]) -> Effect:
 
 
 def ln_ratio(a: float | None, b: float | None) -> float:
-    """ln(a / b), or nan where one of them is missing or not positive."""
+    """ln(a / b), or nan where one of them is missing or not positive.
+
+    Parameters
+    ----------
+    a, b : numbers, or None where one is missing
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(ln_ratio(220, 200), 3), ln_ratio(220, None)
+    (0.095, nan)
+    """
     if a is None or b is None or not (a > 0 and b > 0):
         return math.nan
     return math.log(a / b)
@@ -107,6 +133,21 @@ def steps_effect(steps: Sequence[float | None], reference: Sequence[float | None
     The estimate is the median of the ln ratios, with the distribution-free interval between two
     order statistics; it is infinite where most pairs have one run that never reached it. The p
     value is that of `signed_rank`.
+
+    Parameters
+    ----------
+    steps, reference : (n,) steps to criterion of the runs and of their pairs, None where a run
+        never reached it
+
+    Returns
+    -------
+    Effect
+
+    Examples
+    --------
+    >>> effect = steps_effect([100, 120, None], [200, 200, 300])
+    >>> round(effect.estimate, 3), effect.n, effect.never
+    (-0.511, 3, 1)
     """
     d = np.array([censored_ln_ratio(a, b) for a, b in zip(steps, reference)])
     low, high = median_interval(d)
@@ -130,7 +171,18 @@ def median(d: Array) -> float:
 def median_interval(d: Array) -> tuple[float, float]:
     """Interval between two order statistics that holds the median with at least 95 % probability.
 
-    (-inf, inf) where there are too few values for it (five or fewer).
+    Parameters
+    ----------
+    d : (n,) values, which may be infinite
+
+    Returns
+    -------
+    low, high : floats; -inf and inf where there are too few values (five or fewer), nan for none
+
+    Examples
+    --------
+    >>> median_interval([3, 1, 2, 6, 5, 4])
+    (1.0, 6.0)
     """
     from scipy.stats import binom
 
@@ -155,6 +207,21 @@ def signed_rank(d: Array) -> float:
 
     This holds for any ranks that do not depend on the signs, so the test keeps its level however
     many runs are censored. `scipy.stats.wilcoxon` is exact only without ties.
+
+    Parameters
+    ----------
+    d : (n,) differences, which may be infinite
+
+    Returns
+    -------
+    p value; nan without differences, or where one is nan
+
+    Examples
+    --------
+    Of the 2^5 patterns of signs, two are as extreme as five of one sign:
+
+    >>> signed_rank([1, 2, 3, 4, np.inf]) == 2 / 2**5
+    True
     """
     from scipy.stats import rankdata
 
@@ -187,6 +254,13 @@ def at_matched_loss(history, reference, value: str = "weight_change") -> tuple[f
     Returns
     -------
     value of the run, value of the reference, loss level
+
+    Examples
+    --------
+    >>> run = [{"loss": 1.0, "weight_change": 0.0}, {"loss": 0.2, "weight_change": 0.8}]
+    >>> reference = [{"loss": 1.0, "weight_change": 0.0}, {"loss": 0.6, "weight_change": 0.1}]
+    >>> [round(v, 9) for v in at_matched_loss(run, reference)]
+    [0.4, 0.1, 0.6]
     """
     level = max(min(row["loss"] for row in rows) for rows in (history, reference))
     return (
@@ -212,7 +286,18 @@ def where_loss_reaches(level: float, history, value: str) -> float:
 def holm(p_values: Sequence[float]) -> Array:
     """Holm's adjusted p values: the family-wise error is at most alpha if those below it count.
 
-    A nan stays nan, and is a member of the family all the same.
+    Parameters
+    ----------
+    p_values : (n,) of one family; a nan stays nan, and is a member of the family all the same
+
+    Returns
+    -------
+    (n,) adjusted p values, in the given order
+
+    Examples
+    --------
+    >>> holm([0.04, 0.01, 0.03])
+    array([0.06, 0.03, 0.06])
     """
     p = np.asarray(p_values, float)
     order = np.argsort(p)  # nan last

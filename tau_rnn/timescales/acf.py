@@ -46,6 +46,13 @@ def timescale_of_decay(decay, dt: float) -> np.ndarray:
     ------
     ValueError
         If dt <= 0 or a factor is outside (0, 1).
+
+    Examples
+    --------
+    An Euler unit of 1 s, stepped by 0.1 s, decays faster than its tau says:
+
+    >>> round(float(timescale_of_decay(1 - 0.1 / 1.0, 0.1)), 3)
+    0.949
     """
     decay = check_array("decay", decay).astype(float)
     dt = check_dt(dt)
@@ -116,6 +123,12 @@ def autocovariance(
     ------
     ValueError
         For a wrong shape, label array, option or `n_lags`; for "psth" with a single trial.
+
+    Examples
+    --------
+    >>> rates = [[[1.0], [3.0], [1.0], [3.0]], [[5.0], [3.0], [5.0], [3.0]]]
+    >>> autocovariance(rates, center="psth", n_lags=3).ravel()
+    array([2., 0., 2.])
     """
     x = as_rates(rates, conditions)
     check_size("rates", x)
@@ -178,6 +191,13 @@ def expected_acf(
     ------
     ValueError
         If the last axis of `acov` has not length n, or n_trials < 1.
+
+    Examples
+    --------
+    White noise of which each trial's mean was subtracted looks anticorrelated by 1/n:
+
+    >>> expected_acf([1.0, 0.0, 0.0, 0.0], 4)
+    array([ 0.75, -0.25, -0.25, -0.25])
     """
     gamma = check_array("acov", acov).astype(float)
     n = check_integer("n", n, 1)
@@ -217,6 +237,15 @@ def linear_network_acf(A, Q, lags) -> np.ndarray:
     ValueError
         For wrong shapes, values that are not finite and real, negative lags, a Q that is no
         covariance, or an unstable A (it has no stationary state).
+
+    Examples
+    --------
+    Two units of 0.5 and 2 s without recurrence: each decays with its own time constant.
+
+    >>> A, Q = np.diag([-2.0, -0.5]), np.diag([4.0, 1.0])
+    >>> linear_network_acf(A, Q, [0.0, 1.0]).round(3)
+    array([[1.   , 1.   ],
+           [0.135, 0.607]])
     """
     from scipy.linalg import expm, solve_continuous_lyapunov
 

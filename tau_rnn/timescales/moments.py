@@ -278,6 +278,15 @@ def timescale_of_acf(acov, dt: float, *, window: float = 2.0, center="psth") -> 
     ------
     ValueError
         For a wrong shape, dt, window or center.
+
+    Examples
+    --------
+    A unit of 1 s, and one of which half the variance has 0.1 s:
+
+    >>> lags = 0.05 * np.arange(200)[:, np.newaxis]
+    >>> slow, fast = np.exp(-lags), np.exp(-lags / 0.1)
+    >>> timescale_of_acf(np.hstack([slow, (slow + fast) / 2]), 0.05).round(2)
+    array([1.  , 0.53])
     """
     acov = check_array("acov", acov, finite=False).astype(float)
     check_size("acov", acov)
