@@ -50,26 +50,8 @@ def run_sweep(
 ) -> int:
     """Run a sweep into the store ``out``, print its table, and write its report there.
 
-    Parameters
-    ----------
-    configs : from `sweep_configs`
-    out : the store; summary.csv, effects.csv, report.md and figures/ are written into it
-    workers : processes on this machine; 1 computes in this one
-    scheduler : address of a Dask scheduler, in place of processes
-    progress : is given lines of text; None for none
-    figures : whether to draw figures
-    force : compute and overwrite what is stored as well
-    parts : what is measured of each run, see `tau_rnn.experiment.sweep`
-
-    Returns
-    -------
-    int
-        Exit status: 0 if all runs are complete, 1 if one failed, 130 if it was interrupted.
-
-    Raises
-    ------
-    ValueError
-        If the scheduler can't be reached, or the store can't be written to: one line.
+    Returns the exit status: 0 if all runs are complete, 1 if one failed, 130 if it was interrupted.
+    A ValueError says in one line that the scheduler can't be reached or the store written to.
     """
     configs = list(dict.fromkeys(configs))
     if not configs:

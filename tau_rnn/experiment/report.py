@@ -30,7 +30,7 @@ from tau_rnn.experiment.sweeps import Sweep
 from tau_rnn.measures.run import LONGEST
 from tau_rnn.taus import parse_tau
 
-__all__ = ["table_of_effects", "table_of_runs"]
+__all__ = ["table_of_runs"]
 
 #: Columns of the table on the screen and of the first table of the report.
 SHOWN = (

@@ -26,7 +26,6 @@ __all__ = [
     "at_matched_loss",
     "holm",
     "ln_ratio",
-    "median_interval",
     "paired_t",
     "signed_rank",
     "steps_effect",

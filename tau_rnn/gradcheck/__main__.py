@@ -18,7 +18,7 @@ from tau_rnn.discretisation import DEFAULT_METHOD, METHODS
 from tau_rnn.gradcheck.check import check_backward
 from tau_rnn.nonlinearities import NONLINEARITIES
 
-__all__ = ["main"]
+__all__: list[str] = []
 
 RIGHT, WRONG, UNUSABLE = 0, 1, 2
 
