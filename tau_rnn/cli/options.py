@@ -125,7 +125,8 @@ def build_parser(config: type[TrainConfig] = RunConfig) -> _Parser:
     add(
         "--resume",
         action="store_true",
-        help="go on with a run that was interrupted, or with a finished one of fewer --steps",
+        help="go on with a run that was interrupted, or with a finished one of fewer --steps; the "
+        "runs of a sweep keep nothing to go on from",
     )
     add("--force", action="store_true", help="compute again, and overwrite a stored result")
     add(
