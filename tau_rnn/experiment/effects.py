@@ -140,8 +140,10 @@ class Level(NamedTuple):
 
 
 def levels(results: Iterable[RunResult], metrics: Sequence[str]) -> list[Level]:
-    """Mean of each metric in each condition. Steps to criterion: the median over all runs, a run
-    that never reached it counts as infinite."""
+    """Mean of each metric in each condition.
+
+    Of the steps to criterion it is the median over all runs; one that never got there is infinite.
+    """
     rows = []
     for group, runs in grouped(results).items():
         for key in metrics:

@@ -145,6 +145,11 @@ def iterate(
     tell : called with the name of what comes next between two steps, such as "evaluation"
     setup : of `set_up`, where it has been called already
 
+    Yields
+    ------
+    RunState
+        At the start, and after each step.
+
     Raises
     ------
     NonFiniteLoss

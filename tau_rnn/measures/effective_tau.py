@@ -157,7 +157,7 @@ def effective_tau(params, dt, rng, *, center="trial", ci=None, **options) -> Any
         trial: a trained network may settle in another state in each, and its timescale is that of
         its fluctuations there. A unit with a slow component seems faster for it
         (see `tau_rnn.timescales.timescale_of_acf`)
-    options : further options of `spontaneous_rates`
+    **options : further options of `spontaneous_rates`
 
     Returns
     -------

@@ -262,7 +262,7 @@ def linear_distance(
     params, u, target, mask, dt, *, fractions=(0.1, 0.3), phi="tanh", method=DEFAULT_METHOD,
     noise=None,
 ) -> LinearDistance:  # fmt: skip
-    r"""How far is a solution, in the tangent space of the network as it is? (This module's head.)
+    r"""How far is a solution, in the tangent space of the network as it is.
 
     .. math:: \min_{dW} \|dW\|_F \quad\text{with}\quad
               \sum m\,(y + J\,dW - y^*)^2 = q \sum m\,(y - y^*)^2

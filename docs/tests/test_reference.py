@@ -1,0 +1,38 @@
+"""The reference: every public docstring is numpydoc, as numpydoc's own validation has it."""
+
+import importlib
+import pkgutil
+
+import pytest
+
+import tau_rnn
+
+#: What is not asked for. A parameter is explained on its own line, ``dt : time step (s)``, so the
+#: description stands where numpydoc expects a type (PR07 to PR09, RT02 to RT05). "See also" and a
+#: second paragraph are written where they help (SA01, ES01); a summary may begin with a symbol, and
+#: states what is returned (SS02, SS05). tests/test_docstrings.py asks for parameters, returns and
+#: examples (PR01, RT01, EX01), module by module.
+NOT_ASKED = {
+    "ES01", "EX01", "PR01", "PR07", "PR08", "PR09", "RT01", "RT02", "RT03", "RT04", "RT05", "SA01",
+    "SS02", "SS05",
+}  # fmt: skip
+
+
+def public_names():
+    for found in pkgutil.walk_packages(tau_rnn.__path__, "tau_rnn."):
+        if not any(part.startswith("_") for part in found.name.split(".")):
+            module = importlib.import_module(found.name)
+            for name in getattr(module, "__all__", []):
+                thing = getattr(module, name)
+                if callable(thing) and getattr(thing, "__module__", None) == found.name:
+                    yield f"{found.name}.{name}"
+
+
+def test_docstrings_of_public_names_are_valid():
+    validate = pytest.importorskip("numpydoc.validate").validate
+    names = list(public_names())
+    complaints = [
+        f"{name}: {code} {words}"
+        for name in names for code, words in validate(name)["errors"] if code not in NOT_ASKED
+    ]  # fmt: skip
+    assert len(names) > 100 and not complaints
