@@ -132,12 +132,12 @@ def stored():
         return {(*key,): np.array(text.split(), float) for *key, text in csv.reader(file)}
 
 
-def others(name, rates, dt, labels, have):
+def others(name, rates, dt, labels, slow, have):
     """Estimates of each peer, of the first units or all of them; empty where it has none."""
     for peer, estimate in PEERS.items():
         out_of_place = labels is not None or (len(rates) == 1 and peer != "AR(1) PSTH")
         yield peer, np.empty(0) if out_of_place else estimate(rates, dt)
-    for peer in SLOW_PEERS:
+    for peer in slow:
         yield peer, have.get((name, peer, digest(rates)), np.empty(0))
 
 
@@ -145,9 +145,10 @@ def recordings(report, rng, n_units):
     """Print the page: for each cell ours and its peers, then the bars."""
     report.section(f"Recordings: bias / RMS error in %, {n_units} units a cell; ours with "
                    "intervals that hold, no estimate, flagged (%)")  # fmt: skip
-    print(f"  {'':30}{'ours':>13}  holds  NaN flag"
-          + "".join(f"{name:>15}" for name in [*PEERS, *SLOW_PEERS]))  # fmt: skip
     missed, ratio, have = {}, {}, stored()
+    slow = [peer for peer in SLOW_PEERS if n_units == UNITS and any(peer in key for key in have)]
+    print(f"  {'':30}{'ours':>13}  holds  NaN flag"
+          + "".join(f"{name:>15}" for name in [*PEERS, *slow]))  # fmt: skip
     for name, rates, dt, tau, labels in cells(rng, n_units):
         ours = fit_timescales(rates, dt, conditions=labels)
         low, high = ours.tau_ci.T
@@ -157,7 +158,7 @@ def recordings(report, rng, n_units):
         shares = np.mean([(low <= tau) & (tau <= high), ~told, ours.flag != ""], axis=1)
         row = f"{bias:+6.0f} /{rms:5.0f}  " + "{:5.0f}{:5.0f}{:5.0f}".format(*100 * shares)
         best, by = 0.0, ""
-        for peer, found in others(name, rates, dt, labels, have):
+        for peer, found in others(name, rates, dt, labels, slow, have):
             same = told[: len(found)] & np.isfinite(found)  # units that both have an estimate of
             if same.sum() <= 0.5 * len(found):
                 row += f"{'-':>15}"
@@ -170,9 +171,9 @@ def recordings(report, rng, n_units):
         if by:
             ratio[name] = best, by
         print(f"  {name:30s}{row}", flush=True)
-    print("  Peers: of the units that ours has an estimate of too, the first "
-          + " and ".join(f"{n} ({peer})" for peer, (_, n) in SLOW_PEERS.items())
-          + " or all;\n  - where a peer has no place, was not run or mostly fails.")  # fmt: skip
+    first = "".join(f", of {peer} the first {SLOW_PEERS[peer][1]}" for peer in slow)
+    print(f"  Peers: the units that ours has an estimate of too{first};\n"
+          "  - where a peer has no place, was not run or mostly fails.")  # fmt: skip
     bar = 0.1 * n_units + 2.33 * np.sqrt(0.09 * n_units)  # 1 in 100 by chance where 10 % miss
     worst = max(missed, key=missed.get)
     report.check("intervals that exclude the truth, worst cell",

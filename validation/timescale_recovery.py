@@ -2,9 +2,11 @@
 
     python validation/timescale_recovery.py            three minutes, writes the figure
     python validation/timescale_recovery.py --quick    under a minute, fewer units, no figure
-    python validation/timescale_recovery.py --peers    first runs statsmodels and mrestimator, ten
-                                                       minutes; their estimates are stored in
-                                                       timescale_peers.csv, which is read otherwise
+    python validation/timescale_recovery.py --full     recordings alone, in cells of 200 units;
+                                                       writes timescale_recordings.md
+    python validation/timescale_recovery.py --peers    the same, after statsmodels and mrestimator
+                                                       have run, ten minutes; their estimates stay
+                                                       in timescale_peers.csv, where --full reads
 
 The first page is units that behave like the model, the second recordings: counts, refractoriness,
 drift, gaps, few trials.
@@ -18,6 +20,8 @@ PASS or FAIL; the exit status is 1 if any failed.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +49,7 @@ from tau_rnn.timescales import (
 )
 
 FIGURE = Path(__file__).parent / "figures" / "timescale_recovery.png"
+PAGE = Path(__file__).parent / "timescale_recordings.md"
 GRID = [(T, dt, tau) for T, dt in ((2.5, 0.01), (5, 0.02), (20, 0.05))
         for tau in (0.05, 0.2, 0.5, 1.0, 2.0)]  # fmt: skip
 
@@ -353,14 +358,31 @@ def draw(table):
     plt.close(figure)
 
 
+def full_page(report, peers):
+    """Write timescale_recordings.md, below its words; the exit status."""
+    if peers:
+        run_slow_peers(np.random.default_rng(22))
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        recordings(report, np.random.default_rng(22), UNITS)
+        honesty(report, np.random.default_rng(23), UNITS)
+    print(text.getvalue())
+    words = PAGE.read_text(encoding="utf-8").split("```text")[0]
+    PAGE.write_text(f"{words}```text\n{text.getvalue().strip()}\n```\n", encoding="utf-8")
+    return int(report.failed > 0)
+
+
 def main(argv=None) -> int:
     """Run every check; 0 if all passed, else 1."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer units, no figure")
-    parser.add_argument("--peers", action="store_true", help="run the slow peers, where not stored")
+    parser.add_argument("--full", action="store_true", help="recordings in cells of 200 units")
+    parser.add_argument("--peers", action="store_true", help="--full with slow peers run")
     args = parser.parse_args(argv)
     quick = args.quick
     report = Report()
+    if args.full or args.peers:
+        return full_page(report, args.peers)
     streams = iter(np.random.default_rng(20).spawn(9))
     closed_form(report, next(streams))
     table = grid(report, next(streams), 20 if quick else 100)
@@ -373,9 +395,7 @@ def main(argv=None) -> int:
     coverage(report, next(streams), 40 if quick else 300)
     invariances(report, np.random.default_rng(21), 10)
     print("\nSecond page: recordings")
-    if args.peers:
-        run_slow_peers(np.random.default_rng(22))
-    recordings(report, np.random.default_rng(22), 20 if quick else UNITS)
+    recordings(report, np.random.default_rng(22), 20 if quick else 100)
     honesty(report, np.random.default_rng(23), 40 if quick else 200)
     if not quick:
         draw(table)
