@@ -378,7 +378,8 @@ def test_a_claim_in_brief_is_one_word_and_one_sentence():
         ("vanilla", "not shown"), ("bimodal", "shown"), ("normal", "not shown"))]  # fmt: skip
     sizes = "Vanilla -9.5 % (-18.1 to -4.9): not shown"
     assert brief([tests[0], *more]) == f"{sizes}; normal likewise; uniform and bimodal: shown."
-    both = [t._replace(dist="bimodal", verdict=v) for t, v in zip(tests[1:3], ("shown", "open"))]
+    said = ("shown", "not shown")
+    both = [t._replace(dist="bimodal", verdict=v) for t, v in zip(tests[1:3], said)]
     assert brief([*tests[1:3], *both]).endswith("; bimodal: last step, shown; same loss, open.")
     assert word_for(tests[:1]) == "shown" and word_for(tests[:2]) == "mixed"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from tau_rnn.experiment.claims import CLAIMS, Claim, Control, Finding, over_tasks, word_for
+from tau_rnn.experiment.claims import CLAIMS, Claim, Control, Finding, over_tasks, word, word_for
 from tau_rnn.experiment.metrics import metric
 from tau_rnn.experiment.statistics import Effect
 
@@ -71,7 +71,7 @@ def brief(tests: list[Finding]) -> str:
     """The tests of one claim in one task, in one sentence.
 
     One distribution comes with its numbers: vanilla where the claim is about it, else uniform, the
-    most diverse. Of the others only what came out is said.
+    most diverse. The others have a word.
     """
     outcomes: dict[str, tuple[str, ...]] = {}
     for t in tests:
@@ -89,14 +89,15 @@ def brief(tests: list[Finding]) -> str:
     rest = [dist for dist in outcomes if dist != lead]
     for dist in sorted(rest, key=lambda d: outcomes[d] != outcomes[lead]):  # same as lead first
         others.setdefault(outcomes[dist], []).append(dist)
-    for said, dists in others.items():
+    for outcome, dists in others.items():
+        said = [word(one) for one in outcome]
         names = " and ".join(filter(None, (", ".join(dists[:-1]), dists[-1])))
-        if said == outcomes[lead]:
+        if outcome == outcomes[lead]:
             parts.append(f"{names} likewise")
         elif len(set(said)) == 1:
             parts.append(f"{names}: {said[0]}")
         else:
-            each = "; ".join(f"{name}, {outcome}" for name, outcome in zip(when, said))
+            each = "; ".join(f"{name}, {one}" for name, one in zip(when, said))
             parts.append(f"{names}: {each}")
     return "; ".join(parts) + "."
 
