@@ -97,6 +97,10 @@ def make_connectivity(text, n_units, n_in, n_out, rng) -> Connectivity | None:
     n_units, n_in, n_out : N and the numbers of inputs and outputs
     rng : numpy.random.Generator, which sparse masks are drawn from
 
+    Returns
+    -------
+    Connectivity, or None
+
     Raises
     ------
     ValueError

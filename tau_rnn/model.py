@@ -36,18 +36,9 @@ from tau_rnn.noise import private_noise
 from tau_rnn.nonlinearities import NONLINEARITIES, Nonlinearity, nonlinearity
 
 __all__ = [
-    "METHODS",
-    "NONLINEARITIES",
-    "Nonlinearity",
-    "Params",
-    "Trajectory",
-    "alpha",
-    "forward",
-    "init_params",
-    "nonlinearity",
-    "private_noise",
-    "velocity",
-]
+    "METHODS", "NONLINEARITIES", "Nonlinearity", "Params", "Trajectory", "alpha", "forward",
+    "init_params", "nonlinearity", "private_noise", "velocity",
+]  # fmt: skip
 
 Array = np.ndarray
 
@@ -231,6 +222,12 @@ def init_params(
         If a size is below 1, gain is negative or not finite, tau does not fit, rng is no Generator,
         dtype is one of integers, or init is unknown or of a rank above n_units.
 
+    Examples
+    --------
+    >>> params = init_params(3, 2, 1, [0.1, 0.5, 2.0], np.random.default_rng(0))
+    >>> params.W.shape, params.W_in.shape, params.W_out.shape
+    ((3, 3), (3, 2), (1, 3))
+
     References
     ----------
     .. [1] Sompolinsky, Crisanti & Sommers, Phys. Rev. Lett. 61, 259 (1988).
@@ -290,6 +287,13 @@ def forward(
     ValueError
         If a shape does not fit, a value is not finite, tau or dt is not positive, an Euler step
         is unstable, or phi or method is unknown.
+
+    Examples
+    --------
+    >>> params = init_params(2, 1, 1, [0.5, 2.0], np.random.default_rng(0))
+    >>> traj = forward(params, np.ones((10, 3, 1)), 0.1)  # 10 steps, 3 trials
+    >>> traj.x.shape, traj.y.shape
+    ((11, 3, 2), (10, 3, 1))
     """
     _, _, b, W_out, b_out, _, tau = params = check_params(params)
     N, n_out = len(b), len(b_out)

@@ -13,9 +13,17 @@ import pytest
 
 #: Modules whose public functions have whole docstrings.
 WHOLE = [
+    "tau_rnn.connectivity",
     "tau_rnn.discretisation",
+    "tau_rnn.experiment.conditions",
+    "tau_rnn.experiment.run",
     "tau_rnn.experiment.statistics",
+    "tau_rnn.experiment.store",
+    "tau_rnn.experiment.sweeps",
+    "tau_rnn.experiment.unfinished",
     "tau_rnn.explore.view",
+    "tau_rnn.gradcheck.check",
+    "tau_rnn.gradcheck.derivatives",
     "tau_rnn.losses",
     "tau_rnn.noise",
     "tau_rnn.nonlinearities",

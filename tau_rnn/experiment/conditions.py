@@ -51,8 +51,16 @@ DEFAULT_CONTROLS = ("matched", "harmonic", "lr-tau", "gain")
 def matched_constant(dist: str) -> str | None:
     """The homogeneous distribution of the same mean leak rate, tau = 1 / E[1/tau] to 0.01 s.
 
-    None if that rate is infinite.
+    Parameters
+    ----------
+    dist : a text of `tau_rnn.taus.parse_tau`
 
+    Returns
+    -------
+    its text; None if that rate is infinite
+
+    Examples
+    --------
     >>> matched_constant("uniform"), matched_constant("vanilla")
     ('constant:0.61', 'vanilla')
     """
@@ -109,10 +117,20 @@ def sweep_configs(
     dists, seeds, tasks : every combination is run
     controls : True for `DEFAULT_CONTROLS`, or names of `CONTROLS`
 
+    Returns
+    -------
+    list of RunConfig
+
     Raises
     ------
     ValueError
         For an unknown control, distribution or task.
+
+    Examples
+    --------
+    >>> runs = sweep_configs(RunConfig(), ["vanilla", "normal"], [0, 1], ["multi_timescale"])
+    >>> [(run.dist, run.seed) for run in runs]
+    [('vanilla', 0), ('normal', 0), ('vanilla', 1), ('normal', 1)]
     """
     names = DEFAULT_CONTROLS if controls is True else tuple(controls or ())
     for name in names:

@@ -123,6 +123,12 @@ def run_one(config: RunConfig, parts=BASIC_MEASURES) -> RunResult:
         If the loss, its gradient or an update is not finite.
     ValueError
         If the drawn tau do not suit dt or the training.
+
+    Examples
+    --------
+    >>> result = run_one(RunConfig(units=5, steps=2, dt=0.1, batch=2, test_trials=4), parts=())
+    >>> [row["step"] for row in result.history]
+    [0, 2]
     """
     parts = check_parts(parts)
     for state in iterate(config):

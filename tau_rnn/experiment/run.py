@@ -79,7 +79,26 @@ def set_up(config: RunConfig) -> Setup:
 
 
 def build_network(config: RunConfig) -> Params:
-    """The untrained network of a run; a ValueError if its tau do not suit dt or the training."""
+    """The untrained network of a run.
+
+    Parameters
+    ----------
+    config : RunConfig
+
+    Returns
+    -------
+    Params
+
+    Raises
+    ------
+    ValueError
+        If its tau do not suit dt or the training.
+
+    Examples
+    --------
+    >>> build_network(RunConfig(units=5, dist="bimodal", seed=1)).tau.tolist()
+    [0.5, 1.5, 1.5, 1.5, 0.5]
+    """
     return _network(config, config.make_task(), streams(config.seed))[0]
 
 
@@ -154,6 +173,12 @@ def iterate(
     ------
     NonFiniteLoss
         See `tau_rnn.training.training_steps`.
+
+    Examples
+    --------
+    >>> config = RunConfig(units=5, steps=2, dt=0.1, batch=2, test_trials=4)
+    >>> [state.training.step for state in iterate(config)]
+    [0, 1, 2]
     """
     began = time.perf_counter()
     setup = setup or set_up(config)

@@ -228,10 +228,21 @@ def load_run(path) -> RunResult:
     ----------
     path : folder of the run, ``<out>/<task>-<dist>-seed<k>``
 
+    Returns
+    -------
+    RunResult
+
     Raises
     ------
     StoreError (a ValueError)
         If there is no run, or a file of it is not what was written: the message names the file.
+
+    Examples
+    --------
+    >>> load_run("nowhere")
+    Traceback (most recent call last):
+    ...
+    tau_rnn.experiment.files.StoreError: nowhere: no run is stored here (config.json is missing)
     """
     if not isinstance(path, (str, os.PathLike)):
         raise StoreError(f"path: must be the folder of a run, got {path!r}")

@@ -101,6 +101,13 @@ def sweep(
         for 5 minutes. What was stored before stays.
     RuntimeError
         If the script that calls it is run again by the workers: the message says what to do.
+
+    Examples
+    --------
+    >>> config = RunConfig(units=5, steps=2, dt=0.1, batch=2, test_trials=4)
+    >>> done = sweep([config], store="runs")
+    >>> done.computed, len(done.load())
+    (1, 1)
     """
     leave_if_unguarded()
     engine = make_engine(executor)

@@ -278,6 +278,14 @@ def save_run(folder, result: RunResult) -> None:
         If something else than a run is there.
     ValueError
         If the result is not one of its configuration.
+
+    Examples
+    --------
+    >>> from tau_rnn import RunConfig, load_run, run_one
+    >>> result = run_one(RunConfig(units=5, steps=2, dt=0.1, batch=2, test_trials=4), parts=())
+    >>> save_run("a_run", result)
+    >>> load_run("a_run").config == result.config
+    True
     """
     folder = check_path("folder", folder)
     if not isinstance(result, RunResult):

@@ -106,6 +106,15 @@ def central_difference(f, params: Params, direction: Params, h: float = 1e-5) ->
     ------
     ValueError
         If f does not return one real number.
+
+    Examples
+    --------
+    Of f = sum(b^2) at b = 3, in the direction b = (1, 0):
+
+    >>> params = Params(*(np.full(2, float(k)) for k in range(1, 8)))
+    >>> direction = Params(*(np.zeros(2) for _ in params))._replace(b=np.array([1.0, 0.0]))
+    >>> round(central_difference(lambda p: (p.b**2).sum(), params, direction), 6)
+    6.0
     """
     params, direction = _checked(f, params, direction)
     h = check_number("h", h, above=0, most=1)
@@ -142,6 +151,13 @@ def step_sweep(f, params: Params, direction: Params, steps=None, exact=None) -> 
     ------
     ValueError
         If the exact derivative is zero or not finite, so that no error is relative to it.
+
+    Examples
+    --------
+    >>> params = Params(*(np.ones(2) for _ in range(7)))
+    >>> sweep = step_sweep(lambda p: np.sin(p.b).sum(), params, params, steps=[1e-12, 1e-5, 0.1])
+    >>> int(np.argmin(sweep.central)), bool(sweep.complex[0] < 1e-14)
+    (1, True)
     """
     steps = np.logspace(-20, -1, 39) if steps is None else check_array("steps", steps, ("n",))
     exact = complex_step(f, params, direction) if exact is None else check_number("exact", exact)
@@ -174,6 +190,14 @@ def random_direction(params: Params, rng: np.random.Generator, fields=None) -> P
     ------
     ValueError
         If a name is not a field of Params.
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> params = init_params(2, 1, 1, 0.5, np.random.default_rng(0))
+    >>> v = random_direction(params, np.random.default_rng(0), "tau")
+    >>> bool(v.tau.all()), bool(v.b.any())
+    (True, False)
     """
     fields = (fields,) if isinstance(fields, str) else fields
     fields = Params._fields if fields is None else fields
@@ -193,7 +217,24 @@ def inner(g: Params, v: Params) -> tuple[float, float]:
 
 
 def relative_error(g: Params, v: Params, derivative: float) -> float:
-    """``abs(sum(g * v) - derivative) / sum(abs(g * v))``; inf if they differ and every g v is 0."""
+    """``abs(sum(g * v) - derivative) / sum(abs(g * v))``; inf if they differ and every g v is 0.
+
+    Parameters
+    ----------
+    g : Params, the gradient
+    v : Params, the direction
+    derivative : along the direction, as by `complex_step`
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> ones = Params(*(np.ones(1) for _ in range(7)))
+    >>> relative_error(ones, ones, 14.0)  # all gradients together give 7
+    1.0
+    """
     total, scale = inner(*_pair("g", g, "v", v))
     derivative = check_number("derivative", derivative)
     difference = abs(total - derivative)
@@ -203,10 +244,27 @@ def relative_error(g: Params, v: Params, derivative: float) -> float:
 def numerical_gradient(f, params: Params, h: float = 1e-20) -> Params:
     """The whole gradient of f by one complex step for each number in params (slow, exact).
 
+    Parameters
+    ----------
+    f : function of a Params that returns one number, complex where a field is
+    params : Params at which the gradient is taken
+    h : size of the step
+
+    Returns
+    -------
+    Params, the derivative of f with respect to each number
+
     Raises
     ------
     ValueError
         As `complex_step`.
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> params = init_params(2, 1, 1, 0.5, np.random.default_rng(0))
+    >>> numerical_gradient(lambda p: (p.tau**2).sum(), params).tau
+    array([1., 1.])
     """
     params, h = _checked(f, params, params)[0], check_number("h", h, above=0, most=1)
     z = Params(*(np.array(p, complex) for p in params))
