@@ -125,7 +125,7 @@ def check_fits(**lengths: int) -> None:
     if math.prod(lengths.values()) > MOST_NUMBERS:
         name = max(lengths, key=lengths.__getitem__)
         given = " x ".join(map(str, lengths.values()))
-        raise ValueError(f"{name}: {given} numbers are too many for an array")
+        raise ValueError(f"{name}: not enough memory for {given} numbers")
 
 
 def check_choice(name: str, value, allowed: Iterable[str]) -> str:
