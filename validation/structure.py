@@ -353,8 +353,8 @@ FOUND = {
     "beside random W made no difference that these seeds show. Uniform is ahead of vanilla with "
     "rank 5, too.",
     "signs": "**Not within 400 steps.** Both learn more slowly here and end lower, a little under "
-    "Dale's law, 10 points with a tenth of the weights. Uniform stays ahead of vanilla in mean loss, "
-    "less so with sparse W, where its accuracy is higher as well. The leak rate is not held here.",
+    "Dale's law, 10 points with a tenth of the weights. Uniform stays ahead of vanilla in mean "
+    "loss, less so with sparse W, and its accuracy is higher in both. The leak rate is not held.",
 }
 
 
