@@ -11,10 +11,10 @@ The network is untrained and without bias: ``x = 0`` is a fixed point, around wh
 
 with J the Jacobian of the differential equation (`tau_rnn.measures.jacobian`). Driven by private
 noise of covariance Q = diag(alpha (2 - alpha)) (Eq. 1.9), the linear network has the stationary
-covariance P and, k steps apart, the covariance M^k P. With M = V diag(mu) V^-1 and bars for complex
-conjugates, both take a few products::
+covariance P and, k steps apart, the covariance M^k P. With M = V diag(mu) V^-1 both take a few
+products::
 
-    P = M P M^T + Q,    V^-1 P V^-H = (V^-1 Q V^-H)_ij / (1 - mu_i conj(mu_j)),
+    P = M P M^T + Q,    (V^-1 P V^-H)_ij = (V^-1 Q V^-H)_ij / (1 - mu_i conj(mu_j)),
     (M^k P)_ii = sum_j V_ij mu_j^k (V^-1 P)_ji.
 """
 
@@ -167,7 +167,7 @@ class View(NamedTuple):
 
 
 def explore(settings: Settings) -> View:
-    """Everything that the explorer shows for these settings, in some 20 ms.
+    """Everything that the explorer shows for these settings.
 
     The network is that of ``sample_tau(settings.tau, n_units, rng)``, sorted, and then
     ``init_params(n_units, 1, 1, tau, rng, gain=gain)``, with rng = default_rng(seed): the sliders
