@@ -10,7 +10,7 @@ from _evidence_runs import PARTS, TASKS
 from _evidence_untrained import PART as UNTRAINED
 from _evidence_untrained import TESTED
 
-from tau_rnn.experiment.claims import CLAIMS, LEVEL
+from tau_rnn.experiment.claims import CLAIMS, LEVEL, on_side
 from tau_rnn.experiment.claims_data import effect_of, findings, pick
 from tau_rnn.experiment.conditions import POSTER
 from tau_rnn.experiment.files import write_text
@@ -30,7 +30,8 @@ def shown(row, metric: str | None = None) -> str:
 
 def is_shown(row, sign: int) -> bool:
     """Whether an effect is there after Holm's correction, with the sign that is claimed."""
-    return row["p_holm"] < LEVEL and row["estimate"] * sign > 0
+    p = row["p_holm"]  # None: too few pairs
+    return p is not None and p < LEVEL and row["estimate"] * sign > 0
 
 
 # --- per claim -----------------------------------------------------------------------------------
@@ -130,7 +131,7 @@ def untrained_text(tables) -> str:
         for metric in TESTED:
             rows = pick(tables["effects"], part=UNTRAINED, task=task, metric=metric)
             plain, *held = rows[:3]  # rescaled, and against the homogeneous network
-            left = [row["high"] < 0 for row in held]
+            left = [on_side(-1, effect_of(row)) for row in held]
             word = ("farther" if is_shown(plain, 1) else "open" if not is_shown(plain, -1)
                     else "shown" if all(left) else "partly" if any(left)
                     else "confounded")  # fmt: skip
@@ -158,7 +159,7 @@ def reach_text(tables, made: list[str]) -> str:
         for held in (False, True):
             found = [row for part, steps, _ in REACH for row in
                      reach_rows(tables, task, part, steps, "log_mean_loss", held)]  # fmt: skip
-            below = sum(row["high"] < 0 for row in found)
+            below = sum(on_side(-1, effect_of(row)) for row in found)
             counts.append(f"{below} of {len(found)}")
         said.append(f"{task} in {counts[0]} settings, held in {counts[1]}")
     parts.append(f"Uniform's mean loss has its interval below 0: {'; '.join(said)}.")
