@@ -274,6 +274,24 @@ def test_a_pair_found_in_the_other_order_changes_places_with_its_variances(monke
     test_an_exact_mixture_gives_both_timescales_back()
 
 
+def test_both_variances_are_best_wherever_an_interval_may_end():
+    design = whole(50, 0)
+    gamma = 0.05 * np.exp(-DT * np.arange(50) / 0.12) + 0.95 * np.eye(1, 50)[0]
+    m = noisy_modes(gamma, design, n_units=12)
+    p = lk.fit(m, "free", True, lk.coarse(m, [("free", True)])["free", True])
+    for u in range(12):
+        one = m.take([u])
+        for log_tau, found in zip(p.log_tau[u, ::2], p.deviance[u, ::2]):
+            E = one.shapes(np.array([log_tau]))
+
+            def D(q, one=one, E=E):
+                return lk.deviance(one, "free", np.exp(q[0]) * E + np.exp(q[1]) * one.noise)[0]
+
+            if found < p.least[u] + 7:
+                # 0.12; without shorter steps, 0.4: the height of an interval is 3.8
+                assert found - descend(D, np.log([0.1, 0.9])).fun < 0.2
+
+
 @pytest.mark.parametrize("noisy", [True, False])
 def test_the_search_for_two_exponentials_ends_at_the_least_deviance(noisy):
     design, k = whole(300, 0), DT * np.arange(300)

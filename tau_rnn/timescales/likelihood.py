@@ -163,8 +163,8 @@ def coarse(m, kinds):
 def variances(m, mode0, E, ratio, rounds):
     """Least D, a and b for exponentials E (units, K, bins), from noise-to-signal ratios (units, K).
 
-    Iterated weighted least squares of the powers on (E, noise): Fisher's scoring; a step that
-    would raise D is left out. A ratio of None means no noise.
+    Iterated weighted least squares of the powers on (E, noise): Fisher's scoring; after a step that
+    would raise D a shorter one is tried. A ratio of None means no noise.
     """
     found, noise, noisy = m.found[:, :, None], m.noise, ratio is not None
     sizes, free = counted(m, mode0), mode0 == "free"
@@ -172,7 +172,7 @@ def variances(m, mode0, E, ratio, rounds):
     least = 1e-12 * np.mean(m.found, axis=1)[:, None] + TINY
     V = E + ratio[..., None] * noise
     a = np.maximum(((sizes / V) @ found)[..., 0] / max(sizes.sum(), 1), least)
-    best = [deviance(m, mode0, a[..., None] * V), a, ratio * a]
+    best, step = [deviance(m, mode0, a[..., None] * V), a, ratio * a], np.ones(a.shape)
     for _ in range(rounds):
         V = best[1][..., None] * E + best[2][..., None] * noise
         w = sizes / V**2
@@ -190,8 +190,10 @@ def variances(m, mode0, E, ratio, rounds):
             a = np.where(b < 0, a, a2)
             b = np.maximum(b, 0)
         a = np.maximum(a, least)
+        a, b = (old + step * (new - old) for new, old in zip((a, b), best[1:]))
         D = deviance(m, mode0, a[..., None] * E + b[..., None] * noise)
         better = D < best[0]
+        step = np.where(better, 1.0, step / 4)
         best = [np.where(better, new, old) for new, old in zip((D, a, b), best)]
     return best
 
