@@ -115,7 +115,7 @@ def spread_text(tables) -> str:
                       metric="tau_eff_spread", note="burn-in 60 s, longest left out")  # fmt: skip
         said.append(f"{dist} {shown(row)}")
     return (
-        f"The poster speaks of {task} alone. There, after 60 s of burn-in in place of 5 s, and "
+        f"The poster speaks of {task} alone. There, after 60 s of burn-in and "
         f"with the longest timescales left out: {', '.join(said)}."
     )
 
@@ -186,7 +186,7 @@ def trained_tau_text(tables) -> str:
         rows = pick(tables["conditions"], part="tau-trained", task=task, metric="tau_sd")
         (row,) = (r for r in rows if r["condition"].startswith("vanilla"))
         spread.append(f"{row['estimate']:.2f} s ({task})")
-    return f"Trained tau, equal at first, get an sd of {' and '.join(spread)}."
+    return f"Trained tau, at first 1 s, get an sd of {' and '.join(spread)}."
 
 
 def time_step_text(tables) -> str:
@@ -252,8 +252,8 @@ def page(tables, figures: list[str]) -> str:
         parts += ["## How far it reaches", reach_text(tables, made),
                   *figure("claims_reach", "One thing changed")]  # fmt: skip
     if "structure" in tables:
-        parts += ["## What else", "Initial W of low rank, Dale's law, a hierarchy, a slow and a "
-                  "fast population: [structure.md](structure.md)."]  # fmt: skip
+        parts += ["## What else", "Low rank, Dale's law, a hierarchy, two populations: "
+                  "[structure.md](structure.md)."]  # fmt: skip
     parts.append("## Limits")
     if "time_step" in tables:
         parts.append(time_step_text(tables))
