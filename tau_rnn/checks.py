@@ -195,6 +195,7 @@ def check_array(
     *,
     may_be_complex: bool = False,
     finite: bool = True,
+    largest: float = LARGEST,
 ) -> np.ndarray:
     """The values as an array of numbers of the right shape; it is not copied if it is one.
 
@@ -205,6 +206,7 @@ def check_array(
     shape : lengths of the axes; a name stands for any length >= 1, ``("T", "B", 3)``. None: any
     may_be_complex : whether complex numbers are taken (for the complex step)
     finite : whether nan and inf are refused
+    largest : absolute value beyond which finite values are refused with them
 
     Raises
     ------
@@ -246,12 +248,12 @@ def check_array(
             axes = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
             raise ValueError(f"{name}: must have shape ({axes}), got {array.shape}")
     if finite:
-        check_finite(name, array)
+        check_finite(name, array, largest)
     return array
 
 
-def check_finite(name: str, values: np.ndarray) -> None:
-    """Raise a ValueError that names the argument and the first place of an inf, nan or > 1e100."""
+def check_finite(name: str, values: np.ndarray, largest: float = LARGEST) -> None:
+    """Raise a ValueError that names the argument and the first inf, nan or value > largest."""
     if values.dtype.kind not in "biufc":
         raise ValueError(f"{name}: must hold numbers, got an array of dtype {values.dtype}")
     # The sum of squares is one fast pass; only if it is not finite is it worth looking closely.
@@ -259,13 +261,13 @@ def check_finite(name: str, values: np.ndarray) -> None:
         total = np.vdot(values, values)
     if not np.isfinite(total):
         _refuse_any(name, values, ~np.isfinite(values), "finite")
-        check_size(name, values)
+        check_size(name, values, largest)
 
 
-def check_size(name: str, values: np.ndarray) -> None:
-    """Raise a ValueError if a value is beyond 1e100; nan and inf pass."""
+def check_size(name: str, values: np.ndarray, largest: float = LARGEST) -> None:
+    """Raise a ValueError if a value is beyond the largest; nan and inf pass."""
     size = np.abs(values).astype(float)
-    _refuse_any(name, values, np.isfinite(size) & (size > LARGEST), f"within {LARGEST:g}")
+    _refuse_any(name, values, np.isfinite(size) & (size > largest), f"within {largest:g}")
 
 
 def _refuse_any(name: str, values: np.ndarray, wrong: np.ndarray, what: str) -> None:

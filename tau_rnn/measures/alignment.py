@@ -76,8 +76,8 @@ def representation_alignment(H0, H1) -> float:
     >>> representation_alignment([[1, 0], [0, 0]], [[0, 0], [0, 1]])
     0.0
     """
-    H0 = check_array("H0", H0, ("trials", "units")).astype(float)
-    H1 = check_array("H1", H1, ("trials", "units")).astype(float)
+    H0 = check_array("H0", H0, ("trials", "units"), largest=np.inf).astype(float)
+    H1 = check_array("H1", H1, ("trials", "units"), largest=np.inf).astype(float)
     if len(H0) != len(H1):
         raise ValueError(f"H1: must have as many trials as H0, {len(H0)}, got {len(H1)}")
     if (H0 == H0[0]).all() or (H1 == H1[0]).all():
