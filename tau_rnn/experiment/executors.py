@@ -289,7 +289,7 @@ def _no_scheduler(address: str) -> str:
     except (asyncio.TimeoutError, TimeoutError):
         return f"no Dask scheduler answered within {CONNECT_SECONDS:g} s"
     except MemoryError:
-        return "what answers is not a Dask scheduler"
+        return "what answers is no Dask scheduler"
     except Exception as error:  # whatever the other side's bytes did to Dask
         return " ".join(str(error).split()) or type(error).__name__
     return ""
