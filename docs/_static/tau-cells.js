@@ -7,7 +7,7 @@
 "use strict";
 const PAGE = document.title;
 const SIZE = "17 MB";
-const MORE = "SciPy (20 MB) and Matplotlib (9 MB) follow when a block needs them";
+const MORE = "SciPy (20 MB) and Matplotlib (10 MB) follow when a block needs them";
 
 /** An element with attributes, properties that are functions, and children. */
 function element(tag, attributes = {}, ...children) {
@@ -233,9 +233,10 @@ async function verdict(answer, cell) {
   await runAbove(cell);
   if (cell.ran !== cell.code) await cell.run();
   await answer.run();
-  const value = answer.output.querySelector(".tau-value")?.textContent.trim();
-  answer.verdict.dataset.right = value === "True";
-  answer.verdict.textContent = value === "True" ? "Right." : value === "False" ? "Not yet." : "";
+  const value = answer.output.querySelector(".tau-value")?.textContent ?? "";
+  const [, truth] = value.match(/^(?:np\.)?(True|False)_?$/m) ?? [];
+  answer.verdict.dataset.right = truth === "True";
+  answer.verdict.textContent = { True: "Right.", False: "Not yet." }[truth] ?? "";
 }
 
 // Your turn: the stub of chapter 3 in an editor, and the marker's report beside it
