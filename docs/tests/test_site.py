@@ -25,7 +25,7 @@ def chapter_pages(html):
 
 def finished(page):
     """Wait until Python has done what it was asked for."""
-    page.wait_for_function("document.body.dataset.tau === 'done'", timeout=240_000)
+    page.wait_for_function("document.body.dataset.tau === 'done'", timeout=600_000)
     page.evaluate("delete document.body.dataset.tau")
 
 
