@@ -222,15 +222,15 @@ def init_params(
         If a size is below 1, gain is negative or not finite, tau does not fit, rng is no Generator,
         dtype is one of integers, or init is unknown or of a rank above n_units.
 
+    References
+    ----------
+    .. [1] Sompolinsky, Crisanti & Sommers, Phys. Rev. Lett. 61, 259 (1988).
+
     Examples
     --------
     >>> params = init_params(3, 2, 1, [0.1, 0.5, 2.0], np.random.default_rng(0))
     >>> params.W.shape, params.W_in.shape, params.W_out.shape
     ((3, 3), (3, 2), (1, 3))
-
-    References
-    ----------
-    .. [1] Sompolinsky, Crisanti & Sommers, Phys. Rev. Lett. 61, 259 (1988).
     """
     sizes = {"n_units": n_units, "n_in": n_in, "n_out": n_out}
     n_units, n_in, n_out = (check_integer(name, n, 1) for name, n in sizes.items())
