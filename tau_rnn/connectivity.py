@@ -104,7 +104,7 @@ def make_connectivity(text, n_units, n_in, n_out, rng) -> Connectivity | None:
     Raises
     ------
     ValueError
-        If the text is none of these, or its parameter does not fit the units.
+        If the text is not one of these, or its parameter does not fit the units.
 
     Examples
     --------

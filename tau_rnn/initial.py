@@ -82,7 +82,7 @@ def parse_init(init) -> Init:
     Raises
     ------
     ValueError
-        If the text is none of these, the rank is not an integer >= 1 or the strength not a number.
+        If the text is not one of these, K is not an integer >= 1 or strength is not a number.
 
     Examples
     --------
