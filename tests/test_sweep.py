@@ -22,7 +22,14 @@ from tau_rnn.experiment import RunConfig, jobs, load_run, run_one, sweeps
 from tau_rnn.experiment import store as stores
 from tau_rnn.experiment.conditions import sweep_configs
 from tau_rnn.experiment.config import EXPERIMENT_VERSION
-from tau_rnn.experiment.executors import Engine, dask_engine, make_engine, process_engine
+from tau_rnn.experiment.executors import (
+    _UNGUARDED,
+    Engine,
+    dask_engine,
+    make_engine,
+    process_engine,
+    was_unguarded,
+)
 from tau_rnn.experiment.files import StoreError
 from tau_rnn.experiment.jobs import SweepStopped
 from tau_rnn.experiment.report import report_text, write_tables
@@ -501,6 +508,22 @@ def test_a_script_without_a_guard_is_told_what_it_needs(tmp_path, executor):
     assert done.stderr.count('put the call under `if __name__ == "__main__":`') == 1
     assert done.stderr.count("Traceback") == 1 and "broke" not in done.stderr + done.stdout
     assert sorted(p.name for p in tmp_path.iterdir()) == ["script.py"]
+
+
+def test_an_exit_status_that_is_written_down_late_is_waited_for():
+    class Late:  # the pool's thread has taken the status already: join returns at once
+        def __init__(self, *statuses):
+            self.statuses = [*statuses]
+
+        def join(self, timeout):
+            pass
+
+        @property
+        def exitcode(self):
+            return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+
+    for statuses, told in (((None, None, None, _UNGUARDED), True), ((None, None, None, 1), False)):
+        assert was_unguarded(SimpleNamespace(_processes={1: Late(*statuses)})) is told
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, "two", None, np.inf])

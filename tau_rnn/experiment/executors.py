@@ -11,6 +11,7 @@ import gc
 import numbers
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any, NamedTuple
@@ -167,8 +168,12 @@ def leave_if_unguarded() -> None:
 def was_unguarded(executor) -> bool:
     """Whether a pool broke since its workers ended in `leave_if_unguarded`."""
     workers = list((getattr(executor, "_processes", None) or {}).values())
+    end = time.monotonic() + 2.0
     for worker in workers:
-        worker.join(1.0)
+        # The pool's own thread may have taken the exit status, and is about to write it down.
+        while worker.exitcode is None and time.monotonic() < end:
+            worker.join(0.01)
+            time.sleep(0.01)
     return any(worker.exitcode == _UNGUARDED for worker in workers)
 
 
