@@ -14,7 +14,7 @@ from mistakes import MISTAKES, RIGHT, compiled
 
 from tau_rnn.gradcheck import check_backward
 from tau_rnn.gradcheck.answers import agrees, ask, draw_network
-from tau_rnn.gradcheck.facts import conditions
+from tau_rnn.gradcheck.diagnosis import conditions
 from tau_rnn.gradcheck.known_errors import PLACES
 from tau_rnn.gradcheck.recipe import scene
 from tau_rnn.gradcheck.report import Finding

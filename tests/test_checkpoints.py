@@ -7,8 +7,8 @@ import pytest
 from stored import TINY, bits, read_arrays, same
 
 from tau_rnn.experiment import iterate, summarise_run
-from tau_rnn.experiment.checkpoints import load_state, state_bytes
 from tau_rnn.experiment.files import StoreError, write_arrays, write_bytes
+from tau_rnn.experiment.unfinished import load_state, state_bytes
 
 RESUMED = TINY.replace(steps=6, train="+tau", lr_scale="tau", lr=0.05)
 

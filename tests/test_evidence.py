@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from tau_rnn.experiment import RunConfig, load_claims
-from tau_rnn.experiment.claims import CLAIMS, word
-from tau_rnn.experiment.claims_data import effect_of, findings, pick
+from tau_rnn.experiment.claims import CLAIMS, effect_of, findings, pick, word
 from tau_rnn.experiment.statistics import paired_t
 
 ROOT = Path(__file__).resolve().parents[1]

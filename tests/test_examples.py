@@ -3,7 +3,6 @@
 import doctest
 import importlib
 import pkgutil
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +14,6 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages(tau_rnn.__path__, "tau_rn
 @pytest.mark.filterwarnings("ignore:dt = :RuntimeWarning")  # an example of Euler's method
 @pytest.mark.parametrize("name", [m for m in MODULES if not m.endswith("__main__")])
 def test_examples_in_docstrings_run(name, monkeypatch, tmp_path):
-    if name.endswith("claims_data") and not (Path(tau_rnn.__file__).parent / "evidence").exists():
-        pytest.skip("there is no evidence yet")
     monkeypatch.chdir(tmp_path)
     found = doctest.testmod(importlib.import_module(name))
     assert found.failed == 0, f"{found.failed} of {found.attempted}"

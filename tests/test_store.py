@@ -12,10 +12,9 @@ import pytest
 from stored import TINY, contents, read_arrays, same
 
 from tau_rnn.experiment import RunConfig, RunResult, iterate, load_run, store, summarise_run
-from tau_rnn.experiment.checkpoints import state_bytes
 from tau_rnn.experiment.files import StoreError, array_bytes, json_bytes, sha256, write_json
 from tau_rnn.experiment.sweeps import sweep
-from tau_rnn.experiment.unfinished import save_run
+from tau_rnn.experiment.unfinished import save_run, state_bytes
 from tau_rnn.model import Params
 
 

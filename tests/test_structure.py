@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tau_rnn.experiment import load_claims
-from tau_rnn.experiment.claims_data import pick
+from tau_rnn.experiment.claims import pick
 from tau_rnn.experiment.run import set_up
 from tau_rnn.experiment.statistics import paired_t
 

@@ -16,9 +16,9 @@ from stored import TINY, contents, fork, killed_at, read_json, runs_in, same, st
 from tau_rnn import run
 from tau_rnn.experiment import (
     RunConfig,
+    files,
     iterate,
     load_run,
-    locks,
     outcome,
     run_one,
     save_run,
@@ -26,8 +26,7 @@ from tau_rnn.experiment import (
     sweep,
     unfinished,
 )
-from tau_rnn.experiment.files import StoreError
-from tau_rnn.experiment.locks import Held, Lock
+from tau_rnn.experiment.files import Held, Lock, StoreError
 from tau_rnn.experiment.unfinished import Work, entry, set_aside, take_away
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -111,8 +110,8 @@ def test_a_lock_is_held_by_one_of_many(tmp_path):
 
 
 def test_without_locks_all_else_works(tmp_path, monkeypatch, results):
-    monkeypatch.setattr(locks, "fcntl", None)
-    monkeypatch.setattr(locks, "msvcrt", None)
+    monkeypatch.setattr(files, "fcntl", None)
+    monkeypatch.setattr(files, "msvcrt", None)
     plain, keyed = store.places(tmp_path, TINY)
     with Work(tmp_path, TINY) as one, Work(tmp_path, TINY) as two:
         for work in (one, two):  # the second finds what the first has published
@@ -125,8 +124,8 @@ def test_a_file_system_without_locks_is_no_error(tmp_path, monkeypatch):
     def refuse(*args):
         raise OSError(95, "Operation not supported")
 
-    if locks.fcntl is not None:
-        monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    if files.fcntl is not None:
+        monkeypatch.setattr(files.fcntl, "flock", refuse)
     Work(tmp_path, TINY).close()
 
 
@@ -158,8 +157,8 @@ def test_the_lock_of_windows(tmp_path, monkeypatch):
             if len(calls) == 2:
                 raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(locks, "fcntl", None)
-    monkeypatch.setattr(locks, "msvcrt", Msvcrt)
+    monkeypatch.setattr(files, "fcntl", None)
+    monkeypatch.setattr(files, "msvcrt", Msvcrt)
     lock = Lock(tmp_path, Path("a", "lock"))
     with pytest.raises(Held, match=f"process {os.getpid()}"):
         Lock(tmp_path, Path("a", "lock"))

@@ -19,8 +19,7 @@ from _evidence_runs import (
 )
 
 from tau_rnn.experiment import RunConfig, load_run
-from tau_rnn.experiment.claims import Finding, judge, word
-from tau_rnn.experiment.claims_data import pick
+from tau_rnn.experiment.claims import Finding, judge, pick, word
 from tau_rnn.experiment.conditions import POSTER, label, matched_reference, reference
 from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, Row
 from tau_rnn.experiment.outcome import ACTIVITY_SECONDS, ACTIVITY_TRIALS

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from _evidence_runs import DEGREES, HOMOGENEOUS, TASKS, constant, spread_around_1
 
-from tau_rnn.experiment.claims_data import findings, pick
+from tau_rnn.experiment.claims import findings, pick
 from tau_rnn.experiment.conditions import POSTER
 from tau_rnn.experiment.effects import VANILLA
 

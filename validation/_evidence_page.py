@@ -10,8 +10,7 @@ from _evidence_runs import PARTS, TASKS
 from _evidence_untrained import PART as UNTRAINED
 from _evidence_untrained import TESTED
 
-from tau_rnn.experiment.claims import CLAIMS, LEVEL, on_side
-from tau_rnn.experiment.claims_data import effect_of, findings, pick
+from tau_rnn.experiment.claims import CLAIMS, LEVEL, effect_of, findings, on_side, pick
 from tau_rnn.experiment.conditions import POSTER
 from tau_rnn.experiment.files import write_text
 from tau_rnn.experiment.reading import size

@@ -26,7 +26,7 @@ from _evidence_csv import EVIDENCE, refresh
 from _evidence_figures import LARGEST
 from _evidence_page import write_page
 
-from tau_rnn.experiment.claims_data import load_claims
+from tau_rnn.experiment.claims import load_claims
 
 HERE = Path(__file__).resolve().parent
 PARTS = [*runs.PARTS, before.PART]

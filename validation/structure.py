@@ -22,7 +22,7 @@ import numpy as np
 from _evidence_csv import EVIDENCE, refresh
 
 from tau_rnn.experiment import RunConfig, sweep
-from tau_rnn.experiment.claims_data import load_claims, pick
+from tau_rnn.experiment.claims import load_claims, pick
 from tau_rnn.experiment.files import write_text
 from tau_rnn.experiment.metrics import metric
 from tau_rnn.experiment.outcome import BASIC_MEASURES, RunResult

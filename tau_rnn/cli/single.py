@@ -121,8 +121,7 @@ def several(bases, dists, tasks, seeds, args) -> int:
 
 def single(config, args) -> int:
     """One run: train it, or show the stored one."""
-    from tau_rnn.experiment.files import StoreError, made_folder
-    from tau_rnn.experiment.locks import Held
+    from tau_rnn.experiment.files import Held, StoreError, made_folder
     from tau_rnn.experiment.run import set_up
     from tau_rnn.experiment.unfinished import Work
 
@@ -199,7 +198,7 @@ def find_place(config, args) -> _Target:
 def _start_of(work, args) -> tuple[RunState | None, str]:
     """The state that the run goes on from, and what is said about it."""
     from tau_rnn.experiment import load_run, store
-    from tau_rnn.experiment.checkpoints import load_state
+    from tau_rnn.experiment.unfinished import load_state
 
     config, checkpoint = work.config, work.checkpoint
     if args.force:
@@ -308,8 +307,8 @@ def show_step(progress, state, done: int, seconds: float) -> None:
 def _finish_run(work, state, target: _Target, progress, args) -> int:
     """Measure, draw, publish and show a run that has made all its steps."""
     from tau_rnn.experiment import store, summarise_run
-    from tau_rnn.experiment.checkpoints import state_bytes
     from tau_rnn.experiment.outcome import FULL_MEASURES
+    from tau_rnn.experiment.unfinished import state_bytes
     from tau_rnn.measures.run import PARTS, within_bounds
 
     asked = FULL_MEASURES if args.measures is None else args.measures or PARTS

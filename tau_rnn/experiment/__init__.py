@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from tau_rnn._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from tau_rnn.experiment.claims_data import load_claims
+    from tau_rnn.experiment.claims import load_claims
     from tau_rnn.experiment.config import RunConfig
     from tau_rnn.experiment.outcome import RunResult, run_one, summarise_run
     from tau_rnn.experiment.run import RunState, iterate

@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 from tau_rnn.experiment import store as stores
 from tau_rnn.experiment.config import RunConfig
-from tau_rnn.experiment.files import StoreError
-from tau_rnn.experiment.locks import Held
+from tau_rnn.experiment.files import Held, StoreError
 from tau_rnn.experiment.outcome import RunResult
 from tau_rnn.experiment.unfinished import Entry, Work, damage, entry, set_aside, tidy
 

@@ -159,7 +159,7 @@ def iterate(
     ----------
     config : RunConfig
     saved : the last state that an earlier call yielded, a deep copy of an earlier one, or one of
-        `checkpoints.load_state`; the run continues from there, on the same machine bit for bit as
+        `unfinished.load_state`; the run continues from there, on the same machine bit for bit as
         if never interrupted. The last state of the same run with fewer steps will do as well
     tell : called with the name of what comes next between two steps, such as "evaluation"
     setup : of `set_up`, where it has been called already

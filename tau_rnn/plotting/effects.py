@@ -96,7 +96,7 @@ def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = ()):
 
     Parameters
     ----------
-    tests : of `tau_rnn.experiment.claims.judge`, or `claims_data.findings`
+    tests : of `tau_rnn.experiment.claims.judge`, or `claims.findings`
     metrics : the quantities that are shown, a column each; () for all that were tested
 
     Returns
