@@ -20,7 +20,7 @@ import _evidence_runs as runs  # noqa: E402
 import _evidence_untrained as before  # noqa: E402
 import time_step  # noqa: E402
 from _evidence_csv import refresh  # noqa: E402
-from _evidence_page import page  # noqa: E402
+from _evidence_page import page, settings_page  # noqa: E402
 
 BASE = RunConfig(burn_in=5.0)
 
@@ -205,6 +205,15 @@ def test_the_page_is_what_the_tables_say(tables):
     folder = ROOT / "validation"
     figures = [path.name for path in (folder / "figures").glob("claims*.png")]
     assert page(tables, figures) == (folder / "poster_claims.md").read_text(encoding="utf-8")
+    settings = (folder / "poster_claims_settings.md").read_text(encoding="utf-8")
+    assert settings_page(tables) == settings
+    (row,) = pick(tables["effects"], part="units-200", task="multi_timescale", kind="vanilla",
+                  condition="uniform", metric="accuracy_last5")  # fmt: skip
+    accuracy = "{estimate:+.1f} ({low:+.1f} to {high:+.1f})".format_map(
+        {key: 100 * row[key] for key in ("estimate", "low", "high")}
+    )
+    (line, _) = (line for line in settings.splitlines() if line.startswith("| 200 units"))
+    assert accuracy in line
 
 
 def test_every_result_in_the_readme_is_that_of_the_tables(tables):

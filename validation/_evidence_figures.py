@@ -170,7 +170,7 @@ def spread_figure(tables):
 
 #: Part C: (part, steps, what it is called).
 REACH = (
-    ("degree", 400, "as above, 20 seeds"), ("lasting", 400, "400 steps"),
+    ("degree", 400, "defaults, 20 seeds"), ("lasting", 400, "400 steps"),
     ("lasting", 800, "800 steps"), ("lasting", 1600, "1,600 steps"),
     ("tau-trained", 400, "tau trained"), ("dt-0.1", 400, "dt = 0.1 s"),
     ("harder", 400, "harder task"), ("lr-0.001", 400, "lr 0.001"), ("lr-0.009", 400, "lr 0.009"),

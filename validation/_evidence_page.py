@@ -14,7 +14,7 @@ from tau_rnn.experiment.claims import CLAIMS, LEVEL, effect_of, findings, on_sid
 from tau_rnn.experiment.conditions import POSTER
 from tau_rnn.experiment.files import write_text
 from tau_rnn.experiment.reading import size
-from tau_rnn.experiment.report import claims_table
+from tau_rnn.experiment.report import claims_table, grid
 
 MATCHED_LOSS = "weight_change_at_matched_loss"
 #: Runs of 400 steps and 100 units, and all parts, on two cores that do nothing else.
@@ -151,7 +151,9 @@ def per_cent(row) -> str:
 
 def reach_text(tables, made: list[str]) -> str:
     """In how many settings an effect is there, and what some of them say."""
-    parts = ["One thing changed at a time; 10 seeds, no tests."]
+    parts = [
+        "One thing changed at a time; 10 seeds, no tests ([table](poster_claims_settings.md))."
+    ]
     said = []
     for task in TASKS:
         counts = []
@@ -176,6 +178,41 @@ def reach_text(tables, made: list[str]) -> str:
         parts.append(f"Without a ceiling (harder {TASKS[0]}, vanilla at {level['estimate']:.2f}): "
                      f"accuracy {shown(plain)}, leak rate held {shown(held)}.")  # fmt: skip
     return " ".join(parts)
+
+
+def settings_page(tables) -> str:
+    """Signs and sizes of uniform's effects in every setting, as Markdown."""
+    metrics = ("log_mean_loss", "accuracy_last5", MATCHED_LOSS)
+    parts = [
+        "# The poster's claims in other settings",
+        "Uniform minus vanilla with one setting changed at a time, 95 % intervals, 10 seeds (20 in "
+        "the first line), no tests. Held: tau rescaled to vanilla's mean leak rate. Bold: the "
+        "interval excludes 0. Drawn in the [page of the claims]"
+        "(poster_claims.md#how-far-it-reaches); `python validation/poster_claims.py` writes both.",
+    ]
+    for task in TASKS:
+        lines = []
+        for part, steps, name in REACH:
+            found = [reach_rows(tables, task, part, steps, metric, held)
+                     for metric in metrics for held in (False, True)]  # fmt: skip
+            if all(found):
+                (level,) = (
+                    row for row in pick(tables["conditions"], part=part, steps=steps,
+                                        metric="accuracy_last5")
+                    if row["task"].startswith(task) and row["condition"].startswith("vanilla")
+                )  # fmt: skip
+                lines.append([name, f"{level['estimate']:.2f}",
+                              *(bold_off_zero(row) for (row,) in found)])  # fmt: skip
+        names = "mean loss", "accuracy, points", "change of W, same loss"
+        head = [f"{name}{held}" for name in names for held in ("", ", held")]
+        parts += [f"## {task}", grid(["setting", "accuracy of vanilla", *head], lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def bold_off_zero(row) -> str:
+    """An effect with its interval, bold where that excludes 0."""
+    text = shown(row).replace(" points", "")
+    return f"**{text}**" if row["low"] > 0 or row["high"] < 0 else text
 
 
 def trained_tau_text(tables) -> str:
@@ -271,4 +308,5 @@ def write_page(tables, folder: Path) -> str:
     figures = draw_all(tables, folder / "figures")
     text = page(tables, [path.name for path in figures])
     write_text(folder / "poster_claims.md", text)
+    write_text(folder / "poster_claims_settings.md", settings_page(tables))
     return text
