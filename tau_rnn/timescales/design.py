@@ -101,22 +101,31 @@ class Design:
                 total += np.bincount(lag[ahead], (share * both)[ahead], self.n)
         return total
 
-    def _products(self, gamma):
-        """(trials for which each row stands, basis b, R b where samples are), for one gamma."""
-        basis = self.basis
+    def _lost(self, gamma):
+        """Trials for which each row stands, and pairs of vectors (rows, n): see `expected_acf`.
+
+        The pairs (b, u) are the trends b of a trial and u = R b - 1/2 sum_c c (c' R b), so that
+        b u' + u b' is what the subtraction of the trends takes from R.
+        """
+        basis, trials = self.basis, 1.0
         if self.whole:
-            basis = [b[:1] for b in basis]
-            return self.dof, basis, [_toeplitz(gamma, b) for b in basis]
-        if not self.shared or self.n > EXACT:
-            return 1.0, basis, [self.mask * _toeplitz(gamma, b) for b in basis]
-        times = [np.zeros_like(b) for b in basis]
-        distance, shares = self._shares
-        R = gamma[distance]
-        for g, share in enumerate(shares):
-            members, left = self.group == g, R * share
-            for b, t in zip(basis, times):
-                t[members] = b[members] @ left
-        return 1.0, basis, [self.mask * t for t in times]
+            basis, trials = [b[:1] for b in basis], self.dof
+            times = [_toeplitz(gamma, b) for b in basis]
+        elif not self.shared or self.n > EXACT:
+            times = [self.mask * _toeplitz(gamma, b) for b in basis]
+        else:
+            times = [np.zeros_like(b) for b in basis]
+            distance, shares = self._shares
+            R = gamma[distance]
+            for g, share in enumerate(shares):
+                members, left = self.group == g, R * share
+                for b, t in zip(basis, times):
+                    t[members] = b[members] @ left
+            times = [self.mask * t for t in times]
+        halves = [
+            sum(c * np.sum(c * Rb, axis=-1, keepdims=True) for c in basis) / 2 for Rb in times
+        ]
+        return trials, [(b, Rb - half) for b, Rb, half in zip(basis, times, halves)]
 
     @cached_property
     def _shares(self):
@@ -128,8 +137,8 @@ class Design:
     def expected_acf(self, gamma):
         """Expected autocovariance (..., n) of centred data, per product that the means leave.
 
-        gamma(k) less, with the orthonormal trends b of a trial and covariance R of its samples,
-        the k-th diagonal of R b b' + b b' R - b (b' R b) b', summed over trials.
+        gamma(k) less, with the orthonormal trends B of a trial and covariance R of its samples,
+        the k-th diagonal of R B B' + B B' R - B (B' R B) B', summed over trials.
         """
         gamma = np.asarray(gamma, dtype=float)
         if self.order == 0:
@@ -138,13 +147,8 @@ class Design:
             return subtracted_mean(gamma)
         out = np.empty(gamma.shape)
         for i in np.ndindex(gamma.shape[:-1]):
-            trials, basis, times = self._products(gamma[i])
-            lost = np.zeros(self.n)
-            for b, Rb in zip(basis, times):
-                lost += (correlate(Rb, b) + correlate(b, Rb)).sum(axis=0)
-                for other in basis:
-                    inner = np.sum(other * Rb, axis=-1, keepdims=True)
-                    lost -= (inner * correlate(other, b)).sum(axis=0)
+            trials, pairs = self._lost(gamma[i])
+            lost = sum((correlate(u, b) + correlate(b, u)).sum(axis=0) for b, u in pairs)
             out[i] = gamma[i] - trials * lost / np.maximum(self.kept, 1e-300)
         return np.where(self.kept > 1e-9, out, 0.0)
 
@@ -167,15 +171,11 @@ class Design:
             A = mode_power(gamma * self.kept / (self.weight * (n - np.arange(n))))
         if self.order == 0 or (self.order == 1 and self.whole):
             return A
-        for i in range(len(gamma)):
-            trials, basis, times = self._products(gamma[i])
-            modes = [fft.dct(b, norm="ortho", axis=-1) for b in basis]
-            for Rb, mu in zip(times, modes):
-                nu = fft.dct(Rb, norm="ortho", axis=-1)
-                gone = 2 * mu * nu
-                for other, mu2 in zip(basis, modes):
-                    gone = gone - np.sum(other * Rb, axis=-1, keepdims=True) * mu * mu2
-                A[i] -= trials * gone.sum(axis=0) / self.weight
+        for row, g in zip(A, gamma):
+            trials, pairs = self._lost(g)
+            for b, u in pairs:
+                gone = fft.dct(b, norm="ortho") * fft.dct(u, norm="ortho")
+                row -= 2 * trials * gone.sum(axis=0) / self.weight
         return np.maximum(A, 1e-12 * gamma[:, :1])
 
     @cached_property

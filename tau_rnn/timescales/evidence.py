@@ -13,28 +13,12 @@ from tau_rnn.timescales.design import Design
 
 __all__: list[str] = []
 
+MIN_PAIR = 24  # trials beyond the number of conditions, for two exponentials; and 20 samples
 MIN_RESAMPLED = 5  # trials beyond the number of conditions, for the bootstrap
 SIMPLER = 2.7  # rise of D below which noise is left out: 5 %, one-sided
 SIGNAL = 9.2  # fall of D that an exponential must bring: 1 %
 DRIFT, TREND = 3.0, 5.4  # the same for offsets and slopes: 4 % and 1 %, one-sided
 Z_PEAK = 3.5  # standard errors
-
-
-class Options(NamedTuple):
-    """The checked arguments of `fit_timescales`, shared by all units."""
-
-    dt: float
-    window: float
-    center: str
-    model: str
-    estimator: str  # "likelihood" or "window"
-    use_lag0: object
-    detrend: str
-    min_lag: object  # samples, or "auto"
-    ci: str | None
-    level: float
-    n_boot: int
-    seed: int
 
 
 class Plan:
@@ -43,6 +27,7 @@ class Plan:
     def __init__(self, mask, group, o):
         designs = [Design(mask, group, order) for order in range(3)]
         self.o, self.designs = o, designs
+        self.few = designs[0].dof < MIN_PAIR or designs[0].n < 20  # for two exponentials
         self.powers = cache(lambda order: lk.expected(designs[order], o.dt))
         self.window = cache(lambda order: mo.Window(designs[order], o.dt, o.window))
 
@@ -94,8 +79,7 @@ def one_exponential(m, mode0, o, dof=0):
     from scipy.special import chdtri
 
     noises = [True, False] if o.use_lag0 == "auto" else [not o.use_lag0]
-    start = lk.coarse(m, [(mode0, noisy) for noisy in noises])
-    p = [lk.fit(m, mode0, noisy, first, noisy == noises[0]) for (_, noisy), first in start.items()]
+    p = lk.fit(m, [(mode0, noisy) for noisy in noises], wide=1)
     rise = p[-1].least - p[0].least
     simple = rise < SIMPLER
     full, bare = p[0].best, p[-1].best
@@ -107,7 +91,7 @@ def one_exponential(m, mode0, o, dof=0):
     if o.ci == "bootstrap" and dof >= MIN_RESAMPLED:
         for i in range(len(rise)):
             interval[i] = _resampled(m.take([i]), mode0, bool(noises[0] and not simple[i]), dof, o)
-    silent = p[0].null - p[0].least < SIGNAL * wide
+    silent = lk.white(m, mode0) - p[0].least < SIGNAL * wide
     return Found(log_tau, a, b, D, interval, silent, noisy)
 
 
@@ -116,23 +100,20 @@ def _resampled(m, mode0, noisy, dof, o):
     n_trials = m.by_trial.shape[1]
     found = mo.draws(n_trials, o) @ m.by_trial[0] / m.weight
     of = m._replace(found=found, by_trial=found[:, None])
-    start = lk.coarse(of, [(mode0, noisy)])[mode0, noisy]
-    tau = np.exp(lk.fit(of, mode0, noisy, start, wide=False).best[0])
+    tau = np.exp(lk.fit(of, [(mode0, noisy)])[0].best[0])
     tau[tau > 0.99 * np.exp(m.log_tau[-1])] = np.inf
     return mo.percentile_interval(tau, n_trials, dof, o.level)
 
 
 def drifts(m, o):
     """Ratio of the power of mode 0 to its prediction, and whether offsets, and slopes, show."""
-    noisy = o.use_lag0 is not True
-    start = lk.coarse(m, [(kind, noisy) for kind in ("in", "out", "linear")])
-    p = {kind: lk.fit(m, kind, noisy, first, wide=False) for (kind, _), first in start.items()}
+    p = lk.fit(m, [(kind, o.use_lag0 is not True) for kind in ("in", "out", "linear")])
     shows = []
-    for j, (less, more, height) in enumerate((("in", "out", DRIFT), ("out", "linear", TREND))):
-        log_tau, a, b = p[more].best
+    for j, (less, more, height) in enumerate(zip(p, p[1:], (DRIFT, TREND))):
+        log_tau, a, b = more.best
         V = (a[:, None] * m.shapes(log_tau) + b[:, None] * m.noise)[:, j]
         P = np.maximum(m.found[:, j], lk.TINY)
-        gain = p[less].least - p[more].least - m.weight * (np.log(P) + 1)
+        gain = less.least - more.least - m.weight * (np.log(P) + 1)
         shows.append((P > V) & (gain > height))
         if j == 0:
             ratio = P / V

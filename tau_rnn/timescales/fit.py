@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.checks import check_choice, check_dt, check_integer, check_number, shown
+from tau_rnn.checks import check_dt, check_integer, shown
 from tau_rnn.timescales.acf import group_labels
-from tau_rnn.timescales.evidence import Options, Plan
+from tau_rnn.timescales.design import products
+from tau_rnn.timescales.evidence import Plan, drifts
+from tau_rnn.timescales.options import check_options
 from tau_rnn.timescales.recordings import as_rates
-from tau_rnn.timescales.result import TimescaleResult
-from tau_rnn.timescales.units import fit_units
+from tau_rnn.timescales.result import TimescaleResult, blank, report
+from tau_rnn.timescales.units import by_likelihood, by_window, doubts, hull, lines, scaled
 
 __all__ = ["fit_timescales"]
 
@@ -168,9 +170,9 @@ def fit_timescales(
     from concurrent.futures import ThreadPoolExecutor
 
     rates, dt = as_rates(rates, conditions), check_dt(dt)
-    o = _options(len(rates), rates.shape[1], dt, center=center, detrend=detrend, model=model,
-                 estimator=estimator, window=window, min_lag=min_lag, use_lag0=use_lag0, ci=ci,
-                 level=level, n_boot=n_boot, seed=seed)  # fmt: skip
+    o = check_options(len(rates), rates.shape[1], dt, center=center, detrend=detrend, model=model,
+                      estimator=estimator, window=window, min_lag=min_lag, use_lag0=use_lag0, ci=ci,
+                      level=level, n_boot=n_boot, seed=seed)  # fmt: skip
     workers = check_integer("workers", workers, 1)
     if progress is not None and not callable(progress):
         raise ValueError(f"progress: must be a function of (done, total), got {shown(progress)}")
@@ -179,80 +181,57 @@ def fit_timescales(
         rates = rates[counts[group] > 1]
         group, counts = group_labels(group[counts[group] > 1], len(rates))
     n_trials, n, n_units = rates.shape
-    there = ~np.isnan(rates)
-    patterns: dict[bytes, list[int]] = {}
-    for unit in range(n_units):
-        patterns.setdefault(there[:, :, unit].tobytes(), []).append(unit)
-    size = max(1, CHUNK // (n_trials * n))
-    jobs = []
-    for units in patterns.values():
-        plan = Plan(there[:, :, units[0]], group, o)
-        jobs += [(plan, units[i : i + size]) for i in range(0, len(units), size)]
-
-    def run(job):
-        plan, units = job
-        x = np.ascontiguousarray(np.moveaxis(rates[:, :, units], 2, 0))
-        wrong = np.isinf(x).any(axis=(1, 2))
-        x[wrong] = 0
-        part = fit_units(x, plan)
-        part["flag"][wrong] = "nonfinite"
-        return part
-
-    out: dict[str, np.ndarray] = {}
+    out = blank(n_units, n)
     done = 0
     with ThreadPoolExecutor(workers) as pool:
-        for (_, units), part in zip(jobs, (map if workers == 1 else pool.map)(run, jobs)):
-            for name, values in part.items():
-                empty = np.empty((n_units, *values.shape[1:]), dtype=values.dtype)
-                out.setdefault(name, empty)[units] = values
-            done += len(units)
+        each = map if workers == 1 else pool.map
+        for part in each(lambda job: fit_units(rates, *job, out), _jobs(rates, group, o)):
+            done += part
             if progress is not None:
                 progress(done, n_units)
     out["acf"], out["acf_fit"] = out["acf"].T, out["acf_fit"].T
-    out["flag"] = out["flag"].astype(str)
+    out |= {name: v.astype(str) for name, v in out.items() if v.dtype == object}
     return TimescaleResult(lags=np.arange(n) * dt, n_trials=n_trials, **out)
 
 
-CHOICES = {
-    "center": ("auto", "trial", "psth"),
-    "detrend": ("auto", "constant", "linear"),
-    "model": ("exp", "two_exp", "cos", "auto"),
-    "estimator": ("auto", "likelihood", "window"),
-    "ci": ("auto", "bootstrap"),
-}
+def _jobs(rates, group, o):
+    """Units with the same gaps, which share a plan: (units, plan), as many as memory holds."""
+    there = ~np.isnan(rates)
+    patterns: dict[bytes, list[int]] = {}
+    for unit in range(rates.shape[2]):
+        patterns.setdefault(there[:, :, unit].tobytes(), []).append(unit)
+    size = max(1, CHUNK // rates[:, :, 0].size)
+    for units in patterns.values():
+        plan = Plan(there[:, :, units[0]], group, o)
+        for i in range(0, len(units), size):
+            yield np.array(units[i : i + size]), plan
 
 
-def _options(n_trials, n, dt, **given):
-    """The arguments, checked."""
-    for name, allowed in CHOICES.items():
-        if name != "ci" or given[name] is not None:
-            check_choice(name, given[name], allowed)
-    center, lag0, first = given["center"], given["use_lag0"], given["min_lag"]
-    if not (isinstance(lag0, (bool, np.bool_)) or (isinstance(lag0, str) and lag0 == "auto")):
-        raise ValueError(f'use_lag0: must be "auto", True or False, got {shown(lag0)}')
-    if center == "psth" and n_trials == 1:
-        raise ValueError('center: "psth" needs two trials or more, got 1; use "trial"')
-    if center == "psth" and given["detrend"] == "linear":
-        raise ValueError('detrend: must be "constant" with center="psth", got "linear"')
-    if given["estimator"] == "auto":
-        given["estimator"] = "likelihood" if center == "auto" else "window"
-    if not (isinstance(first, str) and first == "auto"):
-        samples = isinstance(first, (int, np.integer))
-        if not samples:  # seconds: the first lag that is not below
-            first = int(np.ceil(check_number("min_lag", first, least=0) / dt * (1 - 1e-9)))
-        first = check_integer("min_lag", first, 0, n - 1)
-    try:
-        seed = int(np.random.default_rng(given["seed"]).integers(2**63))
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"seed: must be an integer >= 0 or a numpy.random.Generator, got {shown(given['seed'])}"
-        ) from None
-    numbers = {
-        "window": check_number("window", given["window"], above=0),
-        "level": check_number("level", given["level"], least=0.01, below=1),
-        "n_boot": check_integer("n_boot", given["n_boot"], 1),
-        "use_lag0": lag0 if isinstance(lag0, str) else bool(lag0),
-        "min_lag": first,
-        "seed": seed,
-    }
-    return Options(dt, **(given | numbers))
+def fit_units(rates, units, plan, out):
+    """The algorithm, in order; results go to those units of `out`. Returns how many they were."""
+    # What cannot be fitted has a flag and nothing else.
+    x, size, flag = scaled(np.moveaxis(rates[:, :, units], 2, 0), plan)
+    out["flag"][units] = flag
+    live = flag == ""
+    if live.any():
+        x = x[live]
+        # Do offsets of trials show, do slopes? A line is taken out where nothing else is wrong.
+        m = plan.modes(x, 1)
+        ratio, offsets, slopes = drifts(m, plan.o)
+        lined = lines(x, slopes, plan)
+        # The likelihood of one exponential and noise, or of the mixture that was asked for.
+        e = by_likelihood(m, x, lined, offsets, plan)
+        e["slopes"], e["doubts"] = slopes, doubts(e, x, slopes, lined, plan)
+        known = np.isfinite(e["dc_ratio"]) | (x.shape[1] == 1)
+        e["dc_ratio"] = np.where(known, e["dc_ratio"], ratio)
+        # The window of lags where the likelihood is refuted; then what both come to.
+        for order in np.unique(e["order"]):
+            i = np.flatnonzero(e["order"] == order)
+            some, d = {name: values[i] for name, values in e.items()}, plan.designs[order]
+            y = d.centred(x[i])
+            acf = np.where(d.kept > 1e-9, products(y) / np.maximum(d.kept, 1e-9), 0.0)
+            by_window(some, y, acf, plan, d)
+            some["interval"] = hull(some["interval"], some["doubts"])
+            for name, values in report(acf, some, d, plan.o, size[live][i]).items():
+                out[name][units[live][i]] = values
+    return len(units)

@@ -61,42 +61,37 @@ class Modes(NamedTuple):
 
 
 def bins(n):
-    """First mode of each bin."""
+    """First mode of each bin, and how many it holds."""
     edges = [*range(min(n, SINGLE))]
     while n > SINGLE and edges[-1] * RATIO + 1 < n:
         edges.append(int(edges[-1] * RATIO + 1))
-    return np.array(edges)
+    return np.array(edges), np.diff([*edges, n]).astype(float)
 
 
-def binned(values, starts):
+def binned(values):
     """Means over bins along the last axis."""
-    count = np.diff([*starts, values.shape[-1]])
-    return np.add.reduceat(values, starts, axis=-1) / count
+    first, sizes = bins(values.shape[-1])
+    return np.add.reduceat(values, first, axis=-1) / sizes
 
 
 def expected(design, dt):
     """The grid of log tau, the expected powers along it as a spline, and those of white noise."""
     from scipy.interpolate import CubicSpline
 
-    n, starts = design.n, bins(design.n)
+    n = design.n
     log_tau = np.linspace(np.log(SHORTEST * dt), np.log(LONGEST * n * dt), N_TAU)
-    shape = np.empty((N_TAU, len(starts)))
-    for i in range(0, N_TAU, 8):
-        gamma = np.exp(-dt * np.arange(n) / np.exp(log_tau[i : i + 8, None]))
-        shape[i : i + 8] = binned(design.expected_power(gamma), starts)
-    spline = CubicSpline(log_tau, np.log(np.maximum(shape, 1e-15)), axis=0)
-    noise = binned(design.expected_power(np.eye(1, n)), starts)[0]
+    gammas = np.exp(-dt * np.arange(n) / np.exp(log_tau[:, None]))
+    parts = [binned(design.expected_power(gammas[i : i + 8])) for i in range(0, N_TAU, 8)]
+    spline = CubicSpline(log_tau, np.log(np.maximum(np.vstack(parts), 1e-15)), axis=0)
+    noise = binned(design.expected_power(np.eye(1, n)))[0]
     return log_tau, lambda at: np.exp(spline(at)), noise
 
 
 def modes(y, design, powers):
     """The `Modes` of centred rates y (units, trials, time); `powers` as `expected` gives them."""
-    starts = bins(design.n)
-    by_trial = binned(power(y), starts)
-    log_tau, shape, noise = powers
+    by_trial = binned(power(y))
     found = by_trial.sum(axis=1) / design.weight
-    count = np.diff([*starts, design.n]).astype(float)
-    return Modes(found, by_trial, count, design.weight, log_tau, shape, noise)
+    return Modes(found, by_trial, bins(design.n)[1], design.weight, *powers)
 
 
 class Profile(NamedTuple):
@@ -104,14 +99,12 @@ class Profile(NamedTuple):
 
     log_tau : (units, K)
     deviance : (units, K) the least D
-    null : (units,) D of white noise alone
     least : (units,) the least D, between two points of the grid
     best : log tau, a and b there, each (units,)
     """
 
     log_tau: np.ndarray
     deviance: np.ndarray
-    null: np.ndarray
     least: np.ndarray
     best: tuple
 
@@ -198,13 +191,18 @@ def variances(m, mode0, E, ratio, rounds):
     return best
 
 
-def fit(m, mode0, noisy, start, wide=True):
-    """The `Profile` of every unit: from the coarse grid to finer ones around its best.
+def fit(m, kinds, wide=0):
+    """The `Profile` of every unit for each of the kinds (mode0, noisy).
 
-    start : (D, ratio), each (units, coarse grid), from `coarse`
-    wide : whether the grid must reach as far as an interval; otherwise it is the search's alone
+    The first `wide` of them have grids that reach as far as an interval; the others' are for the
+    search alone.
     """
-    D, ratio = start
+    starts = coarse(m, kinds)
+    return [_refined(m, *kind, *starts[kind], i < wide) for i, kind in enumerate(kinds)]
+
+
+def _refined(m, mode0, noisy, D, ratio, wide):
+    """From the coarse grid, its D and ratio (units, points), to finer ones around its best."""
     at, rows = np.broadcast_to(m.log_tau[COARSE], D.shape), np.arange(len(D))
     rough = 0.05 * np.ptp(D, axis=1, keepdims=True)  # the ratios of the coarse grid are far apart
     middle = (WIDE, N_FINE, 5) if wide else (0, N_CLOSE, 3)
@@ -220,10 +218,14 @@ def fit(m, mode0, noisy, start, wide=True):
         at, ratio = fine, b / a
         if n_points == N_FINE:
             grid = fine, D
+    return Profile(*grid, *_peak(at, D, a, b))
+
+
+def white(m, mode0):
+    """Least D of white noise alone (units,)."""
     w = counted(m, mode0)
     level = (m.found / m.noise) @ w / max(w.sum(), 1)
-    null = deviance(m, mode0, np.maximum(level, TINY)[:, None] * m.noise)
-    return Profile(*grid, null, *_peak(at, D, a, b))
+    return deviance(m, mode0, np.maximum(level, TINY)[:, None] * m.noise)
 
 
 def _peak(log_tau, D, a, b):
@@ -291,8 +293,7 @@ def goodness(m, mode0, V, parameters):
     """
     from scipy.special import chdtrc
 
-    first = {"in": 0, "linear": 2}.get(mode0, 1)
-    n_bins = len(m.sizes)
+    first, n_bins = int(np.sum(counted(m, mode0) == 0)), len(m.sizes)
     edges = np.unique(
         np.r_[first : min(first + 4, n_bins), np.geomspace(first + 4, n_bins, 10)].astype(int)
     )

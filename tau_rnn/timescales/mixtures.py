@@ -41,7 +41,7 @@ def powers(model, shape, m, design, dt):
         return m.shapes(np.asarray(shape))
     k = dt * np.arange(design.n)
     gamma = np.exp(-k / np.exp(shape[0])) * np.cos(2 * np.pi * np.exp(shape[1]) * k)
-    return lk.binned(design.expected_power(gamma), lk.bins(design.n)).clip(1e-15)
+    return lk.binned(design.expected_power(gamma)).clip(1e-15)
 
 
 def starts(model, m, design, dt):
@@ -51,16 +51,14 @@ def starts(model, m, design, dt):
     if model == "two_exp":
         inner = np.log(dt * np.geomspace(1, design.n / 3, 6))
         return [(s, f) for f in inner[:4] for s in inner[1:] if s > f]
-    mode = np.r_[lk.bins(design.n), design.n]
-    frequency = (mode[:-1] + mode[1:] - 1) / 2 / (2 * T)
-    first = 2
+    mode, sizes = lk.bins(design.n)
+    frequency = (mode + (sizes - 1) / 2) / (2 * T)
     smooth = np.convolve(m.found[0], np.ones(3) / 3, mode="same")
     rise = smooth * np.sqrt(np.maximum(frequency, 1e-9))  # above the slope that decays have
-    best = first + np.argsort(rise[first:])[::-1][:1]
-    tops = [i for i in (best[0], first + int(np.argmax(smooth[first:])))]
+    tops = {2 + int(np.argmax(height[2:])) for height in (rise, smooth)}
     return [
         (np.clip(np.log(c / frequency[i]), low, high), np.log(frequency[i]))
-        for i in dict.fromkeys(tops) for c in (0.3, 1.0)
+        for i in tops for c in (0.3, 1.0)
     ]  # fmt: skip
 
 

@@ -7,7 +7,6 @@ starts at the 1/e crossing of c and follows the tau found.
 
 from __future__ import annotations
 
-from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -40,13 +39,6 @@ class Window:
         self.pairs = design.kept[: self.n_lags]
         self.F = np.concatenate([self.shapes(self.theta[i : i + 16]) for i in range(0, N_GRID, 16)])
 
-    def narrow(self, n_lags):
-        """The same for the first lags only."""
-        new = copy(self)
-        new.n_lags, new.noise, new.pairs = n_lags, self.noise[:n_lags], self.pairs[:n_lags]
-        new.F = self.F[:, :n_lags]
-        return new
-
     def expected(self, log_tau):
         """Expected autocovariance (..., n_lags) of exponentials of amplitude 1."""
         lags = self.dt * np.arange(self.design.n)
@@ -63,13 +55,13 @@ class Window:
         Subtracting the trial mean turns noise of variance b into b (delta_k0 - 1/n), so that
         c(k) + c(0) / (n - 1) is free of it for k >= 1. Data and shapes go through the same map.
         """
-        share = self.noise / self.noise[0] if self.noise[0] > 0 else np.zeros(self.n_lags)
+        share = self.noise[: c.shape[-1]] / (self.noise[0] if self.noise[0] > 0 else np.inf)
         return c - c[..., :1] * np.r_[share[1], share[1:]]
 
-    def last_lag(self, tau, first):
+    def last_lag(self, tau, first, most):
         """Last lag of the window of each tau (rows,), at least MIN_LAGS beyond the first lag."""
-        least = np.minimum(first + MIN_LAGS, self.n_lags - 1)
-        return np.clip(np.ceil(self.reach * tau / self.dt), least, self.n_lags - 1)
+        least = np.minimum(first + MIN_LAGS, most)
+        return np.clip(np.ceil(self.reach * tau / self.dt), least, most)
 
     def weights(self, first, last):
         """Products behind each lag (rows, n_lags) of the windows first..last, 0 outside."""
@@ -94,10 +86,11 @@ def fit_window(c, w, first, *, last=None, iterations=15, refine=True):
     and f the expectation of exp(-t/tau) after centring. The window starts from `last`, or at the
     1/e crossing. `refine` polishes log tau from the grid's parabola (error near 1e-4) to 1e-6.
     """
-    c, first = c[:, : w.n_lags], np.asarray(first)
+    c = c[:, : w.n_lags]
+    most = c.shape[1] - 1
     if last is None:
-        crossing = np.nan_to_num(first_crossing(c, np.exp(-1), first), nan=w.n_lags - 1.0)
-        last = w.last_lag(crossing * w.dt, first)
+        crossing = np.nan_to_num(first_crossing(c, np.exp(-1), first), nan=most)
+        last = w.last_lag(crossing * w.dt, first, most)
     last = np.broadcast_to(np.asarray(last, dtype=float), c.shape[:1])
     c = w.free_of_noise(c)
     for _ in range(iterations):
@@ -107,25 +100,25 @@ def fit_window(c, w, first, *, last=None, iterations=15, refine=True):
         f = w.F[:, :n]
         gain = np.maximum((K * c[:, :n]) @ f.T, 0) ** 2 / np.maximum(K @ (f**2).T, TINY)
         best = gain.argmax(axis=1)
-        last = w.last_lag(np.exp(w.theta[best]), first)
+        last = w.last_lag(np.exp(w.theta[best]), first, most)
         if np.array_equal(last, used):
             break
     bound = np.where(best == 0, -1, np.where(best == N_GRID - 1, 1, 0))
     rows, inner = np.arange(len(c)), np.clip(best, 1, N_GRID - 2)
     step = w.theta[1] - w.theta[0]
     log_tau = w.theta[inner] + step * parabola_top(*(gain[rows, inner + j] for j in (-1, 0, 1)))
-    c = c[:, :n]
+
+    def projected(log_tau):
+        """Amplitude of each row, and what it takes from the sum of squares."""
+        f = w.shapes(log_tau)[:, :n]
+        inner = np.sum(K * f * c[:, :n], axis=1)
+        a = inner / np.maximum(np.sum(K * f * f, axis=1), TINY)
+        return a, a * inner
+
     for h in (0.1 * step, 0.01 * step) if refine else ():
-        gains = []
-        for j in (-1, 0, 1):
-            f = w.shapes(log_tau + j * h)[:, :n]
-            gains.append(
-                np.sum(K * f * c, axis=1) ** 2 / np.maximum(np.sum(K * f * f, axis=1), TINY)
-            )
+        gains = [projected(log_tau + j * h)[1] for j in (-1, 0, 1)]
         log_tau = log_tau + h * parabola_top(*gains)
-    f = w.shapes(log_tau)[:, :n]
-    amplitude = np.sum(K * f * c, axis=1) / np.maximum(np.sum(K * f * f, axis=1), TINY)
-    return Fit(log_tau, amplitude, used, bound)
+    return Fit(log_tau, projected(log_tau)[0], used, bound)
 
 
 def draws(n_parts, o):
@@ -239,7 +232,7 @@ def _interval(y, first, last, w, o):
         return 0.0, np.inf
     c = draws(len(parts), o) / len(parts) @ parts
     rows = np.full(o.n_boot, first)
-    fit = fit_window(c, w.narrow(need), rows, last=last, iterations=3, refine=False)
+    fit = fit_window(c, w, rows, last=last, iterations=3, refine=False)
     tau = np.choose(fit.bound + 1, (0.0, np.exp(fit.log_tau), np.inf))
     return percentile_interval(tau, len(parts), dof, o.level)
 

@@ -72,44 +72,39 @@ class TimescaleResult(NamedTuple):
     detrend_used: np.ndarray
 
 
+WORDS = {"center_used": "trial", "detrend_used": "constant", "model_used": "",
+         "estimator_used": "", "flag": ""}  # fmt: skip
+
+
 def blank(n_units, n):
     """Results of units that cannot be fitted, to be filled in for those that can."""
-    numbers = ["tau", "amplitude", "tau_1e", "tau_integral", "window_used", "dc_ratio", "tau_fast"]
-    numbers += ["fraction_slow", "frequency", "p_fit", "min_lag_used"]
-    out = {name: np.full(n_units, np.nan) for name in numbers}
-    out |= {name: np.full((n_units, n), np.nan) for name in ("acf", "acf_fit")}
-    out |= {
-        name: np.full((n_units, 2), np.nan) for name in ("tau_ci", "tau_fast_ci", "frequency_ci")
-    }
-    words = {
-        "center_used": "trial",
-        "detrend_used": "constant",
-        "model_used": "",
-        "estimator_used": "",
-    }
-    out |= {name: np.full(n_units, word, dtype="<U10") for name, word in words.items()}
-    out["flag"] = np.full(n_units, "", dtype=object)
-    return out
+    names = [name for name in TimescaleResult._fields if name not in ("lags", "n_trials")]
+    axes = {name: (2,) for name in names if name.endswith("_ci")} | {"acf": (n,), "acf_fit": (n,)}
+    out = {name: np.full((n_units, *axes.get(name, ())), np.nan) for name in names}
+    return out | {name: np.full(n_units, word, dtype=object) for name, word in WORDS.items()}
 
 
-def report(acf, e, d, o, offsets, slopes):
-    """What is told of units: `e`, their estimates by name, and `acf` (units, n), of design `d`."""
+def report(acf, e, d, o, size):
+    """What is told of units: `e`, their estimates by name, and `acf` (units, n), of design `d`.
+
+    Both are those of rates divided by `size` (units,).
+    """
     n, dt, tau = d.n, o.dt, e["tau"][:, 0]
     k, pairs = np.arange(n), np.maximum(d.kept, 1e-9)
     parts = e["amplitude"][:, :, None] * np.exp(-k * dt / e["tau"][:, :, None])
     gamma = parts.sum(axis=1) * np.cos(2 * np.pi * e["frequency"][:, None] * dt * k)
     fitted = d.expected_acf(gamma) + e["noise"][:, None] * d.expected_acf(np.eye(1, n)[0])
     debiased = acf - fitted + gamma
-    amplitude, first, few = e["amplitude"].sum(axis=1), e["first"], e["few"]
+    total, first = e["amplitude"].sum(axis=1), e["first"]
 
     white = acf[:, 0] / np.sqrt(pairs[1])  # standard error of c(k) where nothing is correlated
-    negative = (acf[:, 1] < -Z_CLEAR * white) & (first <= 1) & (o.model != "cos") & ~few
+    negative = (acf[:, 1] < -Z_CLEAR * white) & (first <= 1) & (o.model != "cos")
     error = np.sqrt((2 * np.sum(gamma[:, 1:] ** 2, axis=1) + acf[:, 0] ** 2)[:, None] / pairs)
     seen = (k >= np.maximum(first, 1)[:, None]) & (k <= 0.75 * n) & (d.kept > 0)
-    dip = (debiased < -Z_CLEAR * error) & (debiased < -MIN_DIP * amplitude[:, None]) & seen
-    wavy = dip.any(axis=1) & ~e["silent"] & ~few & ~negative & (e["model"] == "exp")
-    nothing = e["silent"] & ~negative & ~few
-    lost = nothing | negative | few | wavy
+    dip = (debiased < -Z_CLEAR * error) & (debiased < -MIN_DIP * total[:, None]) & seen
+    wavy = dip.any(axis=1) & ~e["silent"] & ~negative & (e["model"] == "exp")
+    nothing = e["silent"] & ~negative
+    lost = nothing | negative | wavy
     fades = np.exp(-2) / (1 - np.exp(-2))  # sum of squared correlations at tau = dt: the weakest
     could = SMALL_SHARE * np.sqrt(pairs[1] * fades) > Z_CLEAR
     below = (nothing & (could | (o.use_lag0 is True))) | (~lost & (tau < dt))
@@ -117,7 +112,6 @@ def report(acf, e, d, o, offsets, slopes):
     pair = (e["model"] == "two_exp") & (e["amplitude"][:, 1] > 0)
     hidden = (e["model"] == "two_exp") & ~pair
     words = {
-        "too_few_samples": few,
         "no_positive_decay": negative,
         "no_power": nothing & ~below,
         "unresolved": below,
@@ -126,8 +120,8 @@ def report(acf, e, d, o, offsets, slopes):
         "nugget": ~lost & (first <= 1) & ((e["noisy"] & asked) | hidden),
         "misfit": ~lost & (e["p_fit"] < MISFIT),
         "min_lag": ~lost & (first > 1) & (o.min_lag == "auto"),
-        "dc_drift": offsets,
-        "trend": slopes,
+        "dc_drift": e["offsets"],
+        "trend": e["slopes"],
     }
     flag = [",".join(w for w, given in words.items() if given[i]) for i in range(len(tau))]
 
@@ -140,19 +134,21 @@ def report(acf, e, d, o, offsets, slopes):
     interval = np.stack([low, high], axis=1)
     second = e["second_ci"]
     for ends in (interval, second):
-        ends[few | negative | wavy | refuted | (o.ci is None)] = np.nan
+        ends[negative | wavy | refuted | (o.ci is None)] = np.nan
 
     gone = lost | (e["bound"] != 0)
     wave, kept = e["model"] == "cos", d.kept / np.maximum(d.pairs, 1e-9)
+    with np.errstate(over="ignore", under="ignore"):  # variances of rates near 1e+-200
+        # not by size^2, which may be inf where a variance is 0
+        amplitude = total * size * size
+        acf, fitted = (v * kept * size[:, None] * size[:, None] for v in (acf, fitted))
     found = {
         "tau": tau,
         "amplitude": amplitude,
         "tau_1e": mo.first_crossing(debiased, np.exp(-1)) * dt,
         "tau_integral": mo.integral(debiased) * dt,
         "tau_fast": np.where(pair, e["tau"][:, 1], np.nan),
-        "fraction_slow": np.where(
-            pair, e["amplitude"][:, 0] / np.where(pair, amplitude, 1), np.nan
-        ),
+        "fraction_slow": np.where(pair, e["amplitude"][:, 0] / np.where(pair, total, 1), np.nan),
         "frequency": np.where(wave, e["frequency"], np.nan),
     }
     window = np.clip(np.ceil(o.window * tau / dt), min(mo.MIN_LAGS, n - 1), n - 1)
@@ -160,12 +156,12 @@ def report(acf, e, d, o, offsets, slopes):
         "tau_ci": interval,
         "tau_fast_ci": np.where(pair[:, None] & ~gone[:, None], second, np.nan),
         "frequency_ci": np.where(wave[:, None] & ~gone[:, None], second, np.nan),
-        "acf": acf * kept,
-        "acf_fit": fitted * kept,
+        "acf": acf,
+        "acf_fit": fitted,
         "window_used": window * dt,
         "min_lag_used": np.where(first > 0, first, (e["noise"] > 0).astype(int)) * dt,
-        "center_used": np.full(len(tau), "trial" if d.order else "psth", dtype="<U10"),
-        "detrend_used": np.full(len(tau), "linear" if d.order == 2 else "constant", dtype="<U10"),
+        "center_used": "trial" if d.order else "psth",
+        "detrend_used": "linear" if d.order == 2 else "constant",
         "dc_ratio": e["dc_ratio"],
         "p_fit": e["p_fit"],
         "model_used": e["model"],
