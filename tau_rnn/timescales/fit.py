@@ -185,8 +185,8 @@ def fit_timescales(
     done = 0
     with ThreadPoolExecutor(workers) as pool:
         each = map if workers == 1 else pool.map
-        for part in each(lambda job: fit_units(rates, *job, out), _jobs(rates, group, o)):
-            done += part
+        for units in each(lambda job: fit_units(rates, job, out), _jobs(rates, group, o)):
+            done += units
             if progress is not None:
                 progress(done, n_units)
     out["acf"], out["acf_fit"] = out["acf"].T, out["acf_fit"].T
@@ -207,8 +207,9 @@ def _jobs(rates, group, o):
             yield np.array(units[i : i + size]), plan
 
 
-def fit_units(rates, units, plan, out):
-    """The algorithm, in order; results go to those units of `out`. Returns how many they were."""
+def fit_units(rates, job, out):
+    """The algorithm, in order, for some units; returns how many. Results go into `out`."""
+    units, plan = job
     # What cannot be fitted has a flag and nothing else.
     x, size, flag = scaled(np.moveaxis(rates[:, :, units], 2, 0), plan)
     out["flag"][units] = flag

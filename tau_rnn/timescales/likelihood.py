@@ -198,11 +198,12 @@ def fit(m, kinds, wide=0):
     search alone.
     """
     starts = coarse(m, kinds)
-    return [_refined(m, *kind, *starts[kind], i < wide) for i, kind in enumerate(kinds)]
+    return [_refined(m, kind, starts[kind], i < wide) for i, kind in enumerate(kinds)]
 
 
-def _refined(m, mode0, noisy, D, ratio, wide):
+def _refined(m, kind, start, wide):
     """From the coarse grid, its D and ratio (units, points), to finer ones around its best."""
+    (mode0, noisy), (D, ratio) = kind, start
     at, rows = np.broadcast_to(m.log_tau[COARSE], D.shape), np.arange(len(D))
     rough = 0.05 * np.ptp(D, axis=1, keepdims=True)  # the ratios of the coarse grid are far apart
     middle = (WIDE, N_FINE, 5) if wide else (0, N_CLOSE, 3)
