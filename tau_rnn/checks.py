@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import inspect
 import math
 import numbers
 import os
@@ -358,10 +359,11 @@ def check_settings(config) -> None:
 
 def documented(config: Class) -> Class:
     """The configuration with an Attributes section in its docstring, made from its fields."""
-    lines = ["", "Attributes", "----------"]
+    about, title, examples = inspect.cleandoc(config.__doc__ or "").partition("Examples\n")
+    lines = [about.rstrip(), "", "Attributes", "----------"]
     for field in dataclasses.fields(config):
         lines += [f"{field.name} : {type_name(field)}", f"    {explained(field)}"]
-    config.__doc__ = "\n".join([(config.__doc__ or "").rstrip(), *lines, ""])
+    config.__doc__ = "\n".join([*lines, "", title + examples]).rstrip() + "\n"
     return config
 
 

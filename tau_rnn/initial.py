@@ -79,6 +79,14 @@ class Init(NamedTuple):
 def parse_init(init) -> Init:
     """Read ``random``, ``rank:5`` or ``random+rank:1,strength=1.5``.
 
+    Parameters
+    ----------
+    init : text, or an Init
+
+    Returns
+    -------
+    Init
+
     Raises
     ------
     ValueError

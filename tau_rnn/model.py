@@ -57,6 +57,14 @@ class Params(NamedTuple):
     b_out : (n_out,) readout bias
     x0 : (N,) state at time 0, the same for every trial
     tau : (N,) intrinsic time constants in seconds
+
+    Examples
+    --------
+    >>> params = init_params(3, 2, 1, [0.5, 1.0, 2.0], np.random.default_rng(0))
+    >>> params.W_in.shape, params.tau
+    ((3, 2), array([0.5, 1. , 2. ]))
+    >>> params._replace(tau=2 * params.tau).tau
+    array([1., 2., 4.])
     """
 
     W: Array
@@ -80,6 +88,13 @@ class Trajectory(NamedTuple):
     checkpoint_every : None, or k where only the states at the times 0, k, 2k, ... < T are kept:
         then x and r are (ceil(T/k), B, N) and `backward` recomputes what lies between
     x0 : (B, N) states that `forward` was given to start from, or None for params.x0
+
+    Examples
+    --------
+    >>> params = init_params(3, 1, 1, 1.0, np.random.default_rng(0))
+    >>> traj = forward(params, np.ones((4, 2, 1)), dt=0.1)
+    >>> traj.x.shape, traj.y.shape, np.allclose(traj.r, np.tanh(traj.x))
+    ((5, 2, 3), (4, 2, 1), True)
     """
 
     x: Array
@@ -166,6 +181,12 @@ def velocity(params: Params, x, u, *, phi: str | Nonlinearity = "tanh", noise=No
     ------
     ValueError
         If a shape does not fit, a value is not finite, or tau is not positive.
+
+    Examples
+    --------
+    >>> params = init_params(2, 1, 1, 0.5, np.random.default_rng(0), gain=0)
+    >>> velocity(params, [1.0, -1.0], [0.0])  # no recurrence: -x / tau
+    array([-2.,  2.])
     """
     W, W_in, b, _, _, _, tau = check_params(params)
     noise = np.zeros_like(b) if noise is None else noise

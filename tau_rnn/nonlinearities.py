@@ -24,6 +24,12 @@ class Nonlinearity(NamedTuple):
 
     The contract is checked when a nonlinearity of your own is first used, see `nonlinearity`.
 
+    Attributes
+    ----------
+    name : what messages call it
+    function : phi, takes x
+    derivative : phi', takes r; or None
+
     Examples
     --------
     >>> arctan = Nonlinearity(

@@ -8,7 +8,28 @@ __all__ = ["main"]
 
 
 def main(argv=None) -> int:
-    """Run the command line, with one BLAS thread by default; returns the exit status."""
+    """Run the command line, with one BLAS thread by default; returns the exit status.
+
+    Parameters
+    ----------
+    argv : list of options; None for those of the command line
+
+    Returns
+    -------
+    int : exit status, 0 if all runs are complete
+
+    Raises
+    ------
+    SystemExit
+        For options that cannot be.
+
+    Examples
+    --------
+    >>> main(["--units", "0"])  # it says what is wrong
+    Traceback (most recent call last):
+        ...
+    SystemExit: 2
+    """
     one_blas_thread()
     try:  # loading its parts takes a second, in which Ctrl-C may come
         from tau_rnn.cli.single import main as command

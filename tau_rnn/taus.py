@@ -321,10 +321,25 @@ def parse_tau(spec) -> TauDistribution:
 
 
 def truncate(dist, low=None, high=None) -> TauDistribution:
-    """A continuous, frozen distribution of scipy.stats on the condition low <= tau <= high (s).
+    """A continuous, frozen distribution of scipy.stats on the condition low <= tau <= high.
 
-    A millionth of it must lie within the bounds, or all of it above 0.
+    Parameters
+    ----------
+    dist : of `scipy.stats`, with its parameters
+    low, high : bounds in s; None for those of the distribution, and none below 0
 
+    Returns
+    -------
+    TauDistribution
+
+    Raises
+    ------
+    ValueError
+        If it is not continuous, a bound is not a number > 0, or less than a millionth of it lies
+        within them.
+
+    Examples
+    --------
     >>> from scipy import stats
     >>> truncate(stats.norm(1, 0.5), 0.2, 3).text
     'scipy:norm:loc=1,scale=0.5,low=0.2,high=3'
@@ -345,6 +360,16 @@ def truncate(dist, low=None, high=None) -> TauDistribution:
 def describe(dist) -> TauDistribution:
     """The distribution; print it to see its mean, CV and E[1/tau], exact to 1e-9.
 
+    Parameters
+    ----------
+    dist : as `sample_tau` takes it
+
+    Returns
+    -------
+    TauDistribution
+
+    Examples
+    --------
     >>> print(describe("gamma"))
     gamma: mean 1.003 s, CV 0.574, E[1/tau] 1.450 per s, within [0.1, 10] s
     """

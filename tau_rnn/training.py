@@ -76,6 +76,17 @@ class NonFiniteLoss(ArithmeticError):
     what : "loss", "gradient" or "update"
     params, kept : the last parameters that gave a finite loss and gradient, and the number of
         updates behind them; where there were none, those that training started from
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params, make_task
+    >>> task, rng = make_task("multi_timescale", dt=0.1), np.random.default_rng(0)
+    >>> params = init_params(3, task.n_in, task.n_out, 1.0, rng)
+    >>> try:
+    ...     train(params, task, 9, rng=rng, optimizer="sgd", lr=1e200)
+    ... except NonFiniteLoss as error:
+    ...     print(error.step, error.what)
+    1 update
     """
 
     def __init__(self, step: int, what: str, params: Params, kept: int):
@@ -101,7 +112,13 @@ def _known_phi(name: str, value):
 @documented
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How to train. Every default is the project's choice."""
+    """How to train. Every default is the project's choice.
+
+    Examples
+    --------
+    >>> TrainConfig(train="W,b", lr=0.01).train
+    ('W', 'b')
+    """
 
     batch: int = setting(32, "trials in a step", partial(check_integer, least=1))
     optimizer: str = setting("adam", "optimizer", allowed=("adam", "sgd"))
@@ -155,6 +172,14 @@ class TrainingState(NamedTuple):
     moments : (2, n) m and v of Adam; of SGD, the velocity and zeros
     trials_rng, noise_rng : the generators of training trials and of private noise
     loss, grad_norm : of the last step (nan before the first)
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> rng = np.random.default_rng(0)
+    >>> state = start(init_params(3, 1, 1, 1.0, rng), TrainConfig(), 0.1, rng, rng)
+    >>> state.step, np.shares_memory(state.params.W, state.theta)
+    (0, True)
     """
 
     step: int
@@ -168,7 +193,32 @@ class TrainingState(NamedTuple):
 
 
 def start(params, settings: TrainConfig, dt: float, trials_rng, noise_rng) -> TrainingState:
-    """The state before the first step. The params given are copied, in their promoted dtype."""
+    """The state before the first step.
+
+    Parameters
+    ----------
+    params : Params; they are copied, in their promoted dtype
+    settings : TrainConfig
+    dt : time step (s)
+    trials_rng, noise_rng : generators of the training trials and of private noise
+
+    Returns
+    -------
+    TrainingState
+
+    Raises
+    ------
+    ValueError
+        If the params do not fit together, or tau is trained and does not exceed its bound.
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> rng = np.random.default_rng(0)
+    >>> state = start(init_params(3, 1, 1, 1.0, rng), TrainConfig(train="W,b"), 0.1, rng, rng)
+    >>> state.step, state.theta.shape  # nine weights and three biases
+    (0, (12,))
+    """
     params = check_params(params)
     dtype = check_dtype(np.result_type(*params, np.float32), name="params")
     params = Params(*(p.astype(dtype, copy=False) for p in params))
@@ -381,7 +431,24 @@ def clip_to(vector, norm: float, longest: float) -> None:
 
 
 def update(theta, gradient, moments, step: int, rates: Any, settings: TrainConfig) -> None:
-    """One update of theta and of the moments, in place: the equations at the head of the module."""
+    """One update of theta and of the moments, in place: the equations at the head of the module.
+
+    Parameters
+    ----------
+    theta : (n,) what is trained
+    gradient : (n,) of the loss
+    moments : (2, n) m and v of Adam; of SGD, the velocity and zeros
+    step : which one, from 1
+    rates : learning rate, or (n,) one for each element
+    settings : TrainConfig, whose optimizer and its constants are used
+
+    Examples
+    --------
+    >>> theta, moments = np.zeros(2), np.zeros((2, 2))
+    >>> update(theta, np.array([1.0, -2.0]), moments, 1, 0.1, TrainConfig())
+    >>> theta.round(6)  # Adam's first step is lr times the sign
+    array([-0.1,  0.1])
+    """
     m, v = moments
     if settings.optimizer == "sgd":
         m *= settings.momentum

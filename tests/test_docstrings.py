@@ -1,41 +1,22 @@
-"""A public function says what it takes, gives and refuses, and shows it by an example.
+"""A public name says what it takes, gives and refuses, and shows it by an example.
 
-The examples run in test_examples.py. Modules that are not listed here are still to be completed.
+The examples run in test_examples.py; docs/tests/test_reference.py asks numpydoc.
 """
 
 import ast
+import dataclasses
 import importlib
 import inspect
+import pkgutil
 import re
 import textwrap
+from typing import NamedTuple
 
 import pytest
 
-#: Modules whose public functions have whole docstrings.
-WHOLE = [
-    "tau_rnn.connectivity",
-    "tau_rnn.discretisation",
-    "tau_rnn.experiment.conditions",
-    "tau_rnn.experiment.run",
-    "tau_rnn.experiment.statistics",
-    "tau_rnn.experiment.store",
-    "tau_rnn.experiment.sweeps",
-    "tau_rnn.experiment.unfinished",
-    "tau_rnn.explore.view",
-    "tau_rnn.gradcheck.check",
-    "tau_rnn.gradcheck.derivatives",
-    "tau_rnn.losses",
-    "tau_rnn.noise",
-    "tau_rnn.nonlinearities",
-    "tau_rnn.parametrization",
-    "tau_rnn.timescales.acf",
-    "tau_rnn.timescales.fit",
-    "tau_rnn.timescales.moments",
-    "tau_rnn.timescales.recordings",
-    "tau_rnn.measures.alignment",
-    "tau_rnn.measures.dynamics",
-    "tau_rnn.measures.weights",
-]
+import tau_rnn
+
+MODULES = sorted(m.name for m in pkgutil.walk_packages(tau_rnn.__path__, "tau_rnn."))
 
 
 def sections(doc):
@@ -50,22 +31,33 @@ def names_explained(section):
     return {name.strip("*") for head in heads for name in re.split(r",\s*", head)}
 
 
-def missing(function):
+def fields_of(kind):
+    """What must be explained of a class: its fields, or what it is made with."""
+    if issubclass(kind, tuple):
+        return set(kind._fields)
+    if dataclasses.is_dataclass(kind):
+        inherited = {n for base in kind.__mro__[1:] for n in getattr(base, "__annotations__", {})}
+        return {field.name for field in dataclasses.fields(kind)} - inherited
+    return set(inspect.signature(kind).parameters) if "__init__" in vars(kind) else set()
+
+
+def missing(thing):
     """What a docstring lacks of all that a reader needs."""
-    found = sections(inspect.getdoc(function) or "")
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    nodes = list(ast.walk(tree))
-    returns = any(isinstance(n, ast.Return) and n.value is not None for n in nodes)
-    raises = any(isinstance(n, ast.Raise) and n.exc is not None for n in nodes)
-    taken = set(inspect.signature(function).parameters)
-    lacks = {
-        "explanation": not found[""].strip(),
-        "Returns": returns and not {"Returns", "Yields"} & found.keys(),
-        "Raises": raises and "Raises" not in found,
-        "example": ">>>" not in (inspect.getdoc(function) or ""),
-    }
-    unexplained = taken - names_explained(found.get("Parameters", ""))
-    return [name for name, lacking in lacks.items() if lacking] + sorted(unexplained)
+    doc = inspect.getdoc(thing) or ""
+    found = sections(doc)
+    explained = {name for title in ("Parameters", "Attributes")
+                 for name in names_explained(found.get(title, ""))}  # fmt: skip
+    lacks = {"explanation": not found[""].strip(), "example": ">>>" not in found.get("Examples", "")}
+    if inspect.isclass(thing):
+        taken = fields_of(thing)
+    else:
+        taken = set(inspect.signature(thing).parameters)
+        nodes = list(ast.walk(ast.parse(textwrap.dedent(inspect.getsource(thing)))))
+        returns = any(isinstance(n, ast.Return) and n.value is not None for n in nodes)
+        raises = any(isinstance(n, ast.Raise) and n.exc is not None for n in nodes)
+        lacks["Returns"] = returns and not {"Returns", "Yields"} & found.keys()
+        lacks["Raises"] = raises and "Raises" not in found
+    return [name for name, lacking in lacks.items() if lacking] + sorted(taken - explained)
 
 
 def whole(a, *rest, b=1):
@@ -112,11 +104,50 @@ def test_what_is_missing_is_found(monkeypatch, old, new, lacking):
     assert missing(whole) == lacking
 
 
-@pytest.mark.parametrize("name", WHOLE)
-def test_public_functions_have_whole_docstrings(name):
-    module = importlib.import_module(name)
-    things = {thing: getattr(module, thing) for thing in module.__all__}
-    own = {n: f for n, f in things.items() if inspect.isfunction(f) and f.__module__ == name}
-    assert own
-    lacking = {n: missing(f) for n, f in own.items()}
-    assert not {n: what for n, what in lacking.items() if what}
+class Whole(NamedTuple):
+    """A pair.
+
+    Attributes
+    ----------
+    a, b : numbers
+
+    Examples
+    --------
+    >>> Whole(1, b=2).b
+    2
+    """
+
+    a: int
+    b: int = 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lacking"),
+    [
+        ("A pair.", "", ["explanation"]),
+        ("a, b : numbers", "a : a number", ["b"]),
+        ("Examples", "Shown", ["example"]),
+    ],
+)
+def test_what_a_class_lacks_is_found(monkeypatch, old, new, lacking):
+    assert missing(Whole) == []
+    monkeypatch.setattr(Whole, "__doc__", Whole.__doc__.replace(old, new))
+    assert missing(Whole) == lacking
+
+
+def own_names(module):
+    """The functions and classes that a module offers and defines."""
+    things = {name: inspect.unwrap(getattr(module, name)) for name in module.__all__}
+    return {
+        name: thing
+        for name, thing in things.items()
+        if callable(thing) and getattr(thing, "__module__", None) == module.__name__
+    }
+
+
+def test_docstrings_of_public_names_are_whole():
+    modules = [importlib.import_module(name) for name in MODULES if "._" not in name]
+    things = {f"{m.__name__}.{n}": thing for m in modules for n, thing in own_names(m).items()}
+    assert len(things) > 100
+    lacking = {name: missing(thing) for name, thing in things.items()}
+    assert not {name: what for name, what in lacking.items() if what}

@@ -10,11 +10,9 @@ import tau_rnn
 #: What is not asked for. A parameter is explained on its own line, ``dt : time step (s)``, so the
 #: description stands where numpydoc expects a type (PR07 to PR09, RT02 to RT05). "See also" and a
 #: second paragraph are written where they help (SA01, ES01); a summary may begin with a symbol, and
-#: states what is returned (SS02, SS05). tests/test_docstrings.py asks for parameters, returns and
-#: examples (PR01, RT01, EX01), module by module.
+#: states what is returned (SS02, SS05).
 NOT_ASKED = {
-    "ES01", "EX01", "PR01", "PR07", "PR08", "PR09", "RT01", "RT02", "RT03", "RT04", "RT05", "SA01",
-    "SS02", "SS05",
+    "ES01", "PR07", "PR08", "PR09", "RT02", "RT03", "RT04", "RT05", "SA01", "SS02", "SS05",
 }  # fmt: skip
 
 
@@ -28,11 +26,18 @@ def public_names():
                     yield f"{found.name}.{name}"
 
 
+def complaints(name):
+    """What numpydoc says of a name; the fields of a class may be its attributes (PR01)."""
+    from numpydoc.validate import validate
+
+    found = validate(name)
+    fields_explained = found["type"] == "type" and "Attributes\n---" in found["docstring"]
+    skipped = NOT_ASKED | ({"PR01"} if fields_explained else set())
+    return [f"{name}: {code} {words}" for code, words in found["errors"] if code not in skipped]
+
+
 def test_docstrings_of_public_names_are_valid():
-    validate = pytest.importorskip("numpydoc.validate").validate
+    pytest.importorskip("numpydoc.validate")
     names = list(public_names())
-    complaints = [
-        f"{name}: {code} {words}"
-        for name in names for code, words in validate(name)["errors"] if code not in NOT_ASKED
-    ]  # fmt: skip
-    assert len(names) > 100 and not complaints
+    assert len(names) > 100
+    assert not [complaint for name in names for complaint in complaints(name)]

@@ -120,6 +120,20 @@ def judge(rows: Iterable[Row], base: RunConfig, tasks: Iterable[str]) -> list[Fi
     rows : from `tau_rnn.experiment.effects.effects`
     base : the setting that is judged (its task, dist and seed do not matter)
     tasks : names of the tasks
+
+    Returns
+    -------
+    list of Finding : claim after claim; empty where no row is of a test
+
+    Examples
+    --------
+    >>> from tau_rnn.experiment.statistics import paired_t
+    >>> base = RunConfig(dist="uniform")
+    >>> lower = paired_t([-0.5, -0.4, -0.6, -0.5])
+    >>> row = Row(base.task, "uniform", "constant", VANILLA, "log_mean_loss", "ln", lower, base)
+    >>> [test] = judge([row], base, [base.task])
+    >>> test.claim.number, test.verdict
+    (1, 'shown, controls not run')
     """
     table = {(r.group, r.kind, r.metric): r.effect for r in rows}
     family = []
@@ -207,8 +221,18 @@ def verdict(sign: int, effect: Effect, p_holm: float, controls: Iterable[Control
 
 
 def word(outcome: str) -> str:
-    """The one word for an outcome of `verdict`.
+    """The one word for a verdict.
 
+    Parameters
+    ----------
+    outcome : the verdict of a test, as `judge` gives it
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
     >>> word("not shown once the mean leak rate is held"), word("not shown with burn-in 60 s")
     ('confounded', 'conditional')
     """
@@ -291,12 +315,42 @@ def _value(name: str, text: str) -> Any:
 
 
 def pick(rows: list[dict[str, Any]], **wanted) -> list[dict[str, Any]]:
-    """The rows whose columns have the wanted values."""
+    """The rows whose columns have the wanted values.
+
+    Parameters
+    ----------
+    rows : a table of `load_claims`
+    **wanted : columns and their values
+
+    Returns
+    -------
+    list of dicts
+
+    Examples
+    --------
+    >>> pick([{"dist": "normal", "seed": 0}, {"dist": "uniform", "seed": 1}], dist="uniform")
+    [{'dist': 'uniform', 'seed': 1}]
+    """
     return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
 
 
 def findings(rows: list[dict[str, Any]]) -> list[Finding]:
-    """The tests of claims.csv as `tau_rnn.experiment.claims.judge` gave them."""
+    """The tests of claims.csv as `tau_rnn.experiment.claims.judge` gave them.
+
+    Parameters
+    ----------
+    rows : ``load_claims()["claims"]``, or those of one task
+
+    Returns
+    -------
+    list of Finding : each test, with its controls
+
+    Examples
+    --------
+    >>> test = findings(load_claims()["claims"])[0]
+    >>> test.claim.number, test.metric, test.dist
+    (1, 'log_mean_loss', 'normal')
+    """
     tests: list[Finding] = []
     for row in rows:
         effect = effect_of(row)

@@ -67,7 +67,18 @@ _not_negative = partial(check_number, least=0)
 @documented
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(TrainConfig):
-    """Everything that a run depends on; the defaults are the project's choice, not the poster's."""
+    """Everything that a run depends on; the defaults are the project's choice, not the poster's.
+
+    Examples
+    --------
+    >>> config = RunConfig(dist="uniform", gain=1.2)
+    >>> config.replace(seed=1).seed, config.lr
+    (1, 0.003)
+    >>> RunConfig(units=0)
+    Traceback (most recent call last):
+        ...
+    ValueError: units: must be an integer >= 1, got 0
+    """
 
     task: str = setting(
         "multi_timescale",

@@ -34,8 +34,22 @@ _MATCHED_LOSS = "weight_change_at_matched_loss"
 class Row(NamedTuple):
     """One comparison: what is compared with what, in which quantity, and the effect.
 
-    ``group`` is the configuration of the condition with seed 0; ``kind`` says which reference it
-    is: `VANILLA`, `MATCHED` or `ITSELF`.
+    Attributes
+    ----------
+    task : its name
+    condition, reference : what is compared, and with what
+    kind : which reference that is: `VANILLA`, `MATCHED` or `ITSELF`
+    metric : the quantity, a key of `tau_rnn.experiment.metrics`
+    unit : of the effect
+    effect : Effect
+    group : the configuration of the condition, with seed 0
+
+    Examples
+    --------
+    >>> config, effect = RunConfig(dist="uniform"), paired_t([0.04, 0.05, 0.06])
+    >>> row = Row(config.task, "uniform", "constant", VANILLA, "accuracy", "", effect, config)
+    >>> round(row.effect.estimate, 3)
+    0.05
     """
 
     task: str
@@ -65,6 +79,22 @@ def effects(results: Iterable[RunResult], configs: Iterable[RunConfig] = ()) -> 
     ----------
     results : of the runs that are complete
     configs : of all runs that were asked for, so that those that failed are known
+
+    Returns
+    -------
+    list of Row
+
+    Examples
+    --------
+    >>> def run(dist, seed, accuracy):
+    ...     config, metrics = RunConfig(dist=dist, seed=seed), {"accuracy_last5": accuracy}
+    ...     history = [{"loss": 1.0, "weight_change": 0.0}]
+    ...     return RunResult(config, metrics, history, None, None, {})
+    >>> runs = [run("constant", 0, 0.70), run("constant", 1, 0.72),
+    ...         run("uniform", 0, 0.75), run("uniform", 1, 0.77)]
+    >>> [row] = [row for row in effects(runs) if row.metric == "accuracy_last5"]
+    >>> row.condition, row.reference, round(row.effect.estimate, 3)
+    ('uniform', 'vanilla', 0.05)
     """
     groups = grouped(results)
     asked: dict[RunConfig, set[int]] = {group: set(runs) for group, runs in groups.items()}
@@ -143,6 +173,23 @@ def levels(results: Iterable[RunResult], metrics: Sequence[str]) -> list[Level]:
     """Mean of each metric in each condition.
 
     Of the steps to criterion it is the median over all runs; one that never got there is infinite.
+
+    Parameters
+    ----------
+    results : of the runs that are complete
+    metrics : keys of `tau_rnn.experiment.metrics`
+
+    Returns
+    -------
+    list of Level : one for each condition and metric
+
+    Examples
+    --------
+    >>> runs = [RunResult(RunConfig(seed=seed), {"accuracy": value}, [], None, None, {})
+    ...         for seed, value in enumerate((0.7, 0.8, 0.9))]
+    >>> [level] = levels(runs, ["accuracy"])
+    >>> level.condition, round(level.effect.estimate, 3)
+    ('normal', 0.8)
     """
     rows = []
     for group, runs in grouped(results).items():

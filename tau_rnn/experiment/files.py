@@ -40,7 +40,17 @@ _COMPRESSED = 2**24  # bytes by which the arrays of a small compressed file may 
 
 
 class StoreError(ValueError):
-    """A stored file is damaged, foreign, or belongs to something else. The message names it."""
+    """A stored file is damaged, foreign, or belongs to something else. The message names it.
+
+    Examples
+    --------
+    >>> from tau_rnn import load_run
+    >>> try:
+    ...     load_run("nowhere")
+    ... except StoreError as error:
+    ...     print(error)
+    nowhere: no run is stored here (config.json is missing)
+    """
 
 
 # --- writing -------------------------------------------------------------------------------------

@@ -52,6 +52,13 @@ class Metric(NamedTuple):
     needs : columns of the history, or "criterion"; it is left out where one is not there
     compared : whether conditions are compared in it
     change : the keys of two metrics, after and before, whose difference or ratio it is
+
+    Examples
+    --------
+    >>> slowest = Metric("slowest", "slowest tau", "largest tau after training", unit="s",
+    ...                  value=lambda run, when: float(run.final.tau.max()))
+    >>> slowest.keys
+    ('slowest',)
     """
 
     key: str

@@ -38,6 +38,14 @@ class RunResult(NamedTuple):
     units : per-unit arrays (N,), see `unit_table`
     measures : what `tau_rnn.measures.measure_run` found; None in a run read from a store, which
         keeps its numbers among the metrics
+
+    Examples
+    --------
+    >>> from tau_rnn import run_one
+    >>> config = RunConfig(units=4, steps=2, dt=0.1, batch=2, test_trials=4)
+    >>> result = run_one(config, parts=())
+    >>> result.final.W.shape, [row["step"] for row in result.history]
+    ((4, 4), [0, 2])
     """
 
     config: RunConfig
@@ -142,9 +150,26 @@ def summarise_run(
     parts=BASIC_MEASURES,
     tell: Callable[[str], object] | None = None,
 ) -> RunResult:
-    """The result of a run that has made all its steps; parts as for `run_one`.
+    """The result of a run that has made all its steps.
 
-    ``tell`` is called with the name of each phase when it begins: some take seconds.
+    Parameters
+    ----------
+    config : RunConfig
+    state : RunState after the last step
+    parts : of `tau_rnn.measures`, as for `run_one`
+    tell : called with the name of each phase when it begins, since some take seconds; or None
+
+    Returns
+    -------
+    RunResult
+
+    Examples
+    --------
+    >>> from tau_rnn.experiment.run import iterate
+    >>> config = RunConfig(units=4, steps=1, dt=0.1, batch=2, test_trials=4)
+    >>> *_, last = iterate(config)
+    >>> summarise_run(config, last, parts=()).history[-1]["step"]
+    1
     """
     tell = tell or (lambda name: None)
     setup = state.setup or set_up(config)._replace(initial=state.initial)

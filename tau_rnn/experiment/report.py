@@ -91,7 +91,25 @@ which counts as {LONGEST:.1f} s, or none that could be estimated, which is left 
 
 
 def table_of_runs(sweep: Sweep, results: Sequence[RunResult]) -> list[dict[str, Any]]:
-    """One row for each run of a sweep, failed and missing ones included: config and metrics."""
+    """One row for each run of a sweep, failed and missing ones included: config and metrics.
+
+    Parameters
+    ----------
+    sweep : Sweep, which names every run that was asked for
+    results : of those that are complete
+
+    Returns
+    -------
+    list of dicts
+
+    Examples
+    --------
+    >>> config = RunConfig(dist="uniform")
+    >>> failed = Sweep((config,), {}, {config: "NonFiniteLoss: step 3"}, 0, 0, ())
+    >>> [row] = table_of_runs(failed, [])
+    >>> row["condition"], row["status"], row["error"]
+    ('uniform', 'failed', 'NonFiniteLoss: step 3')
+    """
     by_config = {r.config: r for r in results}
     metrics = list(dict.fromkeys(k for r in results for k in r.metrics))
     rows = []

@@ -132,11 +132,25 @@ def draw_tau(config: RunConfig, rng) -> Array:
 
 
 class RunState(NamedTuple):
-    """A run between two steps: enough to go on from. ``history`` has a row for each evaluation.
+    """A run between two steps: enough to go on from.
 
     Its arrays, lists and generators are those of the run, which goes on with them: keep a
-    ``copy.deepcopy`` of a state that you want to go on from, or to look at, later. ``setup`` is
-    None in one that was read from a checkpoint.
+    ``copy.deepcopy`` of a state that you want to go on from, or to look at, later.
+
+    Attributes
+    ----------
+    training : TrainingState
+    initial : Params before training
+    history : a dict for each evaluation
+    losses : training losses since the last evaluation
+    seconds : spent so far
+    setup : Setup; None in a state that was read from a checkpoint
+
+    Examples
+    --------
+    >>> config = RunConfig(units=4, steps=2, dt=0.1, batch=2, test_trials=4)
+    >>> [state.training.step for state in iterate(config)]
+    [0, 1, 2]
     """
 
     training: TrainingState

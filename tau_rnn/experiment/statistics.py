@@ -45,6 +45,12 @@ class Effect(NamedTuple):
     n : pairs compared
     missing : pairs that lack a value
     never, never_reference : runs that never reached the criterion (steps to criterion alone)
+
+    Examples
+    --------
+    >>> effect = paired_t([0.1, 0.3, 0.2])
+    >>> round(effect.estimate, 3), effect.low < 0 < effect.high, effect.n
+    (0.2, True, 3)
     """
 
     estimate: float

@@ -48,6 +48,12 @@ class Sweep(NamedTuple):
     failures : config -> error of each that failed
     computed, reused : how many were computed, and how many were stored already
     set_aside : folders that damaged entries were renamed to
+
+    Examples
+    --------
+    >>> done = sweep([], store="none")
+    >>> done.configs, done.computed, done.failures
+    ((), 0, {})
     """
 
     configs: tuple[RunConfig, ...]

@@ -76,7 +76,13 @@ def _half_width(sd: float) -> float:
 @documented
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the sliders set. A value out of its range raises a ValueError."""
+    """What the sliders set. A value out of its range raises a ValueError.
+
+    Examples
+    --------
+    >>> Settings(gain=1.2).gain, Settings().gain
+    (1.2, 0.8)
+    """
 
     dist: str = setting(
         "lognormal", "distribution of tau",
@@ -148,6 +154,12 @@ class View(NamedTuple):
     thirds : names of the thirds, with their mean tau
     third : (N,) which of them a unit is in: 0, 1 or 2
     panels : `Panel` of each of the five
+
+    Examples
+    --------
+    >>> view = explore(Settings(gain=0.5, n_units=9))
+    >>> view.rates.shape == (len(view.time), 9), view.third.tolist()
+    (True, [0, 0, 0, 1, 1, 1, 2, 2, 2])
     """
 
     tau: Array

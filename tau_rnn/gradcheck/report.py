@@ -82,6 +82,13 @@ class GradientReport:
     findings : what is wrong, as data: see `Finding`
     networks : descriptions of the networks it was tried on
     phi, method, rtol : as given
+
+    Examples
+    --------
+    >>> from tau_rnn import backward, check_backward
+    >>> report = check_backward(lambda *args: backward(*args)._replace(b=0))
+    >>> report.ok, list(report.diagnosis)
+    (False, ['b'])
     """
 
     errors: dict[str, float]

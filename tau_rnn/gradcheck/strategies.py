@@ -54,6 +54,15 @@ class Case(NamedTuple):
     checkpoint_every : None, or k where `run` keeps every k-th state only
     dr : (T+1, B, N) derivative of the loss with respect to the rates, or None: the loss is then
         the `mse` plus ``sum(dr * r)``
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> params = init_params(3, 1, 1, 1.0, np.random.default_rng(0))
+    >>> u, target, mask = np.ones((4, 2, 1)), np.zeros((4, 2, 1)), np.ones((4, 2))
+    >>> case = Case(params, u, 0.1, "tanh", "euler", None, target, mask, seed=0)
+    >>> case.run().y.shape
+    (4, 2, 1)
     """
 
     params: Params
@@ -194,6 +203,15 @@ def cases(
     Returns
     -------
     hypothesis strategy of `Case`
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=3, database=None)
+    ... @given(case=cases(max_units=3))
+    ... def test_rates_are_finite(case):
+    ...     assert np.isfinite(case.run().r).all()
+    >>> test_rates_are_finite()
     """
     method = draw(st.sampled_from(methods))
     N = draw(st.integers(1, max_units))

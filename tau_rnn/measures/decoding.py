@@ -41,6 +41,14 @@ class DecodingByTau(NamedTuple):
     random : (n_random, time, Q) from as many units drawn at random
     every : (time, Q) from all units
     n_units : units in each of the groups slow, fast and random
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> rates = rng.standard_normal((3, 60, 4))
+    >>> found = decode_by_tau(rates, rates[0, :, 3], [0.1, 0.2, 1.0, 2.0], rng, n_random=5)
+    >>> found.slow.shape, found.random.shape, found.n_units
+    ((3, 1), (5, 3, 1), 2)
     """
 
     slow: Array

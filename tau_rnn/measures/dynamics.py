@@ -54,6 +54,14 @@ class FixedPoints(NamedTuple):
     n_starts : (n,) how many starts reached the point
     reached : (starts,) which point each start reached, -1 for none
     slow : what counted as slow in ``n_slow``, in seconds
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> params = init_params(2, 1, 1, [0.5, 2.0], np.random.default_rng(0), gain=0)
+    >>> points = fixed_points(params, [0.0], [[0.5, 0.5]])  # no recurrence: it comes to rest at 0
+    >>> points.kind.tolist(), points.timescales.round(6).tolist()
+    (['attractor'], [[2.0, 0.5]])
     """
 
     x: Array

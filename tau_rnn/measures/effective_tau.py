@@ -55,6 +55,12 @@ class TauSpread(NamedTuple):
     quantile_range : from the 10 % to the 90 % quantile, in seconds
     n_units : units that count; the others have no estimate (nan)
     n_left_out : how many those are
+
+    Examples
+    --------
+    >>> spread = tau_spread([0.5, 1.0, 1.5], [0.6, 1.1, np.nan], np.random.default_rng(0))
+    >>> spread.n_units, spread.n_left_out
+    (2, 1)
     """
 
     rank_correlation: Estimate
@@ -75,6 +81,13 @@ class EffectiveTau(NamedTuple):
     flag_before, flag_after : (N,) warning flags of `fit_timescales`, "" where there is none
     spread_before, spread_after : spread of these, and their correlation with the intrinsic tau
     change : of the sd of ln tau, see `spread_change`
+
+    Examples
+    --------
+    >>> tau, flags = np.array([0.5, 1.0, 1.5]), np.full(3, "")
+    >>> found = compare_effective((tau, tau), (tau, tau**2), (flags, flags), seed=0)
+    >>> found.after.tolist(), round(found.change.value, 3)
+    ([0.25, 1.0, 2.25], 0.693)
     """
 
     before: Array

@@ -37,6 +37,14 @@ class LesionCurve(NamedTuple):
     slowest, fastest : (F,) accuracy without the slowest and without the fastest units, the mean
         over orders where units share a tau; nan where all have the same tau
     random : (n_random, F) accuracy without as many units drawn at random
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> params = init_params(4, 1, 1, [0.1, 0.2, 1.0, 2.0], np.random.default_rng(0))
+    >>> heard = lambda params: np.count_nonzero(params.W_out)  # in place of an accuracy
+    >>> lesion_by_tau(params, heard, np.random.default_rng(1), fractions=(0, 0.5)).fastest.tolist()
+    [4.0, 2.0]
     """
 
     fractions: Array

@@ -104,6 +104,12 @@ class TrainingMeasures(NamedTuple):
     fixed_points_before, fixed_points_after : of the delay
     left_out : parts that were asked for, each with what it needs and the task does not have
     note : what was measured on fewer trials than usual, for a large network; "" if nothing was
+
+    Examples
+    --------
+    >>> measures = TrainingMeasures(np.ones(3), np.ones(3), kernel_alignment=0.9)
+    >>> measures.kernel_alignment, measures.rank is None
+    (0.9, True)
     """
 
     tau_before: Array

@@ -71,6 +71,14 @@ class RidgeReadout(NamedTuple):
     r2 : (n_out,) 1 - squared error over that of the best constant output; nan where the target is
         constant
     y : (T, B, n_out) what the readout says, each trial by one that was not fitted to it
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> rates = rng.standard_normal((6, 40, 3))
+    >>> readout = ridge_readout(rates, rates[:, :, :1], np.ones((6, 40)), rng)
+    >>> readout.y.shape, bool(readout.r2[0] > 0.999)
+    ((6, 40, 1), True)
     """
 
     loss: float
@@ -87,6 +95,14 @@ class SlowModes(NamedTuple):
     timescales : (number,) their time constants in seconds, the longest first; negative where a mode
         grows, inf where it does neither
     kind : of the point at rest, see `tau_rnn.measures.FixedPoints`; "none" if none was found
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> params = init_params(3, 1, 1, [0.5, 2, 4], np.random.default_rng(0), gain=0)
+    >>> modes = slow_modes(params, 1.0)
+    >>> modes.number, modes.timescales.round(6).tolist()
+    (2, [4.0, 2.0])
     """
 
     number: int
@@ -105,6 +121,15 @@ class LinearDistance(NamedTuple):
     reach : the least fraction that any change leaves, to first order
     loss : of the network as it is, weighted mean squared error
     change : (F, N, N) the least changes; nan where there is none
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params
+    >>> rng = np.random.default_rng(0)
+    >>> params, u = init_params(8, 1, 1, 1.0, rng), rng.standard_normal((20, 4, 1))
+    >>> found = linear_distance(params, u, np.ones((20, 4, 1)), np.ones((20, 4)), 0.1)
+    >>> found.change.shape == (len(found.fractions), 8, 8), 0 <= found.reach < 1
+    (True, True)
     """
 
     fractions: Array
@@ -116,7 +141,23 @@ class LinearDistance(NamedTuple):
 
 
 class Untrained(NamedTuple):
-    """What `measure_untrained` returns; see the types of its fields."""
+    """What `measure_untrained` returns.
+
+    Attributes
+    ----------
+    readout : RidgeReadout
+    modes : SlowModes; None in a task without a delay
+    distance : LinearDistance
+
+    Examples
+    --------
+    >>> from tau_rnn import init_params, make_task
+    >>> task, rng = make_task("multi_timescale", dt=0.1), np.random.default_rng(0)
+    >>> params = init_params(5, task.n_in, task.n_out, 1.0, rng)
+    >>> found = measure_untrained(params, task, rng=rng, n_trials=20, n_near=1)
+    >>> found._fields, found.readout.y.shape[-1]
+    (('readout', 'modes', 'distance'), 1)
+    """
 
     readout: RidgeReadout
     modes: SlowModes | None

@@ -47,6 +47,12 @@ class WeightChange(NamedTuple):
     relative : the same over ||W0||_F; nan where W0 is zero (as b and b_out are at the start)
     absolute_per_row : (rows,) norm of the change of each row
     relative_per_row : (rows,) the same over the row's norm in W0; nan where that is zero
+
+    Examples
+    --------
+    >>> change = weight_change([[3.0, 0.0], [0.0, 4.0]], [[3.0, 0.0], [0.0, 5.0]])
+    >>> change.absolute, change.relative
+    (1.0, 0.2)
     """
 
     absolute: float
@@ -64,6 +70,12 @@ class ChangeSpectrum(NamedTuple):
     effective_rank : (sum s^2)^2 / sum s^4, between 1 and K; nan where dW is zero
     left : (rows, K) u_k as columns, nan where dW is zero
     right : (K, columns) v_k as rows, nan where dW is zero
+
+    Examples
+    --------
+    >>> spectrum = spectrum_of_change(np.zeros((2, 2)), np.diag([3.0, 0.0]))
+    >>> spectrum.singular_values.tolist(), spectrum.effective_rank
+    ([3.0, 0.0], 1.0)
     """
 
     singular_values: Array
@@ -97,6 +109,12 @@ class OutlierEigenvalues(NamedTuple):
     ----------
     radius : beyond which an eigenvalue is an outlier, (1 + margin) ||W0||_F / sqrt(N)
     before, after : complex outliers of W0 and W1, the largest modulus first
+
+    Examples
+    --------
+    >>> found = outlier_eigenvalues(np.eye(4), np.diag([3.0, 1.0, 1.0, 1.0]))
+    >>> round(found.radius, 3), len(found.before), found.after.real.tolist()
+    (1.15, 0, [3.0])
     """
 
     radius: float

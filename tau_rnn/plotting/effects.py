@@ -23,7 +23,24 @@ FOREST = (
 
 @styled
 def plot_forest(rows: Sequence[Row]):
-    """All paired effects with their 95 % intervals: from vanilla, and from the matched network."""
+    """All paired effects with their 95 % intervals: from vanilla, and from the matched network.
+
+    Parameters
+    ----------
+    rows : of `tau_rnn.experiment.effects.effects`
+
+    Returns
+    -------
+    matplotlib Figure
+
+    Examples
+    --------
+    >>> from tau_rnn import RunConfig
+    >>> from tau_rnn.experiment.statistics import paired_t
+    >>> config, effect = RunConfig(dist="uniform"), paired_t([0.04, 0.05, 0.06])
+    >>> row = Row(config.task, "uniform", "constant", "vanilla", FOREST[0], "", effect, config)
+    >>> figure = plot_forest([row])
+    """
     from matplotlib.ticker import MaxNLocator
 
     tasks = list(dict.fromkeys(r.task for r in rows))
@@ -102,6 +119,13 @@ def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = ()):
     Returns
     -------
     matplotlib Figure with a row of axes for each task, or a column where there is one quantity
+
+    Examples
+    --------
+    >>> from tau_rnn.experiment.claims import findings, load_claims
+    >>> figure = plot_claims(findings(load_claims()["claims"])[:1])
+    >>> len(figure.axes)
+    1
     """
     from matplotlib.lines import Line2D
 

@@ -38,6 +38,12 @@ def plot_measures(measures: TrainingMeasures, *, title="", color=OTHER_COLOR):
     ------
     ValueError
         If nothing was measured, or measures is None, as those of a run that was read from a store.
+
+    Examples
+    --------
+    >>> tau = np.ones(3)
+    >>> found = TrainingMeasures(tau, tau, representation_alignment=0.9, kernel_alignment=0.8)
+    >>> figure = plot_measures(found, title="three units")
     """
     if measures is None:
         raise ValueError(

@@ -37,6 +37,12 @@ def plot_run(result: RunResult):
     Returns
     -------
     matplotlib Figure
+
+    Examples
+    --------
+    >>> from tau_rnn import RunConfig, run_one
+    >>> config = RunConfig(units=4, steps=1, dt=0.1, batch=2, test_trials=4)
+    >>> figure = plot_run(run_one(config, parts=()))
     """
     import matplotlib.pyplot as plt
 

@@ -44,12 +44,30 @@ STYLE: Any = {
 
 
 def color_of(dist: str) -> str:
-    """The colour of a distribution, whatever its parameters: ``"normal:sd=0.3"`` is normal."""
+    """The colour of a distribution, whatever its parameters: ``"normal:sd=0.3"`` is normal.
+
+    Parameters
+    ----------
+    dist : text of a distribution of tau
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> color_of("normal:sd=0.3") == color_of("normal") != color_of("uniform")
+    True
+    """
     return COLORS.get(str(dist).split(":")[0], OTHER_COLOR)
 
 
 def in_style():
     """The project's style within a ``with`` block, whatever the user's; theirs again after it.
+
+    Returns
+    -------
+    context manager
 
     Examples
     --------
@@ -74,6 +92,14 @@ def styled(draw):
 
 def new_figure(*args, **kwargs):
     """``plt.subplots`` with the project's sizes in the user's colours; it changes no setting.
+
+    Parameters
+    ----------
+    *args, **kwargs : as ``plt.subplots`` takes them
+
+    Returns
+    -------
+    figure, axes : of Matplotlib
 
     Examples
     --------
@@ -116,6 +142,12 @@ def save(figure, path, *, largest: int | None = None) -> Path:
     Returns
     -------
     the path
+
+    Examples
+    --------
+    >>> figure, axis = new_figure(figsize=(1, 1))
+    >>> save(figure, "empty.png").name
+    'empty.png'
     """
     import matplotlib.pyplot as plt
 

@@ -39,6 +39,17 @@ def plot_sweep(
     folder : it is made if it is not there
     prefix : of the file names
     largest : bytes that no figure exceeds; its resolution is lowered as far as that takes
+
+    Returns
+    -------
+    list of paths
+
+    Examples
+    --------
+    >>> from tau_rnn import RunConfig, run_one
+    >>> config = RunConfig(units=4, steps=1, dt=0.1, batch=2, test_trials=4)
+    >>> [path.name for path in plot_sweep([run_one(config, parts=())], "figures")][:2]
+    ['learning.png', 'weight_change.png']
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ import numpy as np
 
 from tau_rnn.checks import check_dtype, check_generator, check_integer, check_number
 
-__all__ = ["Epochs", "Trials"]
+__all__ = ["DelayedReport", "Epochs", "Trials"]
 
 SHORTEST = 1e-9  # s, of a time step
 
@@ -32,6 +32,18 @@ class Epochs(NamedTuple):
     signal to answer begins with the response. ``cue`` is how long it lasts: briefly in
     multi_timescale (the first 0.2 s of the response), throughout the response in
     integrate_and_remember (where it is a go signal).
+
+    Attributes
+    ----------
+    fixation, stimulus, delay, cue, response : (B, 2) first step, and the one after the last
+
+    Examples
+    --------
+    >>> from tau_rnn import make_task
+    >>> task = make_task("multi_timescale", dt=0.1)
+    >>> epochs = task.trials(1, np.random.default_rng(0)).epochs
+    >>> bool(epochs.delay[0, 1] == epochs.response[0, 0])
+    True
     """
 
     fixation: np.ndarray
@@ -57,6 +69,13 @@ class Trials(NamedTuple):
     mask : (T, B) weights >= 0
     labels : one array (B,) per label, MemoryLabels or IntegrateLabels; None in a task without any
     epochs : Epochs, the steps at which each part of a trial starts and ends; None if it has none
+
+    Examples
+    --------
+    >>> from tau_rnn import make_task
+    >>> trials = make_task("multi_timescale", dt=0.1).trials(2, np.random.default_rng(0))
+    >>> trials.u.shape, trials.target.shape, trials.mask.sum(axis=0).round(9).tolist()
+    ((52, 2, 4), (52, 2, 1), [1.0, 1.0])
     """
 
     u: np.ndarray
@@ -97,13 +116,20 @@ class DelayedReport(Channels, ABC):
     evidence_sd : sd of the white noise on the evidence after averaging over ``evidence_time``
     evidence_time : see evidence_sd
     noise : sigma of the private noise of the units, on in training and in tests alike. It is not
-        part of the trials: ``tau_rnn.model.private_noise`` draws it.
+        part of the trials: `tau_rnn.noise.private_noise` draws it.
 
     Raises
     ------
     ValueError
         If a parameter is out of its range, or ``dt`` does not divide a duration (all that it does
         not divide are named).
+
+    Examples
+    --------
+    >>> from tau_rnn import make_task
+    >>> task = make_task("multi_timescale", dt=0.1, delay_max=1.0)
+    >>> isinstance(task, DelayedReport), task.n_steps
+    (True, 42)
     """
 
     dt: float = 0.05

@@ -61,6 +61,13 @@ class IntegrateAndRemember(DelayedReport):
     -----
     The poster (Higgs, Siddiqui and Langdon) describes the task in one sentence; the epochs, cues
     and numbers are this project's reading and choice.
+
+    Examples
+    --------
+    >>> task = IntegrateAndRemember(dt=0.1, delay_max=1.5)
+    >>> trials = task.trials(100, np.random.default_rng(0))
+    >>> task.accuracy(trials.target, trials)
+    1.0
     """
 
     delay_max: float = 3.0

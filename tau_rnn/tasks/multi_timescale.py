@@ -77,6 +77,13 @@ class MultiTimescaleMemory(DelayedReport):
     -----
     The poster (Higgs, Siddiqui and Langdon) describes the task in one sentence; the epochs, cues
     and numbers are this project's reading and choice.
+
+    Examples
+    --------
+    >>> task = MultiTimescaleMemory(dt=0.1, delay_max=1.5)
+    >>> trials = task.trials(100, np.random.default_rng(0))
+    >>> task.accuracy(trials.target, trials)
+    1.0
     """
 
     slot: float = 0.2

@@ -43,6 +43,15 @@ _HASH_DIGITS = 12
 def make_task(name: str, **options) -> DelayedReport:
     """The task of that name, with the given fields in place of their defaults.
 
+    Parameters
+    ----------
+    name : one of `TASKS`
+    **options : fields of its class
+
+    Returns
+    -------
+    the task
+
     Raises
     ------
     ValueError

@@ -45,6 +45,17 @@ class TimescaleResult(NamedTuple):
         window_used; "" where nothing was fitted
     min_lag_used : (units,) s, first lag of the window
     detrend_used : (units,) "constant" or "linear"
+
+    Examples
+    --------
+    >>> from tau_rnn import fit_timescales
+    >>> rng, decay = np.random.default_rng(0), np.exp(-0.05 / 0.2)
+    >>> x = rng.standard_normal((20, 100, 1))
+    >>> for t in range(1, 100):
+    ...     x[:, t] = decay * x[:, t - 1] + np.sqrt(1 - decay**2) * x[:, t]
+    >>> result = fit_timescales(x, dt=0.05)
+    >>> bool(result.tau_ci[0, 0] < 0.2 < result.tau_ci[0, 1]), result.flag.tolist()
+    (True, [''])
     """
 
     tau: np.ndarray
