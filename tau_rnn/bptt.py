@@ -55,18 +55,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_array, check_integer
+from tau_rnn._tape import check_tape, chunks_backwards
+from tau_rnn.checks import check_array
 from tau_rnn.discretisation import alpha, alpha_slope
-from tau_rnn.model import (
-    Array,
-    Params,
-    Trajectory,
-    check_params,
-    fields_of,
-    integrate,
-    with_ones,
-)
-from tau_rnn.nonlinearities import Nonlinearity, differentiable, nonlinearity
+from tau_rnn.model import Array, Params, Trajectory, check_params, fields_of, with_ones
+from tau_rnn.nonlinearities import nonlinearity
 
 __all__ = ["backward", "plain_backward", "tangent"]
 
@@ -196,7 +189,7 @@ def backward(
     True
     """
     params = check_params(params)
-    phi = _check_tape(params, traj)
+    phi = check_tape(params, traj)
     (T, B, _), N, n_out = traj.u.shape, len(params.b), len(params.b_out)
     dy = check_array("dy", dy, (T, B, n_out), may_be_complex=True)
     dr, dx_end = _optional("dr", dr, (T + 1, B, N)), _optional("dx_end", dx_end, (B, N))
@@ -213,7 +206,7 @@ def backward(
     # block of memory for both arrays, since the C library hands two back to the system.
     C = min(max(1, CHUNK_ROWS // B), traj.checkpoint_every or T)
     dx, slope = np.empty((2, C, B, N), dtype)
-    for start, stop, x, r in _chunks_backwards(params, a, traj, C):
+    for start, stop, x, r in chunks_backwards(params, a, traj, C):
         n, now = stop - start, slice(start, stop)
         phi.derivative(r[1:], out=slope[:n])
         # np.dot, since np.matmul is five times slower where there is only one output.
@@ -345,7 +338,7 @@ def tangent(params, traj, dparams, *, du=None) -> Array:
             raise ValueError(
                 f"dparams.{name}: must have the shape of {name}, {value.shape}, got {given.shape}"
             )
-    phi = _check_tape(params, traj)
+    phi = check_tape(params, traj)
     if traj.checkpoint_every is not None:
         raise ValueError("traj: tangent needs every state; call forward without checkpoint_every")
     x, r, u, noise = traj.x, traj.r, traj.u, traj.noise
@@ -375,53 +368,6 @@ def tangent(params, traj, dparams, *, du=None) -> Array:
 def _rows(a: Array) -> Array:
     """(steps, trials, columns) as (steps * trials, columns): one row for each step and trial."""
     return a.reshape(a.shape[0] * a.shape[1], a.shape[2])
-
-
-def _chunks_backwards(params: Params, a: Array, traj: Trajectory, steps: int):
-    """(start, stop, x[start:stop], r[start:stop+1]) of each chunk of a run, the last one first.
-
-    Where only every k-th state was kept, each stretch of k steps is simulated once more, and its
-    chunks follow. A run that kept everything is one stretch.
-    """
-    T, every = len(traj.u), traj.checkpoint_every
-    k = every or T
-    x, r = traj.x, traj.r
-    if every:
-        x, r = np.empty((2, k + 1, *traj.x.shape[1:]), traj.x.dtype)
-        phi_of = nonlinearity(traj.phi).function
-    for first in reversed(range(0, T, k)):
-        last = min(first + k, T)
-        n = last - first
-        if every:
-            x[0], r[0] = traj.x[first // k], traj.r[first // k]
-            noise = None if traj.noise is None else traj.noise[first:last]
-            integrate(params, a, phi_of, traj.u[first:last], noise, x[: n + 1], r[: n + 1])
-        for start in reversed(range(0, n, steps)):
-            stop = min(start + steps, n)
-            yield first + start, first + stop, x[start:stop], r[start : stop + 1]
-
-
-def _check_tape(params: Params, traj: Trajectory) -> Nonlinearity:
-    """The trajectory's phi; a ValueError unless it is a Trajectory, and of these params."""
-    if not isinstance(traj, Trajectory):
-        raise ValueError(
-            f"traj: must be the Trajectory that forward returned, got {type(traj).__name__}"
-        )
-    k, (N, n_in) = traj.checkpoint_every, params.W_in.shape
-    if k is not None:
-        check_integer("traj.checkpoint_every", k, 1)
-    T, B = np.shape(traj.u)[:2]
-    stored = (T + 1 if k is None else -(-T // k), B, N)
-    shapes = {"x": stored, "r": stored, "u": (T, B, n_in)}
-    if traj.noise is not None:
-        shapes["noise"] = (T, B, N)
-    for name, shape in shapes.items():
-        if np.shape(getattr(traj, name)) != shape:
-            raise ValueError(
-                f"traj: {name} must have shape {shape} for params with N = {N} and n_in = {n_in}, "
-                f"got {np.shape(getattr(traj, name))}; give the params that forward was called with"
-            )
-    return differentiable(traj.phi, N, traj.x.dtype)
 
 
 def _optional(name: str, given, shape) -> Array | None:

@@ -253,6 +253,22 @@ def check_array(
     return array
 
 
+def check_buffers(out, shapes, dtype) -> list[np.ndarray]:
+    """The arrays of out after a check of their shapes and dtype, or new ones."""
+    if out is None:
+        return [np.empty(shape, dtype) for shape in shapes.values()]
+    for name, shape in shapes.items():
+        given = getattr(out, name, None)
+        if not isinstance(given, np.ndarray):
+            raise ValueError(f"out: must be a Trajectory of the same options, got {shown(out)}")
+        if given.shape != shape or given.dtype != dtype or not given.flags.c_contiguous:
+            raise ValueError(
+                f"out: {name} must be a contiguous {np.dtype(dtype)} array of shape "
+                f"{shape}, got {given.dtype} of shape {given.shape}"
+            )
+    return [getattr(out, name) for name in shapes]
+
+
 def check_finite(name: str, values: np.ndarray, largest: float = LARGEST) -> None:
     """Raise a ValueError that names the argument and the first inf, nan or value > largest."""
     if values.dtype.kind not in "biufc":

@@ -23,12 +23,12 @@ import numpy as np
 from tau_rnn.checks import (
     Checkpoints,
     check_array,
+    check_buffers,
     check_dtype,
     check_fits,
     check_generator,
     check_integer,
     check_number,
-    shown,
 )
 from tau_rnn.discretisation import DEFAULT_METHOD, METHODS, alpha
 from tau_rnn.initial import parse_init
@@ -330,7 +330,7 @@ def forward(
     )
     phi_of = nonlinearity(phi, N, dtype).function
     states = (T + 1 if whole else -(-T // k), B, N)
-    x, r, y = _buffers(out, {"x": states, "r": states, "y": (T, B, n_out)}, dtype)
+    x, r, y = check_buffers(out, {"x": states, "r": states, "y": (T, B, n_out)}, dtype)
 
     # A run that keeps everything is one stretch of T steps, written straight into x and r.
     xs, rs = (x, r) if whole else np.empty((2, k + 1, B, N), dtype)
@@ -398,19 +398,3 @@ def _check_drive(params: Params, u, noise) -> tuple[Array, Array | None]:
                 f"noise: must be (T, B, N) = {(*u.shape[:2], N)} or None, got shape {noise.shape}"
             )
     return u, noise
-
-
-def _buffers(out, shapes, dtype) -> list[Array]:
-    """The arrays of out after a check of their shapes and dtype, or new ones."""
-    if out is None:
-        return [np.empty(shape, dtype) for shape in shapes.values()]
-    for name, shape in shapes.items():
-        given = getattr(out, name, None)
-        if not isinstance(given, np.ndarray):
-            raise ValueError(f"out: must be a Trajectory of the same options, got {shown(out)}")
-        if given.shape != shape or given.dtype != dtype or not given.flags.c_contiguous:
-            raise ValueError(
-                f"out: {name} must be a contiguous {np.dtype(dtype)} array of shape "
-                f"{shape}, got {given.dtype} of shape {given.shape}"
-            )
-    return [getattr(out, name) for name in shapes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -102,6 +103,17 @@ def read_scipy(text: str, spec: str):
     if missing:
         raise ValueError(f"{spec!r}: {name} also needs {', '.join(missing)}")
     return generic(**given), bounds
+
+
+def read_values(path: str) -> np.ndarray:
+    """One tau (s) per unit, from a .npy file or a text."""
+    try:
+        if Path(path).suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        text = Path(path).read_text(encoding="utf-8")
+        return np.array([float(word) for word in text.replace(",", " ").split()])
+    except (OSError, EOFError, ValueError) as error:
+        raise ValueError(f"tau: cannot read time constants from {path!r}: {error}") from error
 
 
 def scipy_text(frozen, bounds: Mapping[str, float]) -> str | None:

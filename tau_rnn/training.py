@@ -1,13 +1,8 @@
-r"""Training: Adam and SGD, gradient clipping, and the loop that a front end follows step by step.
+"""Training: its settings, and the loop that a front end follows step by step.
 
 What is trained is one flat vector theta (see `tau_rnn.parametrization`): the chosen fields of
 `Params` one after another, with tau replaced by an unbounded s. A step draws trials and private
-noise, simulates, goes back through time, clips the gradient to norm 1 and updates theta.
-
-Adam (Kingma & Ba 2015), with gradient g and step k = 1, 2, and so on::
-
-    m <- beta1 m + (1 - beta1) g          v <- beta2 v + (1 - beta2) g^2
-    theta <- theta - lr * m / (1 - beta1^k) / (sqrt(v / (1 - beta2^k)) + eps)
+noise, simulates, goes back through time, and gives the gradient to `tau_rnn.optimizers`.
 """
 
 from __future__ import annotations
@@ -15,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,6 +40,7 @@ from tau_rnn.model import (
     nonlinearity,
     private_noise,
 )
+from tau_rnn.optimizers import clip_to, norm_of, update
 from tau_rnn.parametrization import (
     DEFAULT_FIELDS,
     FIELD_GROUPS,
@@ -57,14 +53,8 @@ from tau_rnn.parametrization import (
 from tau_rnn.tasks import Trials, check_task
 
 __all__ = [
-    "NonFiniteLoss",
-    "TrainConfig",
-    "TrainingState",
-    "start",
-    "train",
-    "training_steps",
-    "update",
-]
+    "NonFiniteLoss", "TrainConfig", "TrainingState", "start", "train", "training_steps",
+]  # fmt: skip
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -79,14 +69,8 @@ class NonFiniteLoss(ArithmeticError):
 
     Examples
     --------
-    >>> from tau_rnn import init_params, make_task
-    >>> task, rng = make_task("multi_timescale", dt=0.1), np.random.default_rng(0)
-    >>> params = init_params(3, task.n_in, task.n_out, 1.0, rng)
-    >>> try:
-    ...     train(params, task, 9, rng=rng, optimizer="sgd", lr=1e200)
-    ... except NonFiniteLoss as error:
-    ...     print(error.step, error.what)
-    1 update
+    >>> str(NonFiniteLoss(3, "gradient", None, 2)).partition(";")[0]
+    'step 3: the gradient is not finite'
     """
 
     def __init__(self, step: int, what: str, params: Params, kept: int):
@@ -414,52 +398,3 @@ def training_steps(
         params = _params_of(theta, params, settings, dt)
         keep_signs(params.W, connectivity)
         yield TrainingState(step, params, theta, moments, trials_rng, noise_rng, loss, norm)
-
-
-def norm_of(vector) -> float:
-    """The Euclidean norm, even where the squares would overflow or vanish."""
-    largest = float(np.abs(vector).max())
-    if not 0 < largest < np.inf:
-        return largest
-    scaled = vector / largest
-    return largest * float(np.sqrt(scaled @ scaled))
-
-
-def clip_to(vector, norm: float, longest: float) -> None:
-    """Scale a vector to a norm in place; in double precision, where 1 / norm is a normal number."""
-    np.multiply(vector, longest / norm, out=vector, dtype=np.float64, casting="same_kind")
-
-
-def update(theta, gradient, moments, step: int, rates: Any, settings: TrainConfig) -> None:
-    """One update of theta and of the moments, in place: the equations at the head of the module.
-
-    Parameters
-    ----------
-    theta : (n,) what is trained
-    gradient : (n,) of the loss
-    moments : (2, n) m and v of Adam; of SGD, the velocity and zeros
-    step : which one, from 1
-    rates : learning rate, or (n,) one for each element
-    settings : TrainConfig, whose optimizer and its constants are used
-
-    Examples
-    --------
-    >>> theta, moments = np.zeros(2), np.zeros((2, 2))
-    >>> update(theta, np.array([1.0, -2.0]), moments, 1, 0.1, TrainConfig())
-    >>> theta.round(6)  # Adam's first step is lr times the sign
-    array([-0.1,  0.1])
-    """
-    m, v = moments
-    if settings.optimizer == "sgd":
-        m *= settings.momentum
-        m += gradient
-        theta -= (rates * m).astype(theta.dtype, copy=False)
-        return
-    beta1, beta2 = settings.beta1, settings.beta2
-    m *= beta1
-    m += (1 - beta1) * gradient
-    v *= beta2
-    v += (1 - beta2) * gradient * gradient
-    m_hat = m / (1 - beta1**step)
-    v_hat = v / (1 - beta2**step)
-    theta -= (rates * m_hat / (np.sqrt(v_hat) + settings.eps)).astype(theta.dtype, copy=False)

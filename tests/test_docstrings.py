@@ -47,7 +47,8 @@ def missing(thing):
     found = sections(doc)
     explained = {name for title in ("Parameters", "Attributes")
                  for name in names_explained(found.get(title, ""))}  # fmt: skip
-    lacks = {"explanation": not found[""].strip(), "example": ">>>" not in found.get("Examples", "")}
+    shown = ">>>" in found.get("Examples", "")
+    lacks = {"explanation": not found[""].strip(), "example": not shown}
     if inspect.isclass(thing):
         taken = fields_of(thing)
     else:

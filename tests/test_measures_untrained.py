@@ -17,7 +17,6 @@ from tau_rnn.measures import (
     measure_untrained,
     ridge_readout,
     slow_modes,
-    untrained,
 )
 from tau_rnn.model import Params, forward, init_params
 from tau_rnn.noise import private_noise
@@ -324,6 +323,6 @@ def test_bad_arguments_are_refused(monkeypatch):
     ]:
         with pytest.raises(ValueError, match=words):
             call()
-    monkeypatch.setattr(untrained, "MOST_OUTPUTS", 10)
+    monkeypatch.setattr("tau_rnn.measures.distance.MOST_OUTPUTS", 10)
     with pytest.raises(ValueError, match=r"mask: the number of outputs.*<= 10"):
         distance()

@@ -26,10 +26,10 @@ ROOT = Path(tau_rnn.__file__).parent
 FLOORS = [
     {"_lazy", "_threads", "checks", "experiment.files"},
     {"__init__", "specs"},
-    {"nonlinearities", "discretisation", "taus", "tasks", "losses", "initial"},
+    {"nonlinearities", "discretisation", "taus", "tasks", "losses", "initial", "optimizers"},
     {"noise"},
     {"model"},
-    {"timescales"},
+    {"timescales", "_tape"},
     {"bptt", "parametrization", "connectivity"},
     {"gradcheck"},
     {"training", "measures"},

@@ -15,7 +15,6 @@ from tau_rnn.cli.options import build_parser
 from tau_rnn.taus import (
     DISTRIBUTIONS,
     Fixed,
-    describe,
     parse_tau,
     sample_tau,
     stratified_quantiles,
@@ -78,7 +77,7 @@ def test_a_narrow_normal_keeps_its_digits(sd):
     ],
 )
 def test_what_the_named_distributions_are(spec, mean, cv, mean_rate):
-    dist = describe(spec)
+    dist = parse_tau(spec)
     assert (round(dist.mean, 3), round(dist.cv, 3), round(dist.mean_rate, 2)) == (
         mean, cv, mean_rate,
     )  # fmt: skip
@@ -399,7 +398,7 @@ def test_given_values_keep_their_order(tmp_path):
         spec = f"file:{tmp_path / name}"
         np.testing.assert_array_equal(sample_tau(spec, 3, rng(0)), values)
         assert parse_tau(spec).text == "values:1.5,0.2,0.7"  # the file may change
-    s = describe(values)
+    s = parse_tau(values)
     assert s.mean == pytest.approx(0.8)
     assert s.cv == pytest.approx(np.std(values) / 0.8)
     assert s.mean_rate == pytest.approx((1 / 1.5 + 1 / 0.2 + 1 / 0.7) / 3)

@@ -14,6 +14,7 @@ from tau_rnn.gradcheck import complex_step, random_direction
 from tau_rnn.losses import mse
 from tau_rnn.model import Params, forward, init_params, private_noise
 from tau_rnn.noise import noise_scale
+from tau_rnn.optimizers import clip_to, norm_of, update
 from tau_rnn.parametrization import (
     DEFAULT_FIELDS,
     FIELD_GROUPS,
@@ -28,13 +29,10 @@ from tau_rnn.tasks import make_task
 from tau_rnn.training import (
     NonFiniteLoss,
     TrainConfig,
-    clip_to,
     learning_rates,
     loss_and_gradient,
-    norm_of,
     start,
     training_steps,
-    update,
 )
 
 TASK = make_task("multi_timescale", dt=0.1)

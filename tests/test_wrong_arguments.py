@@ -104,7 +104,6 @@ def calls():
         "sweep": {"configs": [], "store": "results", "progress": print},
         "sample_tau": {"dist": "normal", "n_units": N, "rng": random()},
         "parse_tau": {"spec": "normal"},
-        "describe": {"dist": "normal"},
         "truncate": {"dist": stats.gamma(3), "low": 0.1, "high": 5.0},
         "make_task": {"name": "multi_timescale"},
         "check_task": {"task": task},

@@ -38,8 +38,7 @@ class Metric(NamedTuple):
     ----------
     key : its name in metrics.json and summary.csv; ``<when>`` stands for before and after, any
         other ``<name>`` for a word
-    label : what tables, figures and sentences call it
-    text : what it is
+    label, text : what tables, figures and sentences call it, and what it is
     unit : of the number
     decimals : to show
     scale : how two are compared: by their "difference", their "ratio" (by logarithms, shown in per
@@ -55,9 +54,7 @@ class Metric(NamedTuple):
 
     Examples
     --------
-    >>> slowest = Metric("slowest", "slowest tau", "largest tau after training", unit="s",
-    ...                  value=lambda run, when: float(run.final.tau.max()))
-    >>> slowest.keys
+    >>> Metric("slowest", "slowest tau", "largest tau after training", unit="s").keys
     ('slowest',)
     """
 

@@ -4,11 +4,13 @@ How far and along how many directions the weights moved (`weights`), whether rep
 the tangent kernel were rebuilt (`alignment`), where the network rests (`dynamics`), what it loses
 without its slow or fast units (`lesions`), what they hold over time (`decoding`), and whether the
 activity's time constants follow the intrinsic ones (`effective_tau`). `measure_run` measures all
-of it for one training run. What a network has before any training is in `untrained`.
+of it for one training run. What a network has before any training is in `untrained`, and how far
+it is from a solution in `distance`.
 """
 
 from tau_rnn.measures.alignment import kernel_alignment, representation_alignment
 from tau_rnn.measures.decoding import DecodingByTau, decode, decode_by_tau
+from tau_rnn.measures.distance import LinearDistance, linear_distance
 from tau_rnn.measures.dynamics import FixedPoints, fixed_points
 from tau_rnn.measures.effective_tau import (
     EffectiveTau,
@@ -20,11 +22,9 @@ from tau_rnn.measures.effective_tau import (
 from tau_rnn.measures.lesions import LesionCurve, accuracy_on, lesion_by_tau
 from tau_rnn.measures.run import TrainingMeasures, measure_run
 from tau_rnn.measures.untrained import (
-    LinearDistance,
     RidgeReadout,
     SlowModes,
     Untrained,
-    linear_distance,
     measure_untrained,
     ridge_readout,
     slow_modes,

@@ -55,3 +55,15 @@ def ratio(a, b) -> Array:
 def fast_to_slow(tau: Array, rng: np.random.Generator) -> Array:
     """The units from fast to slow, (N,) indices; units of equal tau come in a random order."""
     return np.lexsort((rng.random(len(tau)), tau))
+
+
+def weights_of_outputs(mask, target) -> tuple[Array, Array]:
+    """Weights (T, B, n_out) of a mask, and the target, 0 where it has none."""
+    mask = check_array("mask", mask)
+    if mask.shape not in (target.shape, target.shape[:2]):
+        raise ValueError(f"mask: must be (T, B) or {target.shape}, got shape {mask.shape}")
+    if (mask < 0).any():
+        raise ValueError("mask: every weight must be >= 0")
+    mask = mask if mask.ndim == 3 else mask[..., np.newaxis]
+    weights = np.broadcast_to(mask, target.shape).astype(float)
+    return weights, check_array("target", np.where(weights > 0, target, 0))

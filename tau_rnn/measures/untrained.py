@@ -1,32 +1,16 @@
-r"""What an untrained network already has, and how far it is from a solution.
+"""What an untrained network already has, and how far it is from a solution.
 
 **A readout of what is there** [1]_. The best linear readout of the rates, by ridge regression on
 some trials and judged on the others: the loss that is left if only W_out and b_out are trained.
 
 **Slow modes.** The modes around the network's resting point that outlast the delay.
 
-**The linearised distance to a solution** [2]_. To first order a change dW of the recurrent weights
-changes the outputs by J dW. With e the errors of the outputs that count, and both e and the rows of
-J times the root of their weights, the least change that leaves a fraction q of the squared error is
-
-.. math:: \min_{dW} \|dW\|_F \quad\text{with}\quad \|e - J\, dW\|^2 = q\, \|e\|^2.
-
-Its Lagrangian is that of ridge regression, so that with the tangent kernel K = J J^T
-
-.. math:: dW = J^\top (K + \lambda)^{-1} e, \qquad e - J\,dW = \lambda\,(K + \lambda)^{-1} e
-
-and what is left grows with lambda from the part of e that K cannot reach to all of it: one root
-gives lambda. In the eigenvectors of K, with eigenvalues k_i and c_i the components of e,
-
-.. math:: q = \frac{\sum_i c_i^2\, \lambda^2/(k_i + \lambda)^2}{\sum_i c_i^2}, \qquad
-          \|dW\|_F^2 = \sum_i \frac{k_i\, c_i^2}{(k_i + \lambda)^2}.
+**The distance to a solution**, to first order: see `tau_rnn.measures.distance`.
 
 References
 ----------
 .. [1] Jaeger, H. (2001). The "echo state" approach to analysing and training recurrent neural
    networks. GMD Report 148.
-.. [2] Jacot, A., Gabriel, F. & Hongler, C. (2018). Neural tangent kernel: convergence and
-   generalization in neural networks. NeurIPS 31.
 """
 
 from __future__ import annotations
@@ -35,32 +19,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.bptt import backward
 from tau_rnn.checks import check_array, check_generator, check_integer, check_number
 from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.losses import mse
-from tau_rnn.measures._shared import MOST_DRAWS, Array, double_params, ratio
-from tau_rnn.measures.alignment import tangent_kernel
+from tau_rnn.measures._shared import MOST_DRAWS, Array, double_params, ratio, weights_of_outputs
 from tau_rnn.measures.decoding import PENALTIES, check_penalties
+from tau_rnn.measures.distance import LinearDistance, linear_distance
 from tau_rnn.measures.dynamics import fixed_points
 from tau_rnn.model import forward
 from tau_rnn.noise import private_noise
 from tau_rnn.tasks import check_task
 
 __all__ = [
-    "LinearDistance",
     "RidgeReadout",
     "SlowModes",
     "Untrained",
-    "linear_distance",
     "measure_untrained",
     "ridge_readout",
     "slow_modes",
 ]
-
-MOST_OUTPUTS = 6000  # of a tangent kernel that is held in memory, 300 MB
-_ROUNDING = 1e-10  # below which, relative to the largest, an eigenvalue of a kernel counts as 0
-
 
 class RidgeReadout(NamedTuple):
     """How well a linear readout of the rates does the task, on trials it was not fitted to.
@@ -108,36 +85,6 @@ class SlowModes(NamedTuple):
     number: int
     timescales: Array
     kind: str
-
-
-class LinearDistance(NamedTuple):
-    """The least change of W, to first order, that leaves some fraction of the squared error.
-
-    Attributes
-    ----------
-    fractions : (F,) of the squared error that is left
-    absolute : (F,) norm of the least change, ||dW||_F; inf where no change leaves so little
-    relative : (F,) the same over ||W||_F; nan where that is zero
-    reach : the least fraction that any change leaves, to first order
-    loss : of the network as it is, weighted mean squared error
-    change : (F, N, N) the least changes; nan where there is none
-
-    Examples
-    --------
-    >>> from tau_rnn import init_params
-    >>> rng = np.random.default_rng(0)
-    >>> params, u = init_params(8, 1, 1, 1.0, rng), rng.standard_normal((20, 4, 1))
-    >>> found = linear_distance(params, u, np.ones((20, 4, 1)), np.ones((20, 4)), 0.1)
-    >>> found.change.shape == (len(found.fractions), 8, 8), 0 <= found.reach < 1
-    (True, True)
-    """
-
-    fractions: Array
-    absolute: Array
-    relative: Array
-    reach: float
-    loss: float
-    change: Array
 
 
 class Untrained(NamedTuple):
@@ -203,7 +150,7 @@ def ridge_readout(rates, target, mask, rng, *, n_folds=5, penalties=PENALTIES) -
     rates = check_array("rates", rates, ("T", "B", "N")).astype(float)
     T, B, _ = rates.shape
     target = check_array("target", target, (T, B, "n_out"), finite=False).astype(float)
-    weights, target = _weighted(mask, target)
+    weights, target = weights_of_outputs(mask, target)
     n_folds = check_integer("n_folds", n_folds, 3, B)
     penalties = check_penalties(penalties)
     fold_of = check_generator(rng).permutation(B) % n_folds
@@ -219,18 +166,6 @@ def ridge_readout(rates, target, mask, rng, *, n_folds=5, penalties=PENALTIES) -
     constant = np.ptp(np.where(weights > 0, target, middle), axis=(0, 1)) <= 1e-12 * np.abs(middle)
     r2 = 1 - ratio(wrong, np.where(constant, 0, total))
     return RidgeReadout(mse(y, target, weights)[0], r2, y)
-
-
-def _weighted(mask, target) -> tuple[Array, Array]:
-    """Weights (T, B, n_out) of a mask, and the target, 0 where it has none."""
-    mask = check_array("mask", mask)
-    if mask.shape not in (target.shape, target.shape[:2]):
-        raise ValueError(f"mask: must be (T, B) or {target.shape}, got shape {mask.shape}")
-    if (mask < 0).any():
-        raise ValueError("mask: every weight must be >= 0")
-    mask = mask if mask.ndim == 3 else mask[..., np.newaxis]
-    weights = np.broadcast_to(mask, target.shape).astype(float)
-    return weights, check_array("target", np.where(weights > 0, target, 0))
 
 
 def _cross_validated(X, target, weights, folds, penalties) -> Array:
@@ -297,91 +232,6 @@ def slow_modes(params, delay, *, phi="tanh") -> SlowModes:
     slow = points.timescales[0][np.abs(points.timescales[0]) > delay]
     slow = slow[np.argsort(-np.abs(slow), kind="stable")]
     return SlowModes(len(slow), slow, str(points.kind[0]))
-
-
-def linear_distance(
-    params, u, target, mask, dt, *, fractions=(0.1, 0.3), phi="tanh", method=DEFAULT_METHOD,
-    noise=None,
-) -> LinearDistance:  # fmt: skip
-    r"""How far is a solution, in the tangent space of the network as it is.
-
-    .. math:: \min_{dW} \|dW\|_F \quad\text{with}\quad
-              \sum m\,(y + J\,dW - y^*)^2 = q \sum m\,(y - y^*)^2
-
-    Only W changes; W_in, b, W_out, b_out and tau stay.
-
-    Parameters
-    ----------
-    params : Params, of an untrained network
-    u : (T, B, n_in) inputs
-    target : (T, B, n_out) what the outputs should be
-    mask : (T, B) or (T, B, n_out) weights >= 0; at most 6000 outputs count
-    dt : time step in seconds
-    fractions : q, fractions of the squared error that may be left, between 0 and 1
-    phi, method, noise : as for `tau_rnn.model.forward`
-
-    Returns
-    -------
-    LinearDistance
-
-    Raises
-    ------
-    ValueError
-        If a shape does not fit, a fraction is out of its range, nothing counts or the error is 0.
-
-    Notes
-    -----
-    With A outputs that count, the kernel takes A^2 N^2 operations and its eigenvectors some 10 A^3:
-    2 s (multi_timescale) to 10 s (integrate_and_remember) for N = 100 and 16 trials.
-
-    Examples
-    --------
-    >>> from tau_rnn import init_params
-    >>> rng = np.random.default_rng(0)
-    >>> params, u = init_params(8, 1, 1, 1.0, rng), rng.standard_normal((20, 4, 1))
-    >>> found = linear_distance(params, u, np.ones((20, 4, 1)), np.ones((20, 4)), 0.1)
-    >>> bool(found.absolute[0] > found.absolute[1] > 0)  # a tenth of the error costs more
-    True
-    """
-    from scipy.optimize import brentq
-
-    params = double_params("params", params)
-    traj = forward(params, check_array("u", u), dt, phi=phi, method=method, noise=noise)
-    target = check_array("target", target, traj.y.shape, finite=False).astype(float)
-    weights, target = _weighted(mask, target)
-    q = check_array("fractions", fractions, ("F",)).astype(float)
-    if (q <= 0).any() or (q >= 1).any():
-        raise ValueError(f"fractions: must be above 0 and below 1, got {q}")
-    where = np.nonzero(weights)
-    check_integer("mask: the number of outputs that count", len(where[0]), 1, MOST_OUTPUTS)
-    root = np.sqrt(weights[where])
-    e = root * (target - traj.y)[where]
-    if not e.any():
-        raise ValueError("target: must differ from the outputs of the network")
-    kernel = tangent_kernel(params, traj, np.stack(where, axis=1)[:, [1, 0, 2]])
-    k, Q = np.linalg.eigh(root[:, np.newaxis] * kernel * root)
-    k, c = np.maximum(k, 0), Q.T @ e
-    reached = k > _ROUNDING * k[-1]
-
-    def left(log_lam) -> float:
-        part = 1 / (1 + k[reached] * np.exp(-log_lam))
-        return float((c[~reached] @ c[~reached] + np.square(c[reached] * part).sum()) / (c @ c))
-
-    reach = left(-np.inf) if reached.any() else 1.0
-    change = np.full((len(q), *params.W.shape), np.nan)
-    for f, fraction in enumerate(q):
-        if fraction <= reach:
-            continue
-        low, high = np.log(k[reached][0]) - 40, np.log(k[-1]) + 40
-        lam = np.exp(brentq(lambda x, goal=fraction: left(x) - goal, low, high, xtol=1e-12))
-        dy = np.zeros(weights.shape)
-        dy[where] = root * (Q[:, reached] @ (c[reached] / (k[reached] + lam)))
-        change[f] = backward(params, traj, dy).W  # J^T (K + lambda)^-1 e
-    norms = np.linalg.norm(change, axis=(1, 2))
-    absolute = np.where(np.isfinite(norms), norms, np.inf)
-    loss = mse(traj.y, target, weights)[0]
-    relative = ratio(absolute, np.linalg.norm(params.W))
-    return LinearDistance(q, absolute, relative, reach, loss, change)
 
 
 def measure_untrained(

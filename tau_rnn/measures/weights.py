@@ -50,9 +50,8 @@ class WeightChange(NamedTuple):
 
     Examples
     --------
-    >>> change = weight_change([[3.0, 0.0], [0.0, 4.0]], [[3.0, 0.0], [0.0, 5.0]])
-    >>> change.absolute, change.relative
-    (1.0, 0.2)
+    >>> weight_change([[3.0, 0.0], [0.0, 4.0]], [[3.0, 0.0], [0.0, 5.0]]).relative
+    0.2
     """
 
     absolute: float
@@ -73,9 +72,8 @@ class ChangeSpectrum(NamedTuple):
 
     Examples
     --------
-    >>> spectrum = spectrum_of_change(np.zeros((2, 2)), np.diag([3.0, 0.0]))
-    >>> spectrum.singular_values.tolist(), spectrum.effective_rank
-    ([3.0, 0.0], 1.0)
+    >>> spectrum_of_change(np.zeros((2, 2)), np.diag([3.0, 0.0])).effective_rank
+    1.0
     """
 
     singular_values: Array
@@ -112,9 +110,8 @@ class OutlierEigenvalues(NamedTuple):
 
     Examples
     --------
-    >>> found = outlier_eigenvalues(np.eye(4), np.diag([3.0, 1.0, 1.0, 1.0]))
-    >>> round(found.radius, 3), len(found.before), found.after.real.tolist()
-    (1.15, 0, [3.0])
+    >>> round(outlier_eigenvalues(np.eye(4), 2 * np.eye(4)).radius, 3)
+    1.15
     """
 
     radius: float
