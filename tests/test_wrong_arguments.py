@@ -33,7 +33,8 @@ MEMORY = 3 * 2**30  # bytes that a call may ask for
 
 ROOMS = (
     "bptt", "discretisation", "gradcheck", "losses", "measures", "model", "noise",
-    "nonlinearities", "parametrization", "tasks", "taus", "timescales", "training", "experiment",
+    "nonlinearities", "optimizers", "parametrization", "tasks", "taus", "timescales", "training",
+    "experiment",
 )  # fmt: skip
 
 #: Functions that take what another one of ours made, such as a state of training; `plain_backward`,
