@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tau_rnn.experiment import RunConfig, run_one
-from tau_rnn.experiment.claims import CLAIMS, LEAK, Control, Finding, judge
+from tau_rnn.experiment.claims import CLAIMS, LEAK, Control, Finding, judge, judged
 from tau_rnn.experiment.conditions import (
     CONTROLS,
     DEFAULT_CONTROLS,
@@ -18,9 +18,8 @@ from tau_rnn.experiment.conditions import (
     reference,
     sweep_configs,
 )
-from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, effects, levels
-from tau_rnn.experiment.reading import sentence, size
-from tau_rnn.experiment.report import judged
+from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, effects, levels, size
+from tau_rnn.experiment.report import sentence
 from tau_rnn.experiment.statistics import Effect
 from tau_rnn.experiment.sweeps import Sweep
 from tau_rnn.taus import parse_tau
@@ -131,7 +130,7 @@ def test_a_setting_is_one_whatever_is_matched_and_scaled():
     configs = sweep_configs(base, ["vanilla", "uniform"], range(2), TASK, True)
     results = fake_results(configs, lambda config: {"accuracy": 0.5 + 0.01 * config.seed})
     done = Sweep(tuple(configs), {}, {}, 0, 0, ())
-    found = judged(done, effects(results, configs))
+    found = judged(done.configs, effects(results, configs))
     assert [first.gain for first, _ in found] == [0.8]  # one family, and its controls
     assert {c.name for _, tests in found for t in tests for c in t.controls} >= {
         "learning rate ~ tau", "rescaled to harmonic mean 1 s", "against constant:0.61",

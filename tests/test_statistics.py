@@ -23,7 +23,8 @@ from tau_rnn.experiment.claims import (
     word,
     word_for,
 )
-from tau_rnn.experiment.reading import brief, claims_in_brief, reading, size
+from tau_rnn.experiment.effects import size
+from tau_rnn.experiment.report import brief, claims_in_brief, reading
 from tau_rnn.experiment.statistics import (
     Effect,
     at_matched_loss,

@@ -12,8 +12,8 @@ from _evidence_untrained import TESTED
 
 from tau_rnn.experiment.claims import CLAIMS, LEVEL, effect_of, findings, on_side, pick
 from tau_rnn.experiment.conditions import POSTER
+from tau_rnn.experiment.effects import size
 from tau_rnn.experiment.files import write_text
-from tau_rnn.experiment.reading import size
 from tau_rnn.experiment.report import claims_table, grid
 
 MATCHED_LOSS = "weight_change_at_matched_loss"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tau_rnn.cli.progress import Progress, duration
+from tau_rnn.experiment.claims import judged
 from tau_rnn.experiment.conditions import label, setting_parts
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.effects import effects
@@ -15,13 +16,7 @@ from tau_rnn.experiment.executors import Engine, dask_engine, process_engine
 from tau_rnn.experiment.files import StoreError, write_text
 from tau_rnn.experiment.jobs import Event, SweepStopped
 from tau_rnn.experiment.outcome import BASIC_MEASURES
-from tau_rnn.experiment.report import (
-    claims_table,
-    judged,
-    level_table,
-    report_text,
-    write_tables,
-)
+from tau_rnn.experiment.report import claims_table, level_table, report_text, write_tables
 from tau_rnn.experiment.sweeps import Sweep, sweep
 from tau_rnn.measures.run import within_bounds
 
@@ -97,7 +92,7 @@ def _write_report(done: Sweep, results, out: Path, shown: Progress, figures, par
               file=sys.stderr)  # fmt: skip
     drawn: list[str] = []
     if results:
-        for setting, tests in judged(done, effects(results, done.configs)):
+        for setting, tests in judged(done.configs, effects(results, done.configs)):
             if tests:
                 title = ", ".join(["The poster's claims", *setting_parts(setting)])
                 print(f"\n{title}\n\n{claims_table(tests)}")

@@ -24,14 +24,14 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tau_rnn.experiment.conditions import POSTER, matched_constant
+from tau_rnn.experiment.conditions import POSTER, matched_constant, setting_of
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, Row
 from tau_rnn.experiment.statistics import Effect, holm
@@ -155,6 +155,29 @@ def judge(rows: Iterable[Row], base: RunConfig, tasks: Iterable[str]) -> list[Fi
                 verdict(claim.sign, effect, float(p), controls))
         for (claim, metric, group, effect, controls), p in zip(family, adjusted)
     ]  # fmt: skip
+
+
+def judged(
+    configs: Iterable[RunConfig], rows: Sequence[Row]
+) -> list[tuple[RunConfig, list[Finding]]]:
+    """The settings of a sweep, each with its family of tests.
+
+    A setting that is there as a control of another, such as the other gain, has no controls of its
+    own and is no family: its effects are in the tables. Where no setting has controls of the mean
+    leak rate or the learning rate, each is a family.
+    """
+    configs = tuple(configs)
+    tasks = list(dict.fromkeys(c.task for c in configs))
+    settings: dict[RunConfig, RunConfig] = {}
+    for config in configs:
+        settings.setdefault(setting_of(config).replace(task=tasks[0]), config)
+    found = [(first, judge(rows, first, tasks)) for first in settings.values()]
+    controlled = [
+        (first, tests)
+        for first, tests in found
+        if any(t.controls for t in tests if t.metric != "tau_eff_spread")
+    ]
+    return controlled or found
 
 
 def _controls(claim: Claim, metric: str, group: RunConfig, table) -> Iterable[Control]:

@@ -1,4 +1,4 @@
-"""From results to tables: every condition, and every paired comparison between conditions."""
+"""From results to effects: every condition, every paired comparison, and how they are written."""
 
 from __future__ import annotations
 
@@ -206,3 +206,50 @@ def levels(results: Iterable[RunResult], metrics: Sequence[str]) -> list[Level]:
                 effect = paired_t(values)._replace(p=math.nan)
             rows.append(Level(group.task, label(group), key, effect, group))
     return rows
+
+
+# --- an effect in words and numbers ---------------------------------------------------------------
+
+
+def size(key: str, effect: Effect) -> str:
+    """An effect in words: per cent, percentage points, or the change of a standard deviation.
+
+    >>> size("weight_change", Effect(-0.1, -0.2, 0.0, 0.04, 20))
+    '-9.5 % (-18.1 to +0.0)'
+    """
+    unit, texts = unit_and_numbers(key, effect)
+    if math.isnan(effect.low):  # one pair has no interval
+        return f"{texts[0]} {unit}"
+    return f"{texts[0]} {unit} ({texts[1]} to {texts[2]})"
+
+
+def unit_and_numbers(key: str, effect: Effect) -> tuple[str, list[str]]:
+    """The unit of an effect in words, and its estimate and ends as texts."""
+    row = metric(key)
+    digits = 3 if row.scale == "difference" else 1
+    return row.shown_unit, [f"{row.shown(v):+.{digits}f}" for v in effect[:3]]
+
+
+def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
+    """A number for a table."""
+    if value is None or value != value:
+        return "-"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+
+
+def interval(effect: Effect, *, signed: bool = True, digits: int = 3) -> str:
+    """``estimate [low, high]``; the estimate alone where there are too few pairs for the rest."""
+    middle = number(effect.estimate, digits, signed=signed)
+    if effect.low != effect.low or (effect.low in (0, -math.inf) and effect.high == math.inf):
+        return middle  # an interval from (0 or) -inf to inf says nothing
+    low, high = (number(v, digits, signed=signed) for v in (effect.low, effect.high))
+    return f"{middle} [{low}, {high}]"
+
+
+def p_text(p: float) -> str:
+    """A p value for a table."""
+    if p is None or p != p:
+        return "-"
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.1 else f"{p:.2f}"

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from tau_rnn.experiment.claims import Finding, judge
+from tau_rnn.experiment.claims import (
+    CLAIMS,
+    Claim,
+    Control,
+    Finding,
+    judged,
+    over_tasks,
+    word,
+    word_for,
+)
 from tau_rnn.experiment.conditions import (
     describe_matched,
     is_diverse,
     label,
     matched_constant,
-    setting_of,
     setting_parts,
 )
-from tau_rnn.experiment.config import RunConfig
-from tau_rnn.experiment.effects import ITSELF, Row, effects, levels
+from tau_rnn.experiment.effects import ITSELF, Row, effects, interval, levels, number, p_text, size
 from tau_rnn.experiment.files import write_text
 from tau_rnn.experiment.metrics import metric, scores_of
 from tau_rnn.experiment.outcome import RunResult
-from tau_rnn.experiment.reading import claims_in_brief, reading
 from tau_rnn.experiment.statistics import Effect
 from tau_rnn.experiment.sweeps import Sweep
 from tau_rnn.measures.run import LONGEST
@@ -151,34 +156,6 @@ def _csv_text(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
     return text.getvalue()
 
 
-# --- numbers -------------------------------------------------------------------------------------
-
-
-def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
-    """A number for a table."""
-    if value is None or value != value:
-        return "-"
-    if math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
-
-
-def interval(effect: Effect, *, signed: bool = True, digits: int = 3) -> str:
-    """``estimate [low, high]``; the estimate alone where there are too few pairs for the rest."""
-    middle = number(effect.estimate, digits, signed=signed)
-    if effect.low != effect.low or (effect.low in (0, -math.inf) and effect.high == math.inf):
-        return middle  # an interval from (0 or) -inf to inf says nothing
-    low, high = (number(v, digits, signed=signed) for v in (effect.low, effect.high))
-    return f"{middle} [{low}, {high}]"
-
-
-def _p_text(p: float) -> str:
-    """A p value for a table."""
-    if p is None or p != p:
-        return "-"
-    return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
-
-
 def grid(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table in Markdown that reads well as plain text, too."""
     table = [list(map(str, head)), *(list(map(str, row)) for row in rows)]
@@ -231,7 +208,7 @@ def _effect_table(rows: Iterable[Row]) -> str:
         if e.missing:
             remarks.append(f"{e.missing} missing")
         what = row.condition if row.kind == ITSELF else f"{row.condition} - {row.reference}"
-        lines.append([what, interval(e), row.unit, _p_text(e.p), e.n, "; ".join(remarks)])
+        lines.append([what, interval(e), row.unit, p_text(e.p), e.n, "; ".join(remarks)])
     return grid(["comparison", "effect [95 %]", "scale", "p", "pairs", "remarks"], lines)
 
 
@@ -251,7 +228,7 @@ def _verdict_table(tests: Iterable[Finding]) -> str:
     for t in tests:
         controls = "; ".join(f"{c.name}: {interval(c.effect)}" for c in t.controls) or "not run"
         lines.append(
-            [t.claim.number, t.task, t.dist, t.metric, interval(t.effect), _p_text(t.p_holm),
+            [t.claim.number, t.task, t.dist, t.metric, interval(t.effect), p_text(t.p_holm),
              controls, t.verdict]
         )  # fmt: skip
     head = ["claim", "task", "tau", "quantity", "effect [95 %]", "p (Holm)", "controls", "verdict"]
@@ -276,7 +253,7 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
         parts += ["Scores of its parts:", level_table(results, task, _scores(results, task))]
         parts += ["What training changed:", level_table(results, task, CHANGED)]
         parts += [_TIMESCALE_TEXT, level_table(results, task, TIMESCALES)]
-    for setting, tests in judged(sweep, rows):
+    for setting, tests in judged(sweep.configs, rows):
         if tests:
             parts += [", ".join(["## The poster's claims", *setting_parts(setting)]),
                       claims_table(tests), _VERDICTS, reading(tests), "### The tests",
@@ -290,26 +267,6 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
     if figures:
         parts += ["## Figures", *(f"![{Path(f).stem}]({f})" for f in figures)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
-
-
-def judged(sweep: Sweep, rows: Sequence[Row]) -> list[tuple[RunConfig, list[Finding]]]:
-    """The settings of a sweep, each with its family of tests.
-
-    A setting that is there as a control of another, such as the other gain, has no controls of its
-    own and is no family: its effects are in the tables. Where no setting has controls of the mean
-    leak rate or the learning rate, each is a family.
-    """
-    tasks = list(dict.fromkeys(c.task for c in sweep.configs))
-    settings: dict[RunConfig, RunConfig] = {}
-    for config in sweep.configs:
-        settings.setdefault(setting_of(config).replace(task=tasks[0]), config)
-    found = [(first, judge(rows, first, tasks)) for first in settings.values()]
-    controlled = [
-        (first, tests)
-        for first, tests in found
-        if any(t.controls for t in tests if t.metric != "tau_eff_spread")
-    ]
-    return controlled or found
 
 
 def _what_was_run(sweep: Sweep) -> str:
@@ -349,7 +306,107 @@ def write_tables(out, sweep: Sweep, results: Sequence[RunResult]) -> None:
     """Write summary.csv and effects.csv."""
     out = Path(out)
     rows = effects(results, sweep.configs)
-    tests = [test for _, tests in judged(sweep, rows) for test in tests]
+    tests = [test for _, tests in judged(sweep.configs, rows) for test in tests]
     runs = table_of_runs(sweep, results)
     write_text(out / "summary.csv", _csv_text(runs, list(runs[0])))
     write_text(out / "effects.csv", _csv_text(table_of_effects(rows, tests), _EFFECT_COLUMNS))
+
+
+# --- the claims in words -------------------------------------------------------------------------
+
+
+def sentence(test: Finding) -> str:
+    """One test in a sentence: the effect, what each control leaves of it, and the verdict."""
+    within = test.metric == "tau_eff_spread"
+    compared = "after training against before" if within else "against vanilla"
+    text = (
+        f"{test.task}, {test.dist}: {metric(test.metric).label} {compared}: "
+        f"{size(test.metric, test.effect)}."
+    )
+    for control in test.controls:
+        text += f" {_control(test, control)}"
+    return f"{text} **{test.verdict[0].upper()}{test.verdict[1:]}.**"
+
+
+def _control(test: Finding, control: Control) -> str:
+    if control.survives:
+        side = "on the claimed side"
+    elif control.effect.low <= 0 <= control.effect.high:
+        side = "interval includes 0"
+    else:
+        side = "on the other side"
+    name = control.name[0].upper() + control.name[1:]
+    return f"{name}: {size(test.metric, control.effect)}, {side}."
+
+
+def claims_in_brief(tests: Iterable[Finding]) -> list[tuple[Claim, str, str, str]]:
+    """Each claim and task that was tested: (claim, task, one word, one sentence with numbers)."""
+    tests = list(tests)
+    found = []
+    for claim in CLAIMS:
+        for task in dict.fromkeys(t.task for t in tests):
+            mine = [t for t in tests if (t.claim.number, t.task) == (claim.number, task)]
+            if mine:
+                found.append((claim, task, word_for(mine), brief(mine)))
+    return found
+
+
+def brief(tests: list[Finding]) -> str:
+    """The tests of one claim in one task, in one sentence.
+
+    One distribution comes with its numbers: vanilla where the claim is about it, else uniform, the
+    most diverse. The others have a word.
+    """
+    outcomes: dict[str, tuple[str, ...]] = {}
+    for t in tests:
+        outcomes[t.dist] = (*outcomes.get(t.dist, ()), t.verdict)
+    lead = next((d for d in ("vanilla", "uniform") if d in outcomes), tests[0].dist)
+    mine = [t for t in tests if t.dist == lead]
+    several = len(mine) > 1
+    when = [metric(t.metric).label.rpartition(", ")[2] for t in mine]
+    agreed = len(set(outcomes[lead])) == 1
+    sizes = [f"{f'{name} ' * several}{size(t.metric, t.effect)}" + f": {t.verdict}" * (not agreed)
+             for name, t in zip(when, mine)]  # fmt: skip
+    sizes[-1] += f": {outcomes[lead][0]}" * agreed
+    parts = [f"{lead.capitalize()}{',' * several} {'; '.join(sizes)}"]
+    others: dict[tuple[str, ...], list[str]] = {}
+    rest = [dist for dist in outcomes if dist != lead]
+    for dist in sorted(rest, key=lambda d: outcomes[d] != outcomes[lead]):  # same as lead first
+        others.setdefault(outcomes[dist], []).append(dist)
+    for outcome, dists in others.items():
+        said = [word(one) for one in outcome]
+        names = " and ".join(filter(None, (", ".join(dists[:-1]), dists[-1])))
+        if outcome == outcomes[lead]:
+            parts.append(f"{names} likewise")
+        elif len(set(said)) == 1:
+            parts.append(f"{names}: {said[0]}")
+        else:
+            each = "; ".join(f"{name}, {one}" for name, one in zip(when, said))
+            parts.append(f"{names}: {each}")
+    return "; ".join(parts) + "."
+
+
+def reading(tests: Iterable[Finding]) -> str:
+    """All claims in plain words: first over the tasks, then test by test."""
+    tests = list(tests)
+    overall = over_tasks(tests)
+    parts = []
+    for claim in CLAIMS:
+        mine = [t for t in tests if t.claim.number == claim.number]
+        if not mine:
+            continue
+        parts.append(f"### Claim {claim.number}. {claim.text}")
+        lines = []
+        for key in claim.metrics:
+            for dist in claim.dists:
+                said = overall.get((claim.number, key, dist))
+                if said:
+                    about = f", by the {metric(key).label}" if len(claim.metrics) > 1 else ""
+                    lines.append(f"- {dist}{about}: **{said}**")
+        for dist in claim.dists:
+            both = [overall.get((claim.number, key, dist)) for key in claim.metrics]
+            if len(set(both)) > 1 and None not in both:
+                lines.append(f"- {dist}, all in all: **depends on the measure**")
+        parts.append("\n".join(lines))
+        parts.append("\n".join(f"- {sentence(t)}" for t in mine))
+    return "\n\n".join(parts)
