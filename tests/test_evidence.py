@@ -145,7 +145,8 @@ def test_untrained_networks_are_compared_in_pairs():
         nearer = 0.1 + 0.01 * config.seed if config.dist != "vanilla" else 0.0
         distance = math.exp(1 + config.seed - nearer)
         row = {k: getattr(config, k) for k in ("key", "task", "dist", "rescale_tau", "seed")}
-        rows.append({**row, **dict.fromkeys((*before.COMPARED, "reach", "untrained_loss"), 2.0),
+        keys = (*(quantity.key for quantity in before.COMPARED), "reach", "untrained_loss")
+        rows.append({**row, **dict.fromkeys(keys, 2.0),
                      before.DISTANCES[0]: math.inf if config.seed == 0 else distance})  # fmt: skip
     table = pick(before.differences(plan, rows), metric=before.DISTANCES[0], task=runs.TASKS[1])
     plain, rescaled, matched, fast = table

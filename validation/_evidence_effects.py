@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,36 +18,40 @@ from _evidence_runs import (
 )
 
 from tau_rnn.experiment import RunConfig, load_run
-from tau_rnn.experiment.claims import Finding, judge, pick, word
+from tau_rnn.experiment.claims import CLAIMS, Finding, judge, pick, word
 from tau_rnn.experiment.conditions import POSTER, label, matched_reference, reference
-from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, Row
+from tau_rnn.experiment.effects import (
+    ITSELF,
+    MATCHED,
+    VANILLA,
+    Row,
+    compare,
+    difference,
+    level_of,
+    unit_of,
+)
+from tau_rnn.experiment.metrics import Metric, metric
 from tau_rnn.experiment.outcome import ACTIVITY_SECONDS, ACTIVITY_TRIALS
 from tau_rnn.experiment.run import streams
 from tau_rnn.experiment.statistics import (
     Effect,
-    at_matched_loss,
     holm,
-    ln_ratio,
-    median,
-    median_interval,
     paired_t,
-    steps_effect,
 )
 from tau_rnn.measures.run import measurable
 
 BURN_INS = (5.0, 20.0, 60.0)  # s
 LONGEST = ("capped", "left out")
-MATCHED_LOSS, STEPS = "weight_change_at_matched_loss", "steps_to_criterion"
-#: Quantities that are compared in pairs: name -> whether their logarithms are.
-COMPARED = {
-    "log_mean_loss": False, "loss_last5": True, "accuracy_last5": False, STEPS: True,
-    "weight_change": True, MATCHED_LOSS: True, "conflict_accuracy": False,
-    "pattern_accuracy": False, "evidence_accuracy": False, "value_accuracy": False,
-}  # fmt: skip
+#: Quantities that are compared in pairs.
+COMPARED = tuple(map(metric, (
+    "log_mean_loss", "loss_last5", "accuracy_last5", "steps_to_criterion", "weight_change",
+    "weight_change_at_matched_loss", "conflict_accuracy", "pattern_accuracy", "evidence_accuracy",
+    "value_accuracy",
+)))  # fmt: skip
 #: The sign that a claim gives to the slope over diversity.
-CLAIMED = {"log_mean_loss": -1, "accuracy_last5": 1, "weight_change": -1, MATCHED_LOSS: -1}
-#: What the best homogeneous network is best in: name -> +1 if more is better.
-BEST_IN = {"log_mean_loss": -1, "loss_last5": -1, "accuracy_last5": 1}
+CLAIMED = {key: claim.sign for claim in CLAIMS[:3] for key in claim.metrics}
+#: What the best homogeneous network is best in.
+BEST_IN = ("log_mean_loss", "loss_last5", "accuracy_last5")
 
 
 class Pairs(NamedTuple):
@@ -68,16 +71,6 @@ def by_condition(done: Iterable[Done]) -> dict[tuple[RunConfig, int], dict[int, 
     return groups
 
 
-def difference(metric: str, a: Done, b: Done) -> float:
-    """The difference of a pair in a quantity, of its logarithms where it is a ratio."""
-    if metric == MATCHED_LOSS:
-        return ln_ratio(*at_matched_loss(a.history, b.history)[:2])
-    x, y = a.values.get(metric), b.values.get(metric)
-    if x is None or y is None:
-        return math.nan
-    return ln_ratio(x, y) if COMPARED[metric] else x - y
-
-
 def between(part: str, done: Sequence[Done]) -> tuple[list[dict[str, Any]], list[Row]]:
     """Every condition against vanilla, and against the homogeneous network of its leak rate."""
     groups = by_condition(done)
@@ -89,24 +82,15 @@ def between(part: str, done: Sequence[Done]) -> tuple[list[dict[str, Any]], list
                 continue
             pairs = [(runs[s], partners[s]) for s in sorted(set(runs) & set(partners))]
             lacking = len(set(runs) ^ set(partners))
-            for metric, logarithm in COMPARED.items():
-                effect = paired_effect(metric, pairs)
+            for quantity in COMPARED:
+                effect = compare(quantity, pairs)
                 if effect.n == 0:
                     continue
                 effect = effect._replace(missing=effect.missing + lacking)
-                unit = "ln" if logarithm or metric == "log_mean_loss" else ""
-                rows.append(Row(group.task, label(group), label(other), kind, metric, unit, effect,
-                                group))  # fmt: skip
+                rows.append(Row(group.task, label(group), label(other), kind, quantity.key,
+                                unit_of(quantity), effect, group))  # fmt: skip
                 table.append(effect_row(part, rows[-1], steps))
     return table, rows
-
-
-def paired_effect(metric: str, pairs) -> Effect:
-    """The effect over pairs of runs in one quantity."""
-    if metric == STEPS:
-        a, b = ([run.values[STEPS] for run in side] for side in zip(*pairs))
-        return steps_effect(a, b)
-    return paired_t([difference(metric, a, b) for a, b in pairs])
 
 
 def effect_row(part: str, row: Row, steps: int, note: str = "") -> dict[str, Any]:
@@ -186,14 +170,14 @@ def spreads(base: RunConfig, timescales: Iterable[dict[str, Any]]) -> tuple[list
     for row in timescales:
         config = base.replace(task=row["task"], dist=row["dist"], gain=row["gain"],
                               burn_in=row["burn_in"])  # fmt: skip
-        metric = "tau_eff_spread" + ("_of_short" if row["longest"] == "left out" else "")
+        key = "tau_eff_spread" + ("_of_short" if row["longest"] == "left out" else "")
         change = row["sd_after"] - row["sd_before"]
-        groups.setdefault(config, {}).setdefault(metric, []).append(change)
+        groups.setdefault(config, {}).setdefault(key, []).append(change)
     rows = [
-        Row(config.task, label(config), "before training", ITSELF, metric, "", paired_t(changes),
+        Row(config.task, label(config), "before training", ITSELF, key, "", paired_t(changes),
             config)
-        for config, metrics in groups.items()
-        for metric, changes in metrics.items()
+        for config, found in groups.items()
+        for key, changes in found.items()
     ]  # fmt: skip
     table = []
     for r in rows:
@@ -242,14 +226,15 @@ def slopes(plan: Plan, done: Sequence[Done]) -> list[dict[str, Any]]:
     family, table = [], []
     for task in TASKS:
         first = groups[base.replace(task=task, dist="vanilla"), base.steps]
-        for metric in CLAIMED:
+        for key in CLAIMED:
             for held in ("none", "harmonic"):
                 change = np.zeros((len(first), len(DEGREES)))
                 for k, h in enumerate(DEGREES[1:], start=1):
                     config = base.replace(task=task, dist=spread_around_1(h), rescale_tau=held)
                     runs = groups[config, base.steps]
-                    change[:, k] = [difference(metric, runs[s], first[s]) for s in sorted(first)]
-                family.append(slope_rows(base, task, metric, held == "harmonic", change))
+                    change[:, k] = [difference(metric(key), runs[s], first[s])
+                                    for s in sorted(first)]  # fmt: skip
+                family.append(slope_rows(base, task, key, held == "harmonic", change))
     adjusted = holm([rows[0]["p"] for rows in family])
     for rows, p in zip(family, adjusted):
         rows[0]["p_holm"] = float(p)
@@ -257,19 +242,19 @@ def slopes(plan: Plan, done: Sequence[Done]) -> list[dict[str, Any]]:
     return table
 
 
-def slope_rows(base, task: str, metric: str, held: bool, change) -> list[dict[str, Any]]:
+def slope_rows(base, task: str, key: str, held: bool, change) -> list[dict[str, Any]]:
     """The slope over h of differences (seeds, degrees) from h = 0, then its steps."""
     h = np.array(DEGREES)
     slope = (change * (h - h.mean())).sum(axis=1) / np.sum((h - h.mean()) ** 2)
-    steps = np.diff(change.mean(axis=0)) * CLAIMED[metric]
+    steps = np.diff(change.mean(axis=0)) * CLAIMED[key]
     note = "monotone" if (steps > 0).all() else "not monotone"
     condition = "uniform on 1 +- h" + (", leak rate held" if held else "")
-    unit = "" if metric == "accuracy_last5" else "ln"
-    rows = [Row(task, condition, "per unit h", "slope", metric, unit, paired_t(slope), base)]
+    unit = unit_of(metric(key))
+    rows = [Row(task, condition, "per unit h", "slope", key, unit, paired_t(slope), base)]
     for k in range(1, len(h)):
         reference_name = f"step from {h[k - 1]:g} to {h[k]:g}"
         effect = paired_t(change[:, k] - change[:, k - 1])
-        rows.append(Row(task, condition, reference_name, "step", metric, unit, effect, base))
+        rows.append(Row(task, condition, reference_name, "step", key, unit, effect, base))
     return [effect_row("degree", row, base.steps, note if k == 0 else "")
             for k, row in enumerate(rows)]  # fmt: skip
 
@@ -284,18 +269,17 @@ def against_best(plan: Plan, done: Sequence[Done]) -> list[dict[str, Any]]:
         def runs_of(dist, task=task):
             return groups[base.replace(task=task, dist=dist), base.steps]
 
-        for metric in BEST_IN:
+        for quantity in map(metric, BEST_IN):
             for dist in POSTER[1:]:
                 for name, folds in (("other seeds", halves), ("same seeds", [(seeds, seeds)])):
                     changes, chosen = [], []
                     for choose_on, judge_on in folds:
-                        tau = best(metric, choose_on, runs_of)
+                        tau = best(quantity, choose_on, runs_of)
                         chosen.append(tau)
                         a, b = runs_of(dist), runs_of(constant(tau))
-                        changes += [difference(metric, a[s], b[s]) for s in judge_on]
-                    unit = "" if metric == "accuracy_last5" else "ln"
-                    row = Row(task, dist, f"best homogeneous, {name}", f"best, {name}", metric,
-                              unit, paired_t(changes), base)  # fmt: skip
+                        changes += [difference(quantity, a[s], b[s]) for s in judge_on]
+                    row = Row(task, dist, f"best homogeneous, {name}", f"best, {name}",
+                              quantity.key, unit_of(quantity), paired_t(changes), base)  # fmt: skip
                     ends = {HOMOGENEOUS[0], HOMOGENEOUS[-1]} & set(chosen)
                     note = "tau " + " and ".join(f"{t:g}" for t in dict.fromkeys(chosen)) + " s"
                     note += ", end of the grid" if ends else ""
@@ -307,14 +291,15 @@ def against_best(plan: Plan, done: Sequence[Done]) -> list[dict[str, Any]]:
     return table
 
 
-def best(metric: str, seeds, runs_of: Callable[[str], dict[int, Done]]) -> float:
+def best(quantity: Metric, seeds, runs_of: Callable[[str], dict[int, Done]]) -> float:
     """The tau (s) of the homogeneous network with the best mean of a quantity over some seeds."""
+    logarithms = quantity.scale == "ratio" and not quantity.logarithmic
 
     def mean(tau):
-        values = [runs_of(constant(tau))[s].values[metric] for s in seeds]
-        return np.mean(np.log(values) if COMPARED[metric] else values)
+        values = [runs_of(constant(tau))[s].metrics[quantity.key] for s in seeds]
+        return np.mean(np.log(values) if logarithms else values)
 
-    return max(HOMOGENEOUS, key=lambda tau: BEST_IN[metric] * mean(tau))
+    return max(HOMOGENEOUS, key=lambda tau: quantity.better * mean(tau))
 
 
 # --- levels --------------------------------------------------------------------------------------
@@ -324,19 +309,15 @@ def levels(part: str, done: Sequence[Done]) -> list[dict[str, Any]]:
     """Mean of each quantity in each condition; of steps to criterion, the median."""
     table = []
     for (group, steps), runs in by_condition(done).items():
-        metrics = dict.fromkeys(k for r in runs.values() for k in r.values if k != "seconds")
-        for metric in metrics:
-            values = [r.values.get(metric) for r in runs.values()]
-            never = sum(v is None for v in values) if metric == STEPS else 0
-            if metric == STEPS:
-                d = np.array([math.inf if v is None else v for v in values], float)
-                effect = Effect(median(d), *median_interval(d), math.nan, len(d))
-            else:
-                effect = paired_t(values)
+        for key in dict.fromkeys(k for r in runs.values() for k in r.metrics if k != "seconds"):
+            effect = level_of(key, [r.metrics.get(key) for r in runs.values()])
             if effect.n:
-                table.append({
-                    "part": part, "task": group.task, "condition": label(group), "steps": steps,
-                    "metric": metric, "estimate": effect.estimate, "low": effect.low,
-                    "high": effect.high, "n": effect.n, "never": never,
-                })  # fmt: skip
+                table.append(level_row(part, group, key, effect, steps))
     return table
+
+
+def level_row(part: str, group: RunConfig, key: str, effect: Effect, steps: int) -> dict[str, Any]:
+    """The level of a quantity in a condition as a row of conditions.csv."""
+    values = {name: getattr(effect, name) for name in ("estimate", "low", "high", "n", "never")}
+    return {"part": part, "task": group.task, "condition": label(group), "steps": steps,
+            "metric": key, **values}  # fmt: skip

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from textwrap import fill
 
 import numpy as np
 from _evidence_runs import DEGREES, HOMOGENEOUS, TASKS, constant, spread_around_1
+from _evidence_untrained import COMPARED as UNTRAINED
 
-from tau_rnn.experiment.claims import findings, pick
+from tau_rnn.experiment.claims import effect_of, findings, pick
 from tau_rnn.experiment.conditions import POSTER
 from tau_rnn.experiment.effects import VANILLA
+from tau_rnn.experiment.metrics import Metric, metric
 
 LARGEST = 150_000  # bytes
 MATCHED_LOSS = "weight_change_at_matched_loss"
 HELD = ", rescale_tau=harmonic"
-#: metric -> (axis label of a difference, of a level, how a difference is shown)
-SHOWN: dict[str, tuple[str, str, Any]] = {
-    "log_mean_loss": ("mean loss, difference (%)", "ln mean loss", lambda d: 100 * np.expm1(d)),
-    "loss_last5": ("loss at the end (%)", "", lambda d: 100 * np.expm1(d)),
-    "accuracy_last5": ("accuracy, difference (points)", "accuracy", lambda d: 100 * d),
-    "weight_change": ("change of W, last step (%)", "", lambda d: 100 * np.expm1(d)),
-    MATCHED_LOSS: ("change of W, same loss (%)", "", lambda d: 100 * np.expm1(d)),
-}
 
 
 def draw_all(tables: dict[str, list[dict]], folder: Path) -> list[Path]:
@@ -56,35 +50,46 @@ def draw_all(tables: dict[str, list[dict]], folder: Path) -> list[Path]:
     return paths
 
 
-def error_bars(axis, x, rows, show=lambda v: v, **style) -> None:
+def axis_label(quantity: Metric) -> str:
+    """What an axis of differences says."""
+    return fill(f"{quantity.label} ({quantity.shown_unit or 'number'})", 26)
+
+
+def as_shown(row, quantity: Metric) -> list[float]:
+    """The estimate and the ends of the interval of a row, as figures show differences."""
+    return [quantity.shown(value) for value in effect_of(row)[:3]]
+
+
+def error_bars(axis, x, rows, quantity: Metric | None = None, **style) -> None:
     """Estimates with their intervals; a row that is None is a reference at 0."""
-    y = np.array([[0.0] * 3 if r is None else show(np.array([r["estimate"], r["low"], r["high"]]))
-                  for r in rows])  # fmt: skip
+    y = np.array([[0.0] * 3 if r is None else as_shown(r, quantity) if quantity else
+                  [r["estimate"], r["low"], r["high"]] for r in rows], float)  # fmt: skip
     axis.errorbar(x, y[:, 0], (y[:, 0] - y[:, 1], y[:, 2] - y[:, 0]), capsize=2, **style)
 
 
-def degree_panel(axis, tables, task: str, metric: str) -> None:
+def degree_panel(axis, tables, task: str, key: str) -> None:
     """Difference from h = 0 over h, as it is and with the leak rate held."""
     from tau_rnn.plotting import color_of
 
-    rows = pick(tables["effects"], part="degree", task=task, metric=metric, kind=VANILLA)
+    rows = pick(tables["effects"], part="degree", task=task, metric=key, kind=VANILLA)
     by_name = {r["condition"]: r for r in rows}
     for suffix, face, text, nudge in (
         ("", color_of("uniform"), "as it is", -0.012), (HELD, "white", "mean leak rate held", 0.012)
     ):  # fmt: skip
         found = [None, *(by_name[spread_around_1(h) + suffix] for h in DEGREES[1:])]
         style = {"color": color_of("uniform"), "mfc": face, "ls": "--" if suffix else "-"}
-        error_bars(axis, np.array(DEGREES) + nudge, found, SHOWN[metric][2], marker="o",
+        error_bars(axis, np.array(DEGREES) + nudge, found, metric(key), marker="o",
                    label=text, **style)  # fmt: skip
     axis.axhline(0, color="black", lw=0.8, zorder=0)
-    axis.set(xticks=DEGREES, xlabel="h: tau uniform on 1 - h to 1 + h s", ylabel=SHOWN[metric][0])
+    axis.set(xticks=DEGREES, xlabel="h: tau uniform on 1 - h to 1 + h s",
+             ylabel=axis_label(metric(key)))  # fmt: skip
 
 
-def homogeneous_panel(axis, tables, task: str, metric: str) -> None:
+def homogeneous_panel(axis, tables, task: str, key: str) -> None:
     """Level of homogeneous networks over tau, and the diverse ones as bands."""
     from tau_rnn.plotting import color_of
 
-    rows = pick(tables["conditions"], part="homogeneous", task=task, metric=metric)
+    rows = pick(tables["conditions"], part="homogeneous", task=task, metric=key)
     by_name = {r["condition"]: r for r in rows}
     found = [by_name[constant(tau)] for tau in HOMOGENEOUS]
     error_bars(axis, HOMOGENEOUS, found, color="#444444", marker="o", label="homogeneous")
@@ -92,26 +97,26 @@ def homogeneous_panel(axis, tables, task: str, metric: str) -> None:
         row = by_name[dist]
         axis.axhspan(row["low"], row["high"], color=color_of(dist), alpha=0.18, lw=0)
         axis.axhline(row["estimate"], color=color_of(dist), lw=1.3, label=dist)
-    axis.set(xscale="log", xlabel="tau of the homogeneous network (s)", ylabel=SHOWN[metric][1])
+    axis.set(xscale="log", xlabel="tau of the homogeneous network (s)", ylabel=metric(key).heading)
     axis.set_xticks(HOMOGENEOUS, [f"{t:g}" for t in HOMOGENEOUS])
     axis.minorticks_off()
 
 
-def best_panel(axis, tables, task: str, metric: str) -> None:
+def best_panel(axis, tables, task: str, key: str) -> None:
     """Diverse networks minus the best homogeneous one, chosen on other or on the same seeds."""
     from tau_rnn.plotting import color_of
 
-    label, _, show = SHOWN[metric]
+    quantity = metric(key)
     for k, dist in enumerate(POSTER[1:]):
         for which, face, nudge in (("other", color_of(dist), -0.14), ("same", "white", 0.14)):
-            (row,) = pick(tables["effects"], part="homogeneous", task=task, metric=metric,
+            (row,) = pick(tables["effects"], part="homogeneous", task=task, metric=key,
                           condition=dist, kind=f"best, {which} seeds")  # fmt: skip
-            e = show(np.array([row["low"], row["estimate"], row["high"]], float))
-            axis.plot(e[[0, 2]], [k + nudge] * 2, color=color_of(dist), lw=1.4)
-            axis.plot(e[1], k + nudge, "o", ms=5, color=color_of(dist), mfc=face)
+            estimate, *ends = as_shown(row, quantity)
+            axis.plot(ends, [k + nudge] * 2, color=color_of(dist), lw=1.4)
+            axis.plot(estimate, k + nudge, "o", ms=5, color=color_of(dist), mfc=face)
     axis.axvline(0, color="black", lw=0.8, zorder=0)
     axis.set_yticks(range(len(POSTER) - 1), POSTER[1:])
-    axis.set(ylim=(len(POSTER) - 0.8, -0.5), xlabel=label)
+    axis.set(ylim=(len(POSTER) - 0.8, -0.5), xlabel=axis_label(quantity))
     for which, face in (("other seeds", "#444444"), ("the same seeds", "white")):
         axis.plot([], [], "o", color="#444444", mfc=face, ms=5, label=f"chosen on {which}")
 
@@ -124,8 +129,8 @@ def degree_figure(tables, metrics, *, homogeneous: bool = False):
     figure, axes = new_figure(len(TASKS), columns, figsize=(4 * columns, 5.2),
                               layout="constrained", squeeze=False)  # fmt: skip
     for line, task in zip(axes, TASKS):
-        for axis, metric in zip(line, metrics):
-            degree_panel(axis, tables, task, metric)
+        for axis, key in zip(line, metrics):
+            degree_panel(axis, tables, task, key)
         line[0].set_title(task, loc="left")
         if homogeneous:
             homogeneous_panel(line[-2], tables, task, metrics[0])
@@ -192,27 +197,28 @@ def reach_figure(tables):
     """Uniform against vanilla, as it is and with the leak rate held; one thing is changed."""
     from tau_rnn.plotting import color_of, new_figure
 
-    metrics = ("log_mean_loss", "loss_last5", "accuracy_last5", MATCHED_LOSS)
-    figure, axes = new_figure(len(TASKS), len(metrics), figsize=(11, 6.6), layout="constrained",
+    quantities = [
+        metric(key) for key in ("log_mean_loss", "loss_last5", "accuracy_last5", MATCHED_LOSS)
+    ]
+    figure, axes = new_figure(len(TASKS), len(quantities), figsize=(11, 6.6), layout="constrained",
                               sharex="col", sharey="row")  # fmt: skip
     for line, task in zip(axes, TASKS):
         settings = [
             s for s in REACH if reach_rows(tables, task, s[0], s[1], "log_mean_loss", False)
         ]
-        for axis, metric in zip(line, metrics):
-            label, _, show = SHOWN[metric]
+        for axis, quantity in zip(line, quantities):
             for k, (part, steps, _) in enumerate(settings):
                 for held in (False, True):
-                    for row in reach_rows(tables, task, part, steps, metric, held):
-                        e = show(np.array([row["low"], row["estimate"], row["high"]], float))
+                    for row in reach_rows(tables, task, part, steps, quantity.key, held):
+                        estimate, *ends = as_shown(row, quantity)
                         y = k + (0.16 if held else -0.16)
-                        axis.plot(e[[0, 2]], [y, y], color=color_of("uniform"), lw=1.4)
-                        axis.plot(e[1], y, "o", ms=5, color=color_of("uniform"),
+                        axis.plot(ends, [y, y], color=color_of("uniform"), lw=1.4)
+                        axis.plot(estimate, y, "o", ms=5, color=color_of("uniform"),
                                   mfc="white" if held else None)  # fmt: skip
             axis.axvline(0, color="black", lw=0.8)
             axis.set_yticks(range(len(settings)), [name for *_, name in settings])
             axis.set_ylim(len(settings) - 0.4, -0.6)
-            axis.set_xlabel(label if task == TASKS[-1] else "")
+            axis.set_xlabel(axis_label(quantity) if task == TASKS[-1] else "")
         line[0].set_title(task, loc="left")
     for text, face in (("as it is", color_of("uniform")), ("mean leak rate held", "white")):
         axes[0, 0].plot([], [], "o", ms=5, color=color_of("uniform"), mfc=face, label=text)
@@ -234,28 +240,22 @@ def untrained_figure(tables):
     from tau_rnn.plotting import new_figure
 
     rows = pick(tables["effects"], part="untrained")
-    ratio = SHOWN["log_mean_loss"][2]
-    columns = (
-        ("readout_loss", "loss of a linear\nreadout (%)", ratio),
-        ("distance_to_30_percent", "distance, 30 % of\nthe error left (%)", ratio),
-        ("distance_to_10_percent", "distance, 10 % of\nthe error left (%)", ratio),
-        ("slow_modes", "modes slower than\nthe delay (number)", lambda d: d),
-    )
+    columns = UNTRAINED[:4]
     figure, axes = new_figure(1, len(columns), figsize=(11, 3.4), sharey=True,
                               layout="constrained")  # fmt: skip
-    for axis, (metric, text, show) in zip(axes, columns):
+    for axis, quantity in zip(axes, columns):
         for task, marker, nudge in zip(TASKS, "os", (-0.14, 0.14)):
             for k, (condition, reference, _) in enumerate(BEFORE):
-                for row in pick(rows, task=task, metric=metric, condition=condition,
+                for row in pick(rows, task=task, metric=quantity.key, condition=condition,
                                 reference=reference):  # fmt: skip
-                    e = show(np.array([row["low"], row["estimate"], row["high"]], float))
+                    estimate, *ends = as_shown(row, quantity)
                     face = None if k == 0 else "white"
-                    axis.plot(e[[0, 2]], [k + nudge] * 2, color="#444444", lw=1.4)
-                    axis.plot(e[1], k + nudge, marker, ms=5, color="#444444", mfc=face)
+                    axis.plot(ends, [k + nudge] * 2, color="#444444", lw=1.4)
+                    axis.plot(estimate, k + nudge, marker, ms=5, color="#444444", mfc=face)
         axis.axvline(0, color="black", lw=0.8)
         axis.set_yticks(range(len(BEFORE)), [name for *_, name in BEFORE])
         axis.set_ylim(len(BEFORE) - 0.4, -0.6)
-        axis.set_xlabel(text)
+        axis.set_xlabel(axis_label(quantity))
     for task, marker in zip(TASKS, "os"):
         axes[0].plot([], [], marker, ms=5, color="#444444", label=task)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from _evidence_effects import BEST_IN, CLAIMED
+from _evidence_effects import CLAIMED
 from _evidence_figures import REACH, draw_all, reach_rows
 from _evidence_runs import PARTS, TASKS
 from _evidence_untrained import PART as UNTRAINED
@@ -14,16 +14,16 @@ from tau_rnn.experiment.claims import CLAIMS, LEVEL, effect_of, findings, on_sid
 from tau_rnn.experiment.conditions import POSTER
 from tau_rnn.experiment.effects import size
 from tau_rnn.experiment.files import write_text
+from tau_rnn.experiment.metrics import Metric, metric
 from tau_rnn.experiment.report import claims_table, grid
 
-MATCHED_LOSS = "weight_change_at_matched_loss"
 #: Runs of 400 steps and 100 units, and all parts, on two cores that do nothing else.
 COST = "about 4 s of one core each; in all two hours on two cores"
 
 
-def shown(row, metric: str | None = None) -> str:
+def shown(row, quantity: Metric | None = None) -> str:
     """The effect in a row with its interval, in words."""
-    text = size(metric or row["metric"], effect_of(row))
+    text = size(quantity or row["metric"], effect_of(row))
     return text.replace("percentage points", "points").replace("in sd of ln tau_eff ", "")
 
 
@@ -64,13 +64,13 @@ def monotone_text(tables) -> str:
     return "Slopes that are shown are monotone" + (f", but {', '.join(bent)}." if bent else ".")
 
 
-def best_text(tables, task: str, metric: str) -> str:
+def best_text(tables, task: str, key: str) -> str:
     """How the diverse networks compare with the best homogeneous one in a task."""
     came: dict[str, list[str]] = {}
     for dist in POSTER[1:]:
-        (row,) = pick(tables["effects"], task=task, metric=metric, condition=dist,
+        (row,) = pick(tables["effects"], task=task, metric=key, condition=dist,
                       kind="best, other seeds")  # fmt: skip
-        sign = BEST_IN[metric]
+        sign = metric(key).better
         word = "better" if is_shown(row, sign) else "worse" if is_shown(row, -sign) else "open"
         if dist == "uniform":
             lead, numbers = word, f"{shown(row)}, **{word}**"
@@ -127,14 +127,14 @@ def untrained_text(tables) -> str:
     said = []
     for task in TASKS:
         each = []
-        for metric in TESTED:
-            rows = pick(tables["effects"], part=UNTRAINED, task=task, metric=metric)
+        for quantity in TESTED:
+            rows = pick(tables["effects"], part=UNTRAINED, task=task, metric=quantity.key)
             plain, *held = rows[:3]  # rescaled, and against the homogeneous network
             left = [on_side(-1, effect_of(row)) for row in held]
             word = ("farther" if is_shown(plain, 1) else "open" if not is_shown(plain, -1)
                     else "shown" if all(left) else "partly" if any(left)
                     else "confounded")  # fmt: skip
-            each.append(f"{per_cent(plain)} **{word}**")
+            each.append(f"{shown(plain, quantity)} **{word}**")
         said.append(f"{task}: {', '.join(each)}.")
     return (
         "The poster reads: diverse networks start closer to the dynamics needed. Uniform against "
@@ -142,11 +142,6 @@ def untrained_text(tables) -> str:
         "of W, to first order, that leaves 30 % of the squared error; that leaves 10 %. "
         f"{' '.join(said)}"
     )
-
-
-def per_cent(row) -> str:
-    """A difference of logarithms as a ratio in per cent."""
-    return shown(row, "weight_change")
 
 
 def reach_text(tables, made: list[str]) -> str:

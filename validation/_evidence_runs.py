@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from tau_rnn.experiment.conditions import (
     POSTER,
     sweep_configs,
 )
+from tau_rnn.experiment.metrics import metric
 
 TASKS = ("multi_timescale", "integrate_and_remember")
 DEGREES = (0.0, 0.3, 0.6, 0.9)
@@ -175,7 +177,7 @@ class Done(NamedTuple):
 
     config: RunConfig
     steps: int
-    values: dict[str, Any]
+    metrics: dict[str, Any]
     history: list[dict[str, float]]
 
 
@@ -197,6 +199,8 @@ def load(configs: Iterable[RunConfig], store, looks: Sequence[int]) -> list[Done
     return found
 
 
+#: Metrics of a run that its history gives, up to any step.
+AT_ANY_STEP = ("log_mean_loss", "loss_last5", "accuracy_last5", "steps_to_criterion")
 #: Metrics of a run that are known only after its last step.
 AT_THE_END = (
     "conflict_accuracy", "pattern_accuracy", "evidence_accuracy", "value_accuracy", "accuracy",
@@ -206,18 +210,10 @@ AT_THE_END = (
 
 def reached(history, criterion: float) -> dict[str, Any]:
     """What a run had reached by the end of a history."""
-    steps = np.array([row["step"] for row in history])
-    loss = np.array([row["loss"] for row in history])
-    area = np.sum(np.diff(steps) * (loss[1:] + loss[:-1]) / 2) / steps[-1]
-    there = [row["step"] for row in history if row["accuracy"] >= criterion]
-    last = history[-5:]
-    return {
-        "log_mean_loss": float(np.log(area)),
-        "loss_last5": float(np.mean([row["loss"] for row in last])),
-        "accuracy_last5": float(np.mean([row["accuracy"] for row in last])),
-        "steps_to_criterion": there[0] if there else None,
-        "weight_change": history[-1]["weight_change"],
-    }
+    task = SimpleNamespace(criterion=criterion)
+    run = SimpleNamespace(history=history, setup=SimpleNamespace(task=task))
+    found = {row.key: row.value(run) for row in map(metric, AT_ANY_STEP) if row.value}
+    return {**found, "weight_change": history[-1]["weight_change"]}
 
 
 def leak_rates(config: RunConfig, tau) -> dict[str, float]:
@@ -251,4 +247,4 @@ def run_row(part: str, done: Done) -> dict[str, Any]:
     """A run as a row of runs.csv."""
     config = {**done.config.to_json(), "train": "+".join(done.config.train)}
     row = {"part": part, "key": done.config.key, **{k: config[k] for k in SETTINGS}}
-    return {**row, "steps": done.steps, **done.values}
+    return {**row, "steps": done.steps, **done.metrics}

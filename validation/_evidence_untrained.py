@@ -6,23 +6,30 @@ import math
 from typing import Any
 
 import numpy as np
-from _evidence_effects import effect_row
+from _evidence_effects import effect_row, level_row
 from _evidence_runs import TASKS, Plan, crossed, processes
 
 from tau_rnn.experiment import RunConfig
 from tau_rnn.experiment.conditions import label, matched_constant
-from tau_rnn.experiment.effects import MATCHED, VANILLA, Row
+from tau_rnn.experiment.effects import MATCHED, VANILLA, Row, level_of, unit_of
+from tau_rnn.experiment.metrics import Metric
 from tau_rnn.experiment.run import set_up
 from tau_rnn.experiment.statistics import holm, paired_t
 from tau_rnn.measures import measure_untrained
 
 PART = "untrained"
 FRACTIONS = (0.3, 0.1)  # of the squared error that a change of W leaves
-DISTANCES = tuple(f"distance_to_{100 * q:g}_percent" for q in FRACTIONS)
-#: Quantities that are compared in pairs: name -> whether their logarithms are.
-COMPARED = {"readout_loss": True, **dict.fromkeys(DISTANCES, True), "slow_modes": False,
-            "longest_mode": True}  # fmt: skip
-TESTED = ("readout_loss", *DISTANCES)
+#: Quantities that are compared in pairs; the first three are tested.
+COMPARED = (
+    Metric("readout_loss", "loss of a linear readout", "of the best one, before training",
+           scale="ratio", better=-1),
+    *(Metric(f"distance_to_{100 * q:g}_percent", f"distance, {100 * q:g} % of the error left",
+             "least change of W, to first order", scale="ratio", better=-1) for q in FRACTIONS),
+    Metric("slow_modes", "modes slower than the delay", "their number"),
+    Metric("longest_mode", "slowest mode", "its timescale", unit="s", scale="ratio"),
+)  # fmt: skip
+TESTED = COMPARED[:3]
+DISTANCES = tuple(quantity.key for quantity in TESTED[1:])
 FAST = matched_constant("uniform")
 KINDS: tuple[dict[str, str], ...] = (
     {"dist": "vanilla"}, {"dist": "uniform"}, {"dist": "uniform", "rescale_tau": "harmonic"},
@@ -70,21 +77,20 @@ def differences(plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Paired differences as rows of effects.csv, and Holm's p over the six tests."""
     by_network = {row["key"]: row for row in rows}
 
-    def values(kind: dict, task: str, metric: str) -> np.ndarray:
-        found = [by_network[base(plan).replace(task=task, seed=seed, **kind).key][metric]
-                 for seed in plan.new_seeds]  # fmt: skip
-        v = np.array([math.nan if x is None else x for x in found], float)
-        return np.where(np.isfinite(v), np.log(v) if COMPARED[metric] else v, math.nan)
+    def values(kind: dict, task: str, key: str) -> list[float | None]:
+        return [by_network[base(plan).replace(task=task, seed=seed, **kind).key][key]
+                for seed in plan.new_seeds]  # fmt: skip
 
     table, family = [], []
     for task in TASKS:
-        for metric, logarithm in COMPARED.items():
+        for quantity in COMPARED:
             for kind, a, b in PAIRS:
-                effect = paired_t(values(KINDS[a], task, metric) - values(KINDS[b], task, metric))
+                pairs = zip(*(values(KINDS[k], task, quantity.key) for k in (a, b)))
+                effect = paired_t([quantity.difference(x, y) for x, y in pairs])
                 names = (label(base(plan).replace(task=task, **KINDS[k])) for k in (a, b))
-                row = Row(task, *names, kind, metric, "ln" if logarithm else "", effect, base(plan))
+                row = Row(task, *names, kind, quantity.key, unit_of(quantity), effect, base(plan))
                 table.append(effect_row(PART, row, 0))
-                if metric in TESTED and (a, b) == (1, 0):
+                if quantity in TESTED and (a, b) == (1, 0):
                     family.append(table[-1])
     for row, p in zip(family, holm([row["p"] for row in family])):
         row["p_holm"] = float(p)
@@ -99,12 +105,8 @@ def levels(plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             config = base(plan).replace(task=task, **kind)
             some = [r for r in rows if (r["task"], r["dist"], r["rescale_tau"])
                     == (task, config.dist, config.rescale_tau)]  # fmt: skip
-            for metric in (*COMPARED, "reach", "untrained_loss"):
-                effect = paired_t([r[metric] for r in some])
+            for key in (*(quantity.key for quantity in COMPARED), "reach", "untrained_loss"):
+                effect = level_of(key, [r[key] for r in some])
                 if effect.n:
-                    table.append({
-                        "part": PART, "task": task, "condition": label(config), "steps": 0,
-                        "metric": metric, "estimate": effect.estimate, "low": effect.low,
-                        "high": effect.high, "n": effect.n, "never": 0,
-                    })  # fmt: skip
+                    table.append(level_row(PART, config, key, effect, 0))
     return table

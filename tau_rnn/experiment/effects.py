@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,7 @@ BETWEEN = tuple(key for row in METRICS if row.compared for key in row.keys)
 WITHIN = tuple((row, *row.change) for row in METRICS if row.change)
 ITSELF = "itself"  # the reference of a change within a run
 VANILLA, MATCHED = "vanilla", "matched homogeneous"
-_MATCHED_LOSS = "weight_change_at_matched_loss"
+_MATCHED_LOSS, _STEPS = "weight_change_at_matched_loss", "steps_to_criterion"
 
 
 class Row(NamedTuple):
@@ -117,11 +117,7 @@ def _between(group, runs, kind, other, partners, seeds) -> list[Row]:
     lacking = len(pairs) - len(whole)
     rows = []
     for key in _compared(runs.values()):
-        if key == "steps_to_criterion":
-            steps = [[run.metrics.get(key) for run in side] for side in zip(*whole)] or [[], []]
-            effect = steps_effect(*steps)
-        else:
-            effect = paired_t([difference(metric(key), a, b) for a, b in whole])
+        effect = compare(metric(key), whole)
         effect = effect._replace(missing=effect.missing + lacking)
         rows.append(_row(group, label(other), kind, metric(key), effect))
     return rows
@@ -136,12 +132,24 @@ def _compared(runs: Iterable[RunResult]) -> list[str]:
 
 
 def _row(group: RunConfig, reference: str, kind: str, row: Metric, effect: Effect) -> Row:
-    unit = "ln" if row.scale == "ratio" else ""
-    return Row(group.task, label(group), reference, kind, row.key, unit, effect, group)
+    return Row(group.task, label(group), reference, kind, row.key, unit_of(row), effect, group)
 
 
-def difference(row: Metric, a: RunResult, b: RunResult) -> float:
-    """The difference of a pair in a metric, of its logarithms where it is a ratio."""
+def unit_of(row: Metric) -> str:
+    """The unit of an effect in a metric."""
+    return "ln" if row.scale == "ratio" else ""
+
+
+def compare(row: Metric, pairs: Sequence[tuple[Any, Any]]) -> Effect:
+    """The effect over pairs of runs in a metric; of steps to criterion, by ranks."""
+    if row.key == _STEPS:
+        sides = zip(*pairs) if pairs else ((), ())
+        return steps_effect(*([run.metrics.get(_STEPS) for run in side] for side in sides))
+    return paired_t([difference(row, a, b) for a, b in pairs])
+
+
+def difference(row: Metric, a, b) -> float:
+    """The difference of a pair of runs in a metric, of its logarithms where it is a ratio."""
     if row.key == _MATCHED_LOSS:
         return row.difference(*at_matched_loss(a.history, b.history)[:2])
     return row.difference(a.metrics.get(row.key), b.metrics.get(row.key))
@@ -194,40 +202,35 @@ def levels(results: Iterable[RunResult], metrics: Sequence[str]) -> list[Level]:
     rows = []
     for group, runs in grouped(results).items():
         for key in metrics:
-            values = [r.metrics.get(key) for r in runs.values()]
-            if key == "steps_to_criterion":
-                steps = np.array([math.inf if v is None else v for v in values], float)
-                never = int(np.isinf(steps).sum())
-                effect = Effect(median(steps), *median_interval(steps), math.nan, len(steps),
-                                never=never)  # fmt: skip
-            elif all(v is None for v in values):
-                continue
-            else:
-                effect = paired_t(values)._replace(p=math.nan)
-            rows.append(Level(group.task, label(group), key, effect, group))
+            effect = level_of(key, [r.metrics.get(key) for r in runs.values()])
+            if effect.n:
+                rows.append(Level(group.task, label(group), key, effect, group))
     return rows
+
+
+def level_of(key: str, values: Sequence[float | None]) -> Effect:
+    """Mean of a metric over runs, or the median of steps to criterion; n is 0 if none has it."""
+    if key != _STEPS:
+        return paired_t(values)._replace(p=math.nan)
+    steps = np.array([math.inf if v is None else v for v in values], float)
+    never = int(np.isinf(steps).sum())
+    return Effect(median(steps), *median_interval(steps), math.nan, len(steps), never=never)
 
 
 # --- an effect in words and numbers ---------------------------------------------------------------
 
 
-def size(key: str, effect: Effect) -> str:
+def size(quantity: str | Metric, effect: Effect) -> str:
     """An effect in words: per cent, percentage points, or the change of a standard deviation.
 
     >>> size("weight_change", Effect(-0.1, -0.2, 0.0, 0.04, 20))
     '-9.5 % (-18.1 to +0.0)'
     """
-    unit, texts = unit_and_numbers(key, effect)
-    if math.isnan(effect.low):  # one pair has no interval
-        return f"{texts[0]} {unit}"
-    return f"{texts[0]} {unit} ({texts[1]} to {texts[2]})"
-
-
-def unit_and_numbers(key: str, effect: Effect) -> tuple[str, list[str]]:
-    """The unit of an effect in words, and its estimate and ends as texts."""
-    row = metric(key)
+    row = metric(quantity) if isinstance(quantity, str) else quantity
     digits = 3 if row.scale == "difference" else 1
-    return row.shown_unit, [f"{row.shown(v):+.{digits}f}" for v in effect[:3]]
+    middle, low, high = (number(row.shown(v), digits, signed=True) for v in effect[:3])
+    words = f"{middle} {row.shown_unit}"
+    return words if math.isnan(effect.low) else f"{words} ({low} to {high})"  # nan: of one pair
 
 
 def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
@@ -236,6 +239,7 @@ def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str
         return "-"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
+    value = round(float(value), digits) + 0.0  # no minus before 0.0
     return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
 
 

@@ -97,7 +97,7 @@ def paired_t(differences: Iterable[float | None]) -> Effect:
 
 
 def ln_ratio(a: float | None, b: float | None) -> float:
-    """ln(a / b), or nan where one of them is missing or not positive.
+    """ln(a / b), or nan where one of them is missing, not positive or not finite.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def ln_ratio(a: float | None, b: float | None) -> float:
     >>> round(ln_ratio(220, 200), 3), ln_ratio(220, None)
     (0.095, nan)
     """
-    if a is None or b is None or not (a > 0 and b > 0):
+    if a is None or b is None or not (0 < a < math.inf and 0 < b < math.inf):
         return math.nan
     return math.log(a / b)
 
