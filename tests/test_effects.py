@@ -355,3 +355,6 @@ def test_one_pair_has_an_effect_and_no_interval():
     assert size("weight_change", one) == "-9.5 %"
     assert size("accuracy_last5", one) == "-10.0 percentage points"
     assert size("tau_eff_spread", one) == "-0.100 in sd of ln tau_eff"
+    # What rounds to zero has no sign.
+    near = Effect(-0.0003, -0.002, 0.0001, 0.5, 20)
+    assert size("accuracy_last5", near) == "0.0 percentage points (-0.2 to 0.0)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from textwrap import fill
 
 import numpy as np
 from _evidence_runs import DEGREES, HOMOGENEOUS, TASKS, constant, spread_around_1
@@ -52,7 +51,8 @@ def draw_all(tables: dict[str, list[dict]], folder: Path) -> list[Path]:
 
 def axis_label(quantity: Metric) -> str:
     """What an axis of differences says."""
-    return fill(f"{quantity.label} ({quantity.shown_unit or 'number'})", 26)
+    unit = quantity.shown_unit.removeprefix("percentage ") or "number"
+    return f"{quantity.label},\ndifference ({unit})"
 
 
 def as_shown(row, quantity: Metric) -> list[float]:

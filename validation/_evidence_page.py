@@ -177,7 +177,7 @@ def reach_text(tables, made: list[str]) -> str:
 
 def settings_page(tables) -> str:
     """Signs and sizes of uniform's effects in every setting, as Markdown."""
-    metrics = ("log_mean_loss", "accuracy_last5", MATCHED_LOSS)
+    metrics = ("log_mean_loss", "accuracy_last5", "weight_change_at_matched_loss")
     parts = [
         "# The poster's claims in other settings",
         "Uniform minus vanilla with one setting changed at a time, 95 % intervals, 10 seeds (20 in "
@@ -188,8 +188,8 @@ def settings_page(tables) -> str:
     for task in TASKS:
         lines = []
         for part, steps, name in REACH:
-            found = [reach_rows(tables, task, part, steps, metric, held)
-                     for metric in metrics for held in (False, True)]  # fmt: skip
+            found = [reach_rows(tables, task, part, steps, key, held)
+                     for key in metrics for held in (False, True)]  # fmt: skip
             if all(found):
                 (level,) = (
                     row for row in pick(tables["conditions"], part=part, steps=steps,

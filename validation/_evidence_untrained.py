@@ -23,7 +23,7 @@ FRACTIONS = (0.3, 0.1)  # of the squared error that a change of W leaves
 COMPARED = (
     Metric("readout_loss", "loss of a linear readout", "of the best one, before training",
            scale="ratio", better=-1),
-    *(Metric(f"distance_to_{100 * q:g}_percent", f"distance, {100 * q:g} % of the error left",
+    *(Metric(f"distance_to_{100 * q:g}_percent", f"distance, {100 * q:g} % error left",
              "least change of W, to first order", scale="ratio", better=-1) for q in FRACTIONS),
     Metric("slow_modes", "modes slower than the delay", "their number"),
     Metric("longest_mode", "slowest mode", "its timescale", unit="s", scale="ratio"),

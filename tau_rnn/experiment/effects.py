@@ -224,7 +224,7 @@ def size(quantity: str | Metric, effect: Effect) -> str:
     """An effect in words: per cent, percentage points, or the change of a standard deviation.
 
     >>> size("weight_change", Effect(-0.1, -0.2, 0.0, 0.04, 20))
-    '-9.5 % (-18.1 to +0.0)'
+    '-9.5 % (-18.1 to 0.0)'
     """
     row = metric(quantity) if isinstance(quantity, str) else quantity
     digits = 3 if row.scale == "difference" else 1
@@ -239,8 +239,8 @@ def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str
         return "-"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    value = round(float(value), digits) + 0.0  # no minus before 0.0
-    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    text = f"{value:{'+' if signed else ''}.{digits}f}"
+    return text if float(text) else text.lstrip("+-")  # a 0.0 has no sign
 
 
 def interval(effect: Effect, *, signed: bool = True, digits: int = 3) -> str:
