@@ -95,10 +95,9 @@ def between(part: str, done: Sequence[Done]) -> tuple[list[dict[str, Any]], list
 
 def effect_row(part: str, row: Row, steps: int, note: str = "") -> dict[str, Any]:
     """A comparison as a row of effects.csv; `p_holm` is filled in where it belongs to a family."""
-    scale = "difference of ln" if row.unit == "ln" else "difference"
     return {
         "part": part, "task": row.task, "condition": row.condition, "reference": row.reference,
-        "kind": row.kind, "metric": row.metric, "scale": scale, "steps": steps,
+        "kind": row.kind, "metric": row.metric, "scale": row.scale, "steps": steps,
         **row.effect._asdict(), "p_holm": None, "note": note,
     }  # fmt: skip
 

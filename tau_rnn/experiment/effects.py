@@ -61,6 +61,11 @@ class Row(NamedTuple):
     effect: Effect
     group: RunConfig
 
+    @property
+    def scale(self) -> str:
+        """The scale of the effect as tables name it."""
+        return "difference of ln" if self.unit == "ln" else "difference"
+
 
 def grouped(results: Iterable[RunResult]) -> dict[RunConfig, dict[int, RunResult]]:
     """Results by condition, then by seed. The key is the configuration with seed 0."""

@@ -129,27 +129,10 @@ def table_of_runs(sweep: Sweep, results: Sequence[RunResult]) -> list[dict[str, 
     return rows
 
 
-def table_of_effects(rows: Iterable[Row], tests: Iterable[Finding]) -> list[dict[str, Any]]:
-    """One row for each paired comparison, with Holm's p value where it is one of the family."""
-    adjusted = {id(test.effect): test.p_holm for test in tests}  # each row has its own effect
-    return [
-        {
-            "task": row.task,
-            "condition": row.condition,
-            "reference": row.reference,
-            "metric": row.metric,
-            "scale": "difference of ln" if row.unit == "ln" else "difference",
-            **row.effect._asdict(),
-            "p_holm": adjusted.get(id(row.effect)),
-        }
-        for row in rows
-    ]
-
-
 def _csv_text(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
-    """Rows as CSV; None and nan are empty cells."""
+    """These columns of rows as CSV; None and nan are empty cells."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({k: "" if v is None or v != v else v for k, v in row.items()})
@@ -303,13 +286,17 @@ def _what_was_run(sweep: Sweep) -> str:
 
 
 def write_tables(out, sweep: Sweep, results: Sequence[RunResult]) -> None:
-    """Write summary.csv and effects.csv."""
-    out = Path(out)
-    rows = effects(results, sweep.configs)
-    tests = [test for _, tests in judged(sweep.configs, rows) for test in tests]
-    runs = table_of_runs(sweep, results)
-    write_text(out / "summary.csv", _csv_text(runs, list(runs[0])))
-    write_text(out / "effects.csv", _csv_text(table_of_effects(rows, tests), _EFFECT_COLUMNS))
+    """Write summary.csv and effects.csv, with Holm's p where an effect is one of the family."""
+    rows, runs = effects(results, sweep.configs), table_of_runs(sweep, results)
+    tests = (test for _, tests in judged(sweep.configs, rows) for test in tests)
+    adjusted = {id(test.effect): test.p_holm for test in tests}  # each row has its own effect
+    table = [
+        {**row._asdict(), **row.effect._asdict(), "scale": row.scale,
+         "p_holm": adjusted.get(id(row.effect))}
+        for row in rows
+    ]  # fmt: skip
+    write_text(Path(out, "summary.csv"), _csv_text(runs, list(runs[0])))
+    write_text(Path(out, "effects.csv"), _csv_text(table, _EFFECT_COLUMNS))
 
 
 # --- the claims in words -------------------------------------------------------------------------
