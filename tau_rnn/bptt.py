@@ -193,9 +193,16 @@ def backward(
     (T, B, _), N, n_out = traj.u.shape, len(params.b), len(params.b_out)
     dy = check_array("dy", dy, (T, B, n_out), may_be_complex=True)
     dr, dx_end = _optional("dr", dr, (T + 1, B, N)), _optional("dx_end", dx_end, (B, N))
+    a = alpha(params.tau, traj.dt, traj.method)
+    both = back_through(params, traj, a, phi, dy, dr, dx_end, noise_follows_tau)
+    return both if return_dx0 else both[0]
+
+
+def back_through(params, traj, a, phi, dy, dr=None, dx_end=None, noise_follows_tau=False):
+    """`backward` without its checks: the gradient, and dx0; a is alpha, phi a Nonlinearity."""
+    (T, B, _), N = traj.u.shape, len(params.b)
     dtype = np.result_type(traj.x, *params, dy, *(d for d in (dr, dx_end) if d is not None))
     dy = np.ascontiguousarray(dy, dtype)
-    a = alpha(params.tau, traj.dt, traj.method)
     aW, leak = a[:, np.newaxis] * params.W, np.tile(1 - a, (B, 1))
     inputs, sums = with_ones(traj.u, dtype), _no_sums(params, dtype)
     through_W, through_leak = np.zeros((2, B, N), dtype)
@@ -222,8 +229,7 @@ def backward(
     dx0 = phi.derivative(r[0]) * through_W + through_leak  # Eqs. 3.4 and 3.5 without an output
     x0 = dx0.sum(axis=0) if traj.x0 is None else np.zeros(N, dtype)
     gradient = _gradient(params, traj, a, sums, noise_follows_tau)
-    gradient = gradient._replace(b_out=dy.sum(axis=(0, 1)), x0=x0)
-    return (gradient, dx0) if return_dx0 else gradient
+    return gradient._replace(b_out=dy.sum(axis=(0, 1)), x0=x0), dx0
 
 
 def _adjoint(dx, slope, aW, leak, through_W, through_leak) -> None:

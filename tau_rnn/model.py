@@ -256,7 +256,7 @@ def init_params(
     sizes = {"n_units": n_units, "n_in": n_in, "n_out": n_out}
     n_units, n_in, n_out = (check_integer(name, n, 1) for name, n in sizes.items())
     gain, init = check_number("gain", gain, least=0), parse_init(init)
-    for name, n in (("n_units", n_units), ("n_in", n_in), ("n_out", n_out)):
+    for name, n in zip(sizes, (n_units, n_in, n_out)):
         check_fits(**{name: n, "N": n_units})
     check_generator(rng)
     check_dtype(dtype, may_be_complex=True)
@@ -316,22 +316,25 @@ def forward(
     >>> traj.x.shape, traj.y.shape
     ((11, 3, 2), (10, 3, 1))
     """
-    _, _, b, W_out, b_out, _, tau = params = check_params(params)
-    N, n_out = len(b), len(b_out)
-    u, noise = _check_drive(params, u, noise)
-    T, B = u.shape[:2]
+    params = check_params(params)
+    u, noise = check_drive(params, u, noise)
     if x0 is not None:
-        x0 = check_array("x0", x0, (B, N), may_be_complex=True)
-    a = alpha(tau, dt, method)
-    whole = checkpoint_every is None
-    k = T if whole else min(check_integer("checkpoint_every", checkpoint_every, 1), T)
-    dtype = np.result_type(
-        *params, u, np.float32, *(value for value in (noise, x0) if value is not None)
-    )
+        x0 = check_array("x0", x0, (u.shape[1], len(params.b)), may_be_complex=True)
+    if checkpoint_every is not None:
+        checkpoint_every = min(check_integer("checkpoint_every", checkpoint_every, 1), len(u))
+    a = alpha(params.tau, dt, method)
+    return simulate(params, u, dt, a, phi, method, noise, x0, checkpoint_every, out)
+
+
+def simulate(params, u, dt, a, phi, method, noise, x0=None, every=None, out=None) -> Trajectory:
+    """`forward` without its checks, of arguments that have passed them; a is alpha."""
+    (T, B, _), N, n_out = u.shape, len(params.b), len(params.b_out)
+    whole, k = every is None, every or T
+    given = (value for value in (noise, x0) if value is not None)
+    dtype = np.result_type(*params, u, np.float32, *given)
     phi_of = nonlinearity(phi, N, dtype).function
     states = (T + 1 if whole else -(-T // k), B, N)
     x, r, y = check_buffers(out, {"x": states, "r": states, "y": (T, B, n_out)}, dtype)
-
     # A run that keeps everything is one stretch of T steps, written straight into x and r.
     xs, rs = (x, r) if whole else np.empty((2, k + 1, B, N), dtype)
     xs[0] = params.x0 if x0 is None else x0
@@ -343,14 +346,13 @@ def forward(
         drive = None if noise is None else noise[start : start + n]
         integrate(params, a, phi_of, u[start : start + n], drive, xs[: n + 1], rs[: n + 1])
         rows = y[start : start + n].reshape(n * B, n_out)
-        np.dot(rs[1 : n + 1].reshape(n * B, N), W_out.T, out=rows)
-        rows += b_out
+        np.dot(rs[1 : n + 1].reshape(n * B, N), params.W_out.T, out=rows)
+        rows += params.b_out
         if not whole:
-            xs[0] = xs[n]
-            phi_of(xs[0], out=rs[0])
+            xs[0], rs[0] = xs[n], rs[n]
     if not whole:
         x, r = x.view(Checkpoints), r.view(Checkpoints)
-    return Trajectory(x, r, y, u, dt, phi, method, noise, None if whole else k, x0)
+    return Trajectory(x, r, y, u, dt, phi, method, noise, every, x0)
 
 
 def integrate(params, a, phi_of, u, noise, x, r) -> None:
@@ -378,13 +380,11 @@ def integrate(params, a, phi_of, u, noise, x, r) -> None:
 
 def with_ones(u: Array, dtype) -> Array:
     """Append a constant input 1 to u (T, B, n_in): the bias b is the weight of that input."""
-    out = np.empty((*u.shape[:2], u.shape[2] + 1), dtype)
-    out[..., :-1] = u
-    out[..., -1] = 1
-    return out
+    return np.concatenate([u, np.ones((*u.shape[:2], 1))], axis=2, dtype=dtype)
 
 
-def _check_drive(params: Params, u, noise) -> tuple[Array, Array | None]:
+def check_drive(params: Params, u, noise=None) -> tuple[Array, Array | None]:
+    """The inputs and the noise current, a ValueError if they do not fit the params."""
     u = check_array("u", u, may_be_complex=True)
     N, n_in = params.W_in.shape
     if u.ndim != 3 or u.shape[2] != n_in or 0 in u.shape[:2]:

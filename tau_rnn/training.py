@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.bptt import backward
+from tau_rnn.bptt import back_through
 from tau_rnn.checks import (
     LARGEST,
     check_dtype,
@@ -35,11 +35,14 @@ from tau_rnn.model import (
     NONLINEARITIES,
     Array,
     Params,
+    alpha,
+    check_drive,
     check_params,
-    forward,
     nonlinearity,
-    private_noise,
+    simulate,
 )
+from tau_rnn.noise import noise_scale, standard_noise
+from tau_rnn.nonlinearities import differentiable
 from tau_rnn.optimizers import clip_to, norm_of, update
 from tau_rnn.parametrization import (
     DEFAULT_FIELDS,
@@ -206,16 +209,13 @@ def start(params, settings: TrainConfig, dt: float, trials_rng, noise_rng) -> Tr
     params = check_params(params)
     dtype = check_dtype(np.result_type(*params, np.float32), name="params")
     params = Params(*(p.astype(dtype, copy=False) for p in params))
-    theta = flatten(_with_s(params, settings, dt), settings.train)
+    unbounded = params
+    if "tau" in settings.train:
+        unbounded = params._replace(tau=unconstrain(params.tau, dt).astype(dtype))
+    theta = flatten(unbounded, settings.train)
     moments = np.zeros((2, theta.size), theta.dtype)
     params = _params_of(theta, Params(*(p.copy() for p in params)), settings, dt)
     return TrainingState(0, params, theta, moments, trials_rng, noise_rng)
-
-
-def _with_s(params: Params, settings: TrainConfig, dt: float) -> Params:
-    if "tau" not in settings.train:
-        return params
-    return params._replace(tau=unconstrain(params.tau, dt).astype(params.tau.dtype))
 
 
 def _params_of(theta, like: Params, settings: TrainConfig, dt: float) -> Params:
@@ -247,7 +247,7 @@ def loss_and_gradient(params, trials: Trials, noise, dt, settings: TrainConfig, 
 
     Parameters
     ----------
-    params, trials : the network, and a batch of a task
+    params, trials : the network, taken as it is, and a batch of a task, which is checked
     noise : (T, B, N) private noise current of these params, or None; where tau is trained, the
         gradient includes the change of its size with tau
     dt : time step in seconds
@@ -260,8 +260,9 @@ def loss_and_gradient(params, trials: Trials, noise, dt, settings: TrainConfig, 
     gradient : Params, all nan if the loss is not finite
     traj : Trajectory
     """
-    how = {"phi": settings.phi, "method": settings.method}
-    traj = forward(params, trials.u, dt, **how, noise=noise, out=out)
+    u, _ = check_drive(params, trials.u)
+    a = alpha(params.tau, dt, settings.method)
+    traj = simulate(params, u, dt, a, settings.phi, settings.method, noise, out=out)
     loss, dy = mse(traj.y, trials.target, trials.mask)
     dr = None
     if settings.rate_penalty:
@@ -270,7 +271,8 @@ def loss_and_gradient(params, trials: Trials, noise, dt, settings: TrainConfig, 
     if not np.isfinite(loss):  # there is no gradient of a non-finite loss
         return loss, Params(*(np.full_like(p, np.nan) for p in params)), traj
     follows = "tau" in settings.train  # private noise is scaled to tau
-    return loss, backward(params, traj, dy, dr=dr, noise_follows_tau=follows), traj
+    phi = differentiable(settings.phi, len(a), traj.x.dtype)
+    return loss, back_through(params, traj, a, phi, dy, dr, None, follows)[0], traj
 
 
 def train(
@@ -363,20 +365,18 @@ def training_steps(
     _check_theta(state, settings, dt)
     connectivity = check_obeys(params, connectivity)
     good, kept, traj = params, step, None
-    rates = learning_rates(params, settings)
     while True:
-        if "tau" in fields:  # changes the rates that are scaled by it
+        if traj is None or "tau" in fields:  # on which the rates and the noise may depend
             rates = learning_rates(params, settings)
+            size = task.noise * noise_scale(params.tau, dt, settings.method)
         trials = task.trials(settings.batch, trials_rng, dtype=dtype)
         T, B = trials.u.shape[:2]
         if traj is not None and traj.u.shape[:2] != (T, B):
             traj = None  # a task may draw batches of different lengths
-        noise = None
+        noise, buffer = None, None if traj is None else traj.noise
         if task.noise:
-            noise = private_noise(
-                params, dt, task.noise, T, B, noise_rng, method=settings.method,
-                out=None if traj is None else traj.noise,
-            )  # fmt: skip
+            check_fits(T=T, B=B, N=len(params.b))
+            noise = standard_noise((T, B, len(params.b)), dtype, noise_rng, size, out=buffer)
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is checked
             loss, grads, traj = loss_and_gradient(params, trials, noise, dt, settings, out=traj)
             if "tau" in fields:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tau_rnn import checks
 from tau_rnn.gradcheck import complex_step, random_direction
 from tau_rnn.losses import mse
 from tau_rnn.model import Params, forward, init_params, private_noise
@@ -685,3 +686,16 @@ def test_numbers_given_as_text_are_numbers():
     assert settings == TrainConfig(lr=0.01, beta1=0.5, clip=2, rate_penalty=0.1)
     assert all(isinstance(v, float) for v in (settings.lr, settings.beta1, settings.clip))
     assert np.isfinite(next(training_steps(begin(settings), TASK, settings)).loss)
+
+
+def test_a_step_checks_what_is_new_to_it_and_no_more(monkeypatch):
+    seen = []
+    check = checks.check_finite
+    monkeypatch.setattr(
+        checks, "check_finite", lambda name, *args: seen.append(name) or check(name, *args)
+    )
+    states = training_steps(begin(TrainConfig(train="+tau")), TASK, TrainConfig(train="+tau"))
+    next(states)
+    seen.clear()
+    list(islice(states, 3))
+    assert seen == ["u"] * 3  # of the batch; the parameters are those of the step before
