@@ -26,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 #: Tests that hold a room, quickest first; a room that is not here needs --tests.
 TESTS = {
-    "timescales": ["test_timescales"],
+    "timescales": ["test_timescales_pieces", "test_timescales"],
     "gradcheck": ["test_gradcheck", "test_gradients"],
     "measures": ["test_measures"],
     "tasks": ["test_tasks"],

@@ -1,0 +1,464 @@
+"""The pieces of the estimator of timescales, each against a sum or a search written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.signal import lfilter
+
+from tau_rnn.timescales import TimescaleResult, fit_timescales
+from tau_rnn.timescales import likelihood as lk
+from tau_rnn.timescales import moments as mo
+from tau_rnn.timescales.design import Design, products
+from tau_rnn.timescales.evidence import Plan, drifts, first_lag
+from tau_rnn.timescales.mixtures import starts
+from tau_rnn.timescales.options import check_options
+from tau_rnn.timescales.result import blank, report
+
+DT = 0.05
+seeds = st.integers(0, 2**32 - 1)
+
+
+def ou(seed, tau=0.3, n=100, n_trials=40, n_units=2):
+    """Exactly sampled Ornstein-Uhlenbeck units of variance 1 (trials, time, units)."""
+    phi = np.exp(-DT / tau)
+    e = np.random.default_rng(seed).standard_normal((n_trials, n, n_units))
+    e[:, 1:] *= np.sqrt(1 - phi**2)
+    return lfilter([1.0], [1.0, -phi], e, axis=1)
+
+
+def design(n_trials=40, n=100, order=0):
+    return Design(np.ones((n_trials, n), dtype=bool), np.zeros(n_trials, dtype=int), order)
+
+
+def options(n_trials=40, n=100, **given):
+    defaults = {"center": "auto", "detrend": "auto", "model": "exp", "estimator": "auto",
+                "window": 2.0, "min_lag": "auto", "use_lag0": "auto", "ci": "auto", "level": 0.95,
+                "n_boot": 20, "seed": 0}  # fmt: skip
+    return check_options(n_trials, n, DT, **(defaults | given))
+
+
+def exact_modes(gamma, n_trials=40):
+    """Modes whose powers are the expected ones."""
+    d = design(n=len(gamma))
+    found = lk.binned(d.expected_power(gamma))
+    sizes = lk.bins(d.n)[1]
+    return lk.Modes(found, found[:, None], sizes, float(n_trials), *lk.expected(d, DT))
+
+
+# --- sums ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 7, 99, 100, 101, 137, 1000])
+def test_bins_hold_every_mode_once(n):
+    first, sizes = lk.bins(n)
+    assert first[0] == 0 and first[-1] + sizes[-1] == n
+    np.testing.assert_array_equal(first[1:], first[:-1] + sizes[:-1])
+    np.testing.assert_array_equal(sizes[:99], 1)
+    assert sizes.max() <= max(1, 0.02 * n + 2)  # V hardly changes within a bin
+    values = np.random.default_rng(n).standard_normal((3, n))
+    parts = np.split(values, first[1:], axis=1)
+    np.testing.assert_allclose(lk.binned(values), np.stack([p.mean(1) for p in parts], axis=1))
+
+
+@given(n=st.integers(20, 90), n_trials=st.integers(2, 30), last=st.integers(1, 6), seed=seeds)
+def test_parts_for_the_bootstrap_add_up_to_the_autocovariance(n, n_trials, last, seed):
+    y = np.random.default_rng(seed).standard_normal((n_trials, n))
+    d = design(n_trials, n)
+    n_lags = min(n, 25)
+    parts = mo.by_parts(y, d, n_lags, last)
+    pieces, rest = divmod(len(parts), n_trials)
+    assert rest == 0
+    whole = products(y)[:n_lags] / d.kept[:n_lags]
+    np.testing.assert_allclose(parts.mean(axis=0), whole, atol=1e-12)
+    # Stretches of four windows or more where trials are few, about forty parts in all.
+    wanted = 1 if n_trials > 20 else max(1, min(n // (4 * last + 1), -(-40 // n_trials)))
+    assert pieces == wanted
+    product = y[0, : -(-n // pieces) - 1] * y[0, 1 : -(-n // pieces)]
+    if pieces == 1:  # products of neighbours, of the first trial alone
+        assert parts[0, 1] == pytest.approx(product.sum() * n_trials / d.kept[1])
+
+
+def test_draws_are_resamples():
+    drawn = mo.draws(12, options(n_boot=300))
+    assert drawn.shape == (300, 12) and (drawn.sum(axis=1) == 12).all()
+    assert drawn.mean(axis=0) == pytest.approx(1, abs=0.25)  # 4 standard errors
+
+
+@given(first=st.integers(0, 4), level=st.floats(0.1, 0.9), seed=seeds)
+def test_first_crossing_is_on_the_line_between_two_lags(first, level, seed):
+    c = np.exp(-np.arange(30) / 6) + 0.05 * np.random.default_rng(seed).standard_normal(30)
+    found = mo.first_crossing(c[None], level, np.array([first]))[0]
+    top = level * c[first]
+    below = [k for k in range(first, 30) if c[k] < top]
+    if not below:
+        assert np.isnan(found)
+    else:
+        assert np.interp(found, np.arange(30), c) == pytest.approx(top)
+        assert below[0] - 1 <= found <= below[0]
+
+
+def test_a_curve_that_never_falls_has_no_crossing_and_its_integral_is_a_trapezium():
+    c = np.array([[2.0, 2.0, 2.0, 2.0], [4.0, 2.0, -1.0, 3.0], [0.0, 1.0, 1.0, 1.0]])
+    assert np.isnan(mo.first_crossing(c, 0.5)[0])
+    assert mo.first_crossing(c, 0.75)[1] == pytest.approx(0.5)
+    # 1/2 + 1 + 1 + 1 and 1/2 + 1/2 of the first sample; nothing at lag 0 has no integral
+    np.testing.assert_allclose(mo.integral(c), [3.5, 1.0, -0.5])
+
+
+@given(top=st.floats(-0.99, 0.99), height=st.floats(-5, 5), bend=st.floats(0.1, 10))
+def test_the_top_of_a_parabola(top, height, bend):
+    at = [height - bend * (x - top) ** 2 for x in (-1, 0, 1)]
+    assert mo.parabola_top(*at) == pytest.approx(top, abs=1e-9)
+    assert mo.parabola_top(*(-np.array(at) + 0.0)) == np.sign(at[0] - at[2])  # it has a floor
+
+
+def test_a_parabola_whose_top_lies_outside_ends_at_the_higher_neighbour():
+    assert mo.parabola_top(0.0, 3.0, 5.0) == 1 and mo.parabola_top(5.0, 3.0, 0.0) == -1
+    assert mo.parabola_top(1.0, 1.0, 1.0) == 0
+
+
+# --- the window ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_the_window_has_the_least_squares_of_its_lags(order):
+    d = design(order=order)
+    w = mo.Window(d, DT, 2.0)
+    c = np.exp(-DT * np.arange(100) / 0.4) + 0.5 * np.exp(-DT * np.arange(100) / 2)
+    c = np.atleast_2d(d.expected_acf(c))
+    fit = mo.fit_window(c, w, np.array([0]))
+    used, k = int(fit.last[0]), np.arange(100)
+
+    def squares(log_tau):
+        f = d.expected_acf(np.exp(-DT * k / np.exp(log_tau)))[: used + 1]
+        f, own = (v - v[0] * np.r_[w.noise[1], w.noise[1:]][: used + 1] / w.noise[0]
+                  for v in (f, c[0, : used + 1]))  # fmt: skip
+        K = d.kept[: used + 1]
+        a = np.sum(K * f * own) / np.sum(K * f * f)
+        return np.sum(K * (own - a * f) ** 2), a
+
+    least, a = squares(fit.log_tau[0])
+    assert fit.amplitude[0] == pytest.approx(a)
+    assert all(squares(fit.log_tau[0] + step)[0] > least for step in (-0.003, 0.003))
+    assert abs(used - 2 * np.exp(fit.log_tau[0]) / DT) < 2  # tau on the grid: 3 %, and one lag
+
+
+def test_the_window_says_at_which_end_its_search_stopped():
+    d = design()
+    w = mo.Window(d, DT, 2.0)
+    k = np.arange(100)
+    rows = np.stack([np.ones(100), np.eye(1, 100)[0], np.exp(-k * DT / 0.3), 1 + 0.01 * k])
+    fit = mo.fit_window(rows, w, np.zeros(4, dtype=int))
+    np.testing.assert_array_equal(fit.bound, [1, -1, 0, 1])
+    assert np.exp(w.theta[0]) == pytest.approx(0.05 * DT)
+    assert np.exp(w.theta[-1]) == pytest.approx(20 * 100 * DT)
+    # One step of the grid from its end is an answer.
+    near = mo.fit_window(np.exp(-k * DT / np.exp(w.theta[-2]))[None], w, np.array([0]))
+    assert near.bound[0] == 0
+
+
+@given(tau=st.floats(0.01, 50), first=st.integers(0, 30), most=st.integers(5, 99))
+def test_the_last_lag_of_a_window(tau, first, most):
+    last = mo.Window(design(), DT, 2.0).last_lag(np.array([tau]), np.array([first]), most)[0]
+    assert last == min(max(np.ceil(2 * tau / DT), first + 4), most)
+
+
+def test_noise_at_lag_0_is_nothing_to_the_free_combination():
+    for order in (0, 1, 2):
+        d = design(order=order)
+        w = mo.Window(d, DT, 2.0)
+        gamma = np.exp(-DT * np.arange(100) / 0.4)
+        with_noise = gamma + 3 * np.eye(1, 100)[0]
+        a, b = (w.free_of_noise(d.expected_acf(g)) for g in (gamma, with_noise))
+        np.testing.assert_allclose(a[1:], b[1:], atol=1e-12)
+        assert b[0] > a[0] + 2.5
+
+
+# --- the likelihood -----------------------------------------------------------------------------
+
+
+def parabola(center, width, low, high, n_units=1):
+    theta = np.linspace(low, high, lk.N_FINE)
+    D = 100 + ((theta - center) / width) ** 2
+    return lk.Profile(theta[None], D[None], np.array([100.0]), (np.array([center]),) * 3)
+
+
+def test_an_interval_ends_where_the_deviance_has_risen():
+    modes = lk.Modes(None, None, None, 1.0, np.linspace(-4, 4, lk.N_TAU), None, None)
+    low, high = np.log(lk.interval(parabola(0.3, 0.2, -2, 2), modes, np.array([4.0])))[0]
+    # D is a parabola, its root a line, which is interpolated without error.
+    assert (low, high) == pytest.approx((0.3 - 0.4, 0.3 + 0.4))
+    # The grid ends inside the search: the last point; at the end of the search: open.
+    inside = lk.interval(parabola(0.3, 0.2, 0.1, 0.5), modes, np.array([9.0]))[0]
+    assert inside == pytest.approx(np.exp([0.1, 0.5]))
+    np.testing.assert_array_equal(
+        lk.interval(parabola(0.0, 9.0, -4, 4), modes, np.array([9.0]))[0], [0, np.inf]
+    )
+
+
+def simple_modes(found, n_trials=50):
+    """Modes of white noise of variance 1 expected: a unit for each row of `found`."""
+    found = np.atleast_2d(found)
+    sizes = np.ones(found.shape[1])
+    shapes = lambda at: np.ones((*np.shape(at), found.shape[1]))  # noqa: E731
+    return lk.Modes(found, found[:, None], sizes, float(n_trials), np.zeros(2), shapes, sizes)
+
+
+@pytest.mark.parametrize(("mode0", "first"), [("in", 0), ("out", 1), ("free", 1), ("linear", 2)])
+def test_modes_that_count(mode0, first):
+    m = simple_modes(np.random.default_rng(0).gamma(25, 1 / 25, (3, 30)))
+    np.testing.assert_array_equal(lk.counted(m, mode0), np.arange(30) >= first)
+    level = m.found[:, first:].mean(axis=1)
+    V = np.full((3, 30), 1.3)
+    written = 50 * np.sum(np.log(V) + m.found / V, axis=1, where=np.arange(30) >= first)
+    null = 50 * (30 - first) * (np.log(level) + 1)
+    if mode0 == "free":  # the offsets have what mode 0 has too much
+        for which, value in ((written, 1.3), (null, level)):
+            top = np.maximum(value, m.found[:, 0])
+            which += 50 * (np.log(top) + m.found[:, 0] / top)
+    np.testing.assert_allclose(lk.deviance(m, mode0, V), written)
+    np.testing.assert_allclose(lk.white(m, mode0), null)
+
+
+@pytest.mark.parametrize("mode0", ["in", "out", "linear"])
+def test_goodness_is_uniform_under_the_model_and_small_beside_it(mode0):
+    rng = np.random.default_rng(1)
+    found = rng.gamma(25, 1 / 25, (4000, 60))
+    V = np.ones((4000, 60))
+    p = lk.goodness(simple_modes(found), mode0, V, 0)
+    shares = [np.mean(p < level) for level in (0.01, 0.1, 0.5, 0.9)]
+    # binomial errors 0.002, 0.005, 0.008, 0.005; the cube root of Wilson and Hilferty costs less
+    np.testing.assert_allclose(shares, [0.01, 0.1, 0.5, 0.9], atol=0.02)
+    # Each parameter takes a degree of freedom, and where none is left nothing is told.
+    fewer = lk.goodness(simple_modes(found), mode0, V, 3)
+    assert (fewer < p).all() and np.isnan(lk.goodness(simple_modes(found), mode0, V, 40)).all()
+    # What mode 0 (and 1) have is nothing to a likelihood that leaves them out.
+    first = {"in": 0, "out": 1, "linear": 2}[mode0]
+    moved = found.copy()
+    moved[:, :first] *= 9
+    np.testing.assert_array_equal(lk.goodness(simple_modes(moved), mode0, V, 0), p)
+    moved[:, first] *= 9
+    assert (lk.goodness(simple_modes(moved), mode0, V, 0) < 1e-6).mean() > 0.99
+
+
+# --- evidence -----------------------------------------------------------------------------------
+
+
+def test_the_first_lag_is_that_of_a_clear_peak():
+    d, o = design(), options()
+    k = np.arange(100)
+    smooth = np.exp(-k / 10)
+    dip = np.where((k == 1) | (k == 2), -0.2, smooth)
+    late = smooth + (k == 40)  # beyond a third of the trial a peak is none
+    error = 1 / np.sqrt(d.kept[1])
+    weak = np.where(k == 1, smooth - 0.5 * error - smooth[1] + smooth[2], smooth)
+    rows = np.stack([smooth, dip, late, weak])
+    np.testing.assert_array_equal(first_lag(rows, d, o), [0, 3, 0, 0])
+    np.testing.assert_array_equal(first_lag(rows, d, options(min_lag=7)), 7)
+    np.testing.assert_array_equal(first_lag(rows[:, :6], d, options(min_lag=7)), 4)
+    # 3.5 standard errors of a difference are clear
+    for size, first in ((3.3, 0), (3.7, 3)):
+        row = 0.3 * np.where(k == 0, 1 / 0.3, (k == 3) + 0.0)
+        row[1] = row[3] - size * np.sqrt(2) * error
+        row[2] = row[1]
+        assert first_lag(row[None], d, o)[0] == first
+
+
+@pytest.mark.parametrize(("mode", "height"), [(0, 3.0), (1, 5.4)])
+def test_offsets_and_slopes_show_where_one_mode_has_too_much(mode, height):
+    m = exact_modes(np.exp(-DT * np.arange(400) / 0.3), n_trials=100)
+    m = m._replace(found=np.repeat(m.found, 6, axis=0), by_trial=np.repeat(m.by_trial, 6, axis=0))
+    factors = np.array([1.0, 1.2, 1.3, 1.6, 3.0, 0.5])
+    m.found[:, mode] *= factors
+    ratio, *shows = drifts(m, options())
+    # The rise of D at that mode, were the other parameters the same: they give way a little.
+    rise = np.where(factors > 1, 100 * (factors - 1 - np.log(factors)), 0)
+    assert (rise < 0.9 * height).sum() >= 3 and (rise > 1.3 * height).sum() >= 2
+    np.testing.assert_array_equal(shows[mode][rise < height], False)
+    np.testing.assert_array_equal(shows[mode][rise > 1.3 * height], True)
+    if mode == 0:
+        np.testing.assert_allclose(ratio, factors, rtol=0.01)
+    else:
+        assert not shows[0].any()
+
+
+def test_a_plan_knows_when_trials_are_too_few_for_two_exponentials():
+    for n_trials, n, few in ((25, 20, False), (24, 20, True), (25, 19, True)):
+        plan = Plan(np.ones((n_trials, n), dtype=bool), np.zeros(n_trials, int), options())
+        assert plan.few is few
+        result = fit_timescales(ou(0, 0.2, n, n_trials), DT, model="two_exp", ci=None)
+        assert all(("too_few_samples" in flag) == few for flag in result.flag)
+
+
+def test_two_trials_of_two_conditions_leave_nothing():
+    rates = ou(0, n_trials=2)
+    with pytest.raises(ValueError, match="at least one condition, got 2 trials with 2"):
+        fit_timescales(rates, DT, conditions=["a", "b"])
+    one = fit_timescales(rates[:1], DT, conditions=["a"], ci=None)
+    np.testing.assert_array_equal(one.tau, fit_timescales(rates[:1], DT, ci=None).tau)
+
+
+def test_a_first_lag_in_samples_is_checked_against_the_trial():
+    rates = ou(0, n_units=1)
+    assert fit_timescales(rates, DT, min_lag=3, ci=None).min_lag_used[0] == pytest.approx(0.15)
+    assert options(min_lag=0.15).min_lag == 3 and options(min_lag=0.151).min_lag == 4
+    assert options(min_lag=99).min_lag == 99
+    assert options(center="trial").estimator == "window"
+    assert options().estimator == "likelihood"
+
+
+def test_a_cosine_is_looked_for_where_the_power_is():
+    d, k = design(n=200), np.arange(200) * DT
+    for f in (1.0, 3.0):
+        m = exact_modes(np.exp(-k / 0.8) * np.cos(2 * np.pi * f * k))
+        pairs = starts("cos", m, d, DT)
+        assert 2 <= len(pairs) <= 4
+        for slow, frequency in pairs:
+            assert np.exp(frequency) == pytest.approx(f, rel=0.06)  # a mode or two
+            assert np.exp(slow) * np.exp(frequency) in (pytest.approx(0.3), pytest.approx(1.0))
+    for slow, fast in starts("two_exp", m, d, DT):
+        assert np.log(DT) - 1e-9 <= fast < slow <= np.log(200 * DT / 3) + 1e-9
+
+
+# --- the report ---------------------------------------------------------------------------------
+
+
+def estimates(tau=0.3, **changed):
+    """What `report` takes, of one unit that is sound."""
+    full, tau = np.ones(1), np.broadcast_to(tau, 2)
+    e = {
+        "model": np.array(["exp"], dtype="<U10"), "estimator": np.array(["likelihood"]),
+        "tau": full[:, None] * tau,
+        "amplitude": np.stack([full, 0 * full], axis=1), "frequency": 0 * full, "noise": 0 * full,
+        "noisy": full < 0, "interval": full[:, None] * tau[0] * [0.5, 2],
+        "second_ci": np.full((1, 2), np.nan), "p_fit": 0.5 * full, "silent": full < 0,
+        "bound": np.zeros(1, dtype=int), "offsets": full < 0, "slopes": full < 0,
+        "dc_ratio": full, "first": np.zeros(1, dtype=int),
+    }  # fmt: skip
+    for name, value in changed.items():
+        e[name][:] = value
+    return e
+
+
+def told(d=None, o=None, acf=None, **changed):
+    """The report of one unit, as scalars by name."""
+    d, e = d or design(), estimates(**changed)
+    acf = d.expected_acf(np.exp(-DT * np.arange(d.n) / e["tau"][0, 0])) if acf is None else acf
+    return {k: v if isinstance(v, str) else v[0]
+            for k, v in report(acf[None], e, d, o or options(), np.ones(1)).items()}  # fmt: skip
+
+
+def test_a_sound_unit_is_reported_as_it_is():
+    r = told()
+    assert r["flag"] == "" and r["tau"] == 0.3 and r["amplitude"] == 1
+    np.testing.assert_allclose(r["tau_ci"], [0.15, 0.6])
+    assert r["tau_1e"] == pytest.approx(0.3, rel=0.01)
+    # a trapezium of step dt: dt / 2 coth(dt / 2 tau)
+    assert r["tau_integral"] == pytest.approx(DT / 2 / np.tanh(DT / 0.6), rel=1e-6)
+    assert r["window_used"] == pytest.approx(0.6) and r["min_lag_used"] == 0
+    assert r["center_used"] == "psth" and r["detrend_used"] == "constant"
+    assert np.isnan([r["tau_fast"], r["fraction_slow"], r["frequency"]]).all()
+    assert told(noise=0.1)["min_lag_used"] == DT and told(first=4)["min_lag_used"] == 4 * DT
+    assert set(r) == set(TimescaleResult._fields) - {"lags", "n_trials"} == set(blank(1, 5))
+
+
+@pytest.mark.parametrize(
+    ("word", "sound", "flagged"),
+    [
+        ("exceeds_trial", {"tau": 100 * DT / 3}, {"tau": 100 * DT / 3 + 1e-9}),
+        ("unresolved", {"tau": DT}, {"tau": 0.99 * DT}),
+        ("nugget", {"noise": 0.5}, {"noise": 0.5, "noisy": True}),
+        ("nugget", {"noisy": True, "first": 2}, {"noisy": True, "first": 1}),
+        ("misfit", {"p_fit": 0.01}, {"p_fit": 0.0099}),
+        ("min_lag", {"first": 1}, {"first": 2}),
+        ("dc_drift", {}, {"offsets": True}),
+        ("trend", {}, {"slopes": True}),
+    ],
+)
+def test_flags_and_what_they_open(word, sound, flagged):
+    assert word not in told(**sound)["flag"].split(",")
+    r = told(**flagged)
+    assert r["flag"] == word and np.isfinite(r["tau"])
+    assert r["tau_ci"][0] == (0 if word == "unresolved" else pytest.approx(r["tau"] / 2))
+    assert r["tau_ci"][1] == (np.inf if word == "exceeds_trial" else pytest.approx(2 * r["tau"]))
+
+
+def test_lags_and_noise_that_were_asked_for_are_no_news():
+    assert told(o=options(min_lag=2), first=2)["flag"] == ""
+    assert told(o=options(use_lag0=False), noisy=True)["flag"] == ""
+    assert told(o=options(model="two_exp"), noisy=True, model="two_exp")["flag"] == "nugget"
+
+
+def test_an_estimate_never_leaves_its_interval_nor_an_end_of_the_search_its_name():
+    assert tuple(told(interval=[0.4, 0.5])["tau_ci"]) == (0.3, 0.5)
+    assert tuple(told(interval=[0.1, 0.2])["tau_ci"]) == (0.1, 0.3)
+    assert np.isnan(told(o=options(ci=None))["tau_ci"]).all()
+    for bound in (-1, 1):
+        r = told(bound=bound)
+        assert np.isnan(r["tau"]) and np.isfinite(r["tau_ci"]).all()
+
+
+def test_nothing_found_is_lack_of_power_unless_little_would_have_shown():
+    r = told(silent=True, interval=[0.2, 0.4])
+    assert r["flag"] == "no_power" and np.isnan(r["tau"])
+    np.testing.assert_array_equal(r["tau_ci"], [DT, np.inf])
+    r = told(silent=True, o=options(use_lag0=True))
+    assert r["flag"] == "unresolved"
+    np.testing.assert_array_equal(r["tau_ci"], [0, DT])
+    # A hundredth of the variance that decays within dt stands out by 5 standard errors from
+    # 250,000 / (e^-2 / (1 - e^-2)) = 1,597,264 products on.
+    for n_trials, word in ((15_900, "no_power"), (16_050, "unresolved")):
+        big = design(2)
+        big.kept = big.pairs = np.full(100, 100.0 * n_trials)
+        assert told(big, silent=True)["flag"] == word
+
+
+def test_anticorrelation_and_waves_have_no_tau():
+    k = np.arange(100)
+    error = 1 / np.sqrt(design().kept[1])
+    for size, word in ((4.9, ""), (5.1, "no_positive_decay")):
+        acf = np.eye(1, 100)[0]
+        acf[1] = -size * error
+        r = told(acf=acf, tau=0.06)
+        assert r["flag"] == word and np.isnan(r["tau"]) == bool(word)
+        assert np.isnan(r["tau_ci"]).all() == bool(word)
+    wave = np.exp(-k * DT / 0.5) * np.cos(2 * np.pi * k * DT)
+    r = told(acf=wave)
+    assert r["flag"] == "oscillatory" and np.isnan(r["tau"]) and np.isnan(r["tau_ci"]).all()
+    assert told(acf=wave, silent=True)["flag"] == "no_power"
+    same = told(acf=wave, tau=0.5, model="cos", frequency=1.0, o=options(model="cos"))
+    assert same["flag"] == "" and same["frequency"] == 1
+    np.testing.assert_allclose(same["acf_fit"], wave * 39 / 40, atol=1e-12)
+    # A dip of less than a tenth of the variance, or beyond three quarters of the trial, is none.
+    sound = np.exp(-k * DT / 0.3)
+    big = design(4000)
+    assert told(big, acf=np.where(k == 30, -0.09, sound))["flag"] == ""
+    assert told(big, acf=np.where(k == 30, -0.11, sound))["flag"] == "oscillatory"
+    assert told(big, acf=np.where(k == 76, -0.5, sound))["flag"] == ""
+    assert told(big, acf=np.where(k == 75, -0.5, sound))["flag"] == "oscillatory"
+
+
+def test_two_exponentials_are_reported_with_their_shares():
+    pair = {"model": "two_exp", "tau": [0.9, 0.1], "amplitude": [0.6, 0.2],
+            "second_ci": [0.05, 0.2], "interval": [0.5, 1.5]}  # fmt: skip
+    o, one = options(model="two_exp"), np.ones(1)
+    k = DT * np.arange(100)
+    acf = 0.6 * np.exp(-k / 0.9) + 0.2 * np.exp(-k / 0.1)
+    d = design()
+    r = report(acf[None], estimates(**pair), d, o, 10 * one)
+    assert r["tau"] == 0.9 and r["tau_fast"] == 0.1 and r["flag"][0] == ""
+    assert r["amplitude"][0] == pytest.approx(80) and r["fraction_slow"][0] == pytest.approx(0.75)
+    np.testing.assert_array_equal(r["tau_fast_ci"], [[0.05, 0.2]])
+    np.testing.assert_allclose(r["acf"][0], 100 * acf * 39 / 40)
+    np.testing.assert_allclose(r["acf_fit"], r["acf"])
+    assert np.isnan(r["frequency"]).all() and np.isnan(r["frequency_ci"]).all()
+    hidden = report(acf[None], estimates(**pair | {"amplitude": [0.6, 0.0]}), d, o, one)
+    assert hidden["flag"][0] == "nugget" and np.isnan(hidden["tau_fast"][0])
+    assert np.isnan(hidden["tau_fast_ci"]).all() and np.isnan(hidden["fraction_slow"][0])
+    # One in a thousand refutes a mixture, which then has no interval.
+    for p, gone in ((0.0011, False), (0.0009, True)):
+        r = report(acf[None], estimates(**pair | {"p_fit": p}), d, o, one)
+        assert np.isnan(r["tau_ci"]).all() == np.isnan(r["tau_fast_ci"]).all() == gone
