@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import hypothesis
 import pytest
@@ -34,26 +35,43 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope="session")
-def exact_gradients_once():
-    """`check_backward` draws the same networks of a seed: their complex steps are taken once."""
+def networks_once():
+    """`check_backward` draws the same networks of a seed, whatever it is to check.
+
+    Their complex steps, their adjoints with each slip, and the sums of these are taken once.
+    """
     import numpy as np
 
-    from tau_rnn.gradcheck import check, numerical_gradient
+    from tau_rnn.gradcheck import check, numerical_gradient, search
 
-    known = {}
+    known, totals, of_scene = {}, search._totals, search.Asked.scene
 
-    def once(loss, params):
-        network = loss.__self__
-        parts = (*network.params, *network[1:])
-        key = tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in parts)
+    def once(key, function, *args):
         if key not in known:
-            known[key] = numerical_gradient(loss, params)
-            for array in known[key]:
-                array.flags.writeable = False
+            known[key] = function(*args)
         return known[key]
 
+    def of(network):
+        parts = (*network.params, *network[1:])
+        return tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in parts)
+
+    def exact(loss, params):
+        return once(of(loss.__self__), numerical_gradient, loss, params)
+
+    def scene(asked, shared=()):
+        key = (of(asked.network), *map(id, shared))
+        s = once(key, of_scene, asked, shared)
+        return SimpleNamespace(**vars(s) | {"dx": s.dx.copy()}, key=key)
+
+    def plain_totals(field, s, slips=()):
+        if slips or not hasattr(s, "key"):
+            return totals(field, s, slips)
+        return once((field, s.key, s.dx.tobytes()), totals, field, s)  # dx may be read from it
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(check, "numerical_gradient", once)
+        patch.setattr(check, "numerical_gradient", exact)
+        patch.setattr(search.Asked, "scene", scene)
+        patch.setattr(search, "_totals", plain_totals)
         yield
 
 

@@ -19,7 +19,7 @@ from tau_rnn.gradcheck.known_errors import PLACES
 from tau_rnn.gradcheck.recipe import scene
 from tau_rnn.gradcheck.report import Finding
 
-pytestmark = pytest.mark.usefixtures("exact_gradients_once")
+pytestmark = pytest.mark.usefixtures("networks_once")
 
 TWELVE = (
     "W untransposed", "leak is alpha", "phi' at t+1", "slope of tanh", "Euler whatever the method",

@@ -29,7 +29,7 @@ from tau_rnn.gradcheck.strategies import make_case
 from tau_rnn.losses import mse
 from tau_rnn.model import NONLINEARITIES, Nonlinearity, Params
 
-pytestmark = pytest.mark.usefixtures("exact_gradients_once")
+pytestmark = pytest.mark.usefixtures("networks_once")
 FIELDS = Params._fields
 right = compiled(RIGHT)
 
