@@ -81,14 +81,19 @@ def running_chapters(request, tmp_path_factory):
 
     A suite that is shared out by pytest-xdist runs each chapter where it is tested.
     """
-    from chapter_runs import run_chapter
+    from chapter_runs import Forked, run_chapter, run_python
 
     folders = {
         item.callspec.params["chapter"]: tmp_path_factory.mktemp("chapter")
         for item in request.session.items
         if item.name.startswith("test_chapter_runs_prints") and not item.get_closest_marker("skip")
     }
+    if not folders or "PYTEST_XDIST_WORKER" in os.environ:
+        yield {}
+        return
+    python = Forked() if hasattr(os, "fork") else run_python
     with ThreadPoolExecutor(1) as pool:
-        beside = {} if "PYTEST_XDIST_WORKER" in os.environ else folders
-        yield {c: (pool.submit(run_chapter, c, folder), folder) for c, folder in beside.items()}
+        yield {c: (pool.submit(run_chapter, c, f, python), f) for c, f in folders.items()}
         pool.shutdown(cancel_futures=True)
+    if isinstance(python, Forked):
+        python.close()
