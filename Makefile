@@ -12,7 +12,7 @@ test:
 	$(BIN)/python -m pytest
 
 slow:
-	$(BIN)/python -m pytest --slow
+	$(BIN)/python -m pytest --slow --hypothesis-profile=many
 
 thorough:
 	$(BIN)/python -m pytest --hypothesis-profile=thorough tests/test_gradients.py

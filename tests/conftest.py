@@ -15,7 +15,10 @@ os.environ["VECLIB_MAXIMUM_THREADS"] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")  # no windows
 
 hypothesis.settings.register_profile(
-    "default", derandomize=True, deadline=None, max_examples=40, print_blob=True
+    "default", derandomize=True, deadline=None, max_examples=12, print_blob=True
+)
+hypothesis.settings.register_profile(
+    "many", hypothesis.settings.get_profile("default"), max_examples=40
 )
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("default")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tau_rnn.bptt import backward, tangent
@@ -43,7 +43,6 @@ def retrained(case):
 
 
 @given(cases())
-@settings(max_examples=25)
 def test_output_gradients_are_the_rows_of_the_jacobian(case):
     traj = case.run()
     J = jacobian_by_tangent(case.params, traj)
@@ -66,7 +65,6 @@ def test_output_gradients_weighted_by_dy_add_up_to_backward():
 
 
 @given(cases(max_units=5, max_steps=6), st.sampled_from(["all", "steps", "by trial"]))
-@settings(max_examples=25)
 def test_kernel_alignment_is_that_of_the_explicit_kernels(case, kind):
     after = retrained(case)
     T, B, _ = case.u.shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
@@ -153,7 +153,6 @@ def ridge_by_the_normal_equations(X, y, X_new, lam):
 
 
 @given(seeds, st.integers(8, 12), st.integers(1, 15), st.integers(2, 4))
-@settings(max_examples=15)
 def test_decoding_is_ridge_with_the_penalty_of_least_leave_one_out_error(seed, B, n, n_folds):
     """Brute force: normal equations, and a fit for each trial left out."""
     rng = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from test_measures_alignment import jacobian_by_tangent
@@ -67,7 +67,6 @@ def least_norm(e, J, q):
 
 
 @given(cases(max_units=4, max_steps=5))
-@settings(max_examples=25)
 def test_the_least_change_leaves_just_the_error_that_it_may(case):
     target, mask = wanted(case)
     e, J = weighted(case, target, mask)
@@ -171,7 +170,6 @@ def ridge_by_rows(X, y, w, lam):
 
 
 @given(seeds, st.integers(6, 8), st.integers(1, 4), st.booleans())
-@settings(max_examples=15)
 def test_the_readout_is_ridge_with_the_penalty_of_an_inner_cross_validation(seed, B, N, by_output):
     rng = np.random.default_rng(seed)
     T, n_folds, penalties = 4, 3, (0.01, 0.3, 10.0)

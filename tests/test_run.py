@@ -193,6 +193,7 @@ def test_help_explains_itself_without_loading_what_it_does_not_need():
 # --- stored results ------------------------------------------------------------------------------
 
 RUN = [*SMALL[:-1], "3", "--no-figure"]
+QUICK = [*RUN, "--measures", "weights"]  # in a process of its own, where `cheap` does not reach
 SHORT = CONFIG.replace(steps=3)
 
 
@@ -336,7 +337,7 @@ def test_a_stored_result_without_figures_says_how_to_get_them(call):
 @pytest.mark.skipif(os.name != "posix", reason="closes a file descriptor in a shell")
 @pytest.mark.parametrize("more", ["--quiet", "--seeds 2"])
 def test_a_closed_standard_output_is_no_error(more, tmp_path):
-    line = f"{subprocess.list2cmdline(COMMAND)} {' '.join(RUN)} {more} >&-"
+    line = f"{subprocess.list2cmdline(COMMAND)} {' '.join(QUICK)} {more} >&-"
     done = subprocess.run(["sh", "-c", line], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert list((tmp_path / "runs").rglob("final.npz"))
@@ -365,7 +366,7 @@ def test_a_run_whose_reader_is_gone_goes_on(call, tmp_path, more):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
 def test_output_that_cannot_be_written_is_said_and_loses_no_work(tmp_path):
-    line = f"{subprocess.list2cmdline(COMMAND)} {' '.join(RUN)} > /dev/full"
+    line = f"{subprocess.list2cmdline(COMMAND)} {' '.join(QUICK)} > /dev/full"
     done = subprocess.run(["sh", "-c", line], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "No space left on device" in done.stderr and "what was computed is stored" in done.stderr
@@ -399,7 +400,7 @@ def test_ctrl_c_while_the_program_is_loaded_is_one_line(tmp_path, module):
 
 def test_a_name_that_the_terminal_cannot_show_is_no_error(tmp_path):
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
-    arguments = [*RUN, "--out", "größe"]
+    arguments = [*QUICK, "--out", "größe"]
     done = subprocess.run(
         [*COMMAND, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True
     )

@@ -94,12 +94,25 @@ def test_a_failing_network_shrinks_to_a_small_one():
     assert (len(case.params.b), *case.u.shape[:2]) == (2, 1, 1)
 
 
+#: Fewer networks, and as long for each as a busy machine takes.
+PATIENT = """
+from hypothesis import HealthCheck, Phase, settings
+
+settings.register_profile(
+    "patient", deadline=None, max_examples=20, phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("patient")
+"""
+
+
 @pytest.mark.parametrize(("source", "status"), [(RIGHT, 0), (MISTAKES["wrong sign"].source, 1)])
 def test_the_example_of_the_docstring_runs(source, status, tmp_path):
     example = strategies.__doc__.split("::\n")[1].split("\n\nHypothesis draws")[0]
     assert len(textwrap.dedent(example).strip().splitlines()) <= 10
     (tmp_path / "my_bptt.py").write_text(source)
     (tmp_path / "test_mine.py").write_text(textwrap.dedent(example))
+    (tmp_path / "conftest.py").write_text(PATIENT)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == status, done.stdout

@@ -139,18 +139,25 @@ def test_a_folder_of_other_settings_is_left_alone(tmp_path):
 # --- failures ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_failed_run_is_recorded_and_stops_nothing(tmp_path, workers):
-    configs = [DIVERGES, *some_configs(3)]
-    engine = process_engine(workers) if workers > 1 else None
-    done = sweep(configs, engine, store=tmp_path)
+PARTS = ("weights", "lesions", "decoding")
+
+
+@pytest.fixture(scope="module", params=[None, np.int64(2)], ids=["here", "two processes"])
+def swept(request, tmp_path_factory):
+    """Configurations of which one fails, what came of them, and the store."""
+    store, configs = tmp_path_factory.mktemp("store"), (DIVERGES, *some_configs(3))
+    return configs, sweep(configs, request.param, store=store, parts=PARTS), store
+
+
+def test_a_failed_run_is_recorded_and_stops_nothing(swept):
+    configs, done, store = swept
     assert done.computed == 3
     assert list(done.failures) == [DIVERGES]
     assert "NonFiniteLoss: step 2" in done.failures[DIVERGES]
-    folder = tmp_path / ".unfinished" / DIVERGES.key
+    folder = store / ".unfinished" / DIVERGES.key
     assert "NonFiniteLoss" in json.loads((folder / "error.json").read_text())["error"]
-    assert stores.find(tmp_path, DIVERGES) is None
-    again = sweep(configs, store=tmp_path)
+    assert stores.find(store, DIVERGES) is None
+    again = sweep(configs, store=store)
     assert (again.computed, again.reused, len(again.failures)) == (0, 3, 1)
 
 
@@ -363,14 +370,14 @@ def test_the_time_left_is_that_of_the_runs_that_are_computed(tmp_path, monkeypat
     assert [e.seconds_left for e in events if e.kind == "done"] == [20, 10, 0]
 
 
-def test_processes_equal_one_process_and_have_one_blas_thread(tmp_path, monkeypatch):
+def test_processes_equal_one_process(swept):
+    configs, done, _ = swept
+    assert all(same(r, run_one(c, PARTS)) for c, r in zip(configs[1:], done.load(), strict=True))
+
+
+def test_processes_have_one_blas_thread(monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
-    configs = some_configs(4)
-    here = sweep(configs, store=tmp_path / "here").load()
-    engine = process_engine(2)
-    there = sweep(configs, engine, store=tmp_path / "there").load()
-    assert all(same(a, b) for a, b in zip(here, there))
-    with engine.open() as pool:
+    with process_engine(2).open() as pool:
         threads = pool.submit(os.getenv, "OPENBLAS_NUM_THREADS").result()
     assert threads == "1"
 
@@ -400,11 +407,10 @@ def test_a_killed_worker_is_replaced(tmp_path):
     assert (done.computed, done.failures) == (6, {})
 
 
-def test_a_number_is_a_number_of_processes(tmp_path):
-    engine = make_engine(2)
-    assert (engine.name, engine.slots, engine.local) == ("2 processes", 2, False)
-    done = sweep(some_configs(2), np.int64(2), store=tmp_path)
-    assert (done.computed, done.failures) == (2, {})
+def test_a_number_is_a_number_of_processes():
+    for number in (2, np.int64(2)):
+        engine = make_engine(number)
+        assert (engine.name, engine.slots, engine.local) == ("2 processes", 2, False)
 
 
 class Client:
@@ -751,16 +757,13 @@ def test_run_sweep_of_nothing(tmp_path):
 # --- what is measured ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_sweep_measures_what_it_is_asked_for(tmp_path, workers):
-    (config,) = some_configs(1)
-    parts = ("weights", "lesions", "decoding")
-    done = sweep([config], workers, store=tmp_path, parts=parts)
-    (result,) = done.load()
-    assert same(result, run_one(config, parts))
+def test_a_sweep_measures_what_it_is_asked_for(swept, tmp_path):
+    config, result = swept[0][1], swept[1].load()[0]
+    assert same(result, run_one(config, PARTS))
     found = {"effective_rank", "lesion_slowest_0.5", "decode_slow_integral_delay"}
     assert found <= set(result.metrics)
     assert "kernel_alignment" not in result.metrics
+    shutil.copytree(swept[2], tmp_path, dirs_exist_ok=True)
     assert sweep([config], store=tmp_path, parts="rank").reused == 1  # it is taken as it is
     (again,) = sweep([config], store=tmp_path, parts="rank", force=True).load()
     assert "rank_needed" in again.metrics and "effective_rank" not in again.metrics

@@ -111,6 +111,7 @@ def test_a_notebook_has_each_block_once_and_folds_solutions(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @every_chapter
 def test_chapter_becomes_a_notebook_that_runs(chapter, tmp_path, monkeypatch):
     nbclient = pytest.importorskip("nbclient")
