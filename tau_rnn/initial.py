@@ -30,7 +30,7 @@ import numpy as np
 from tau_rnn.checks import check_integer, check_number, nearest, shown
 from tau_rnn.specs import parameters_of, value_text
 
-__all__ = ["parse_init"]
+__all__: list[str] = []
 
 #: What ``init=`` takes.
 INITS = ("random", "rank:K", "random+rank:K,strength=1")

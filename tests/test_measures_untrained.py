@@ -12,12 +12,9 @@ from test_measures_alignment import jacobian_by_tangent
 from tau_rnn.bptt import tangent
 from tau_rnn.gradcheck.strategies import cases, make_case
 from tau_rnn.losses import mse
-from tau_rnn.measures import (
-    linear_distance,
-    measure_untrained,
-    ridge_readout,
-    slow_modes,
-)
+from tau_rnn.measures import measure_untrained
+from tau_rnn.measures.distance import linear_distance
+from tau_rnn.measures.untrained import ridge_readout, slow_modes
 from tau_rnn.model import Params, forward, init_params
 from tau_rnn.noise import private_noise
 from tau_rnn.tasks import TASKS, make_task

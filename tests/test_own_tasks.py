@@ -484,7 +484,7 @@ def test_a_minimal_task_from_the_command_line_to_the_figures(file, capsys):
 
 def test_a_sweep_of_a_minimal_task_with_two_workers(file, capsys):
     from tau_rnn.experiment.effects import effects
-    from tau_rnn.plotting import plot_forest
+    from tau_rnn.plotting.effects import plot_forest
     from tau_rnn.plotting.sweep import plot_learning
     from tau_rnn.run import main
 

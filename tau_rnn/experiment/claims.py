@@ -36,7 +36,7 @@ from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, Row
 from tau_rnn.experiment.statistics import Effect, holm
 
-__all__ = ["CLAIMS", "findings", "judge", "load_claims", "pick", "word"]
+__all__ = ["CLAIMS", "findings", "load_claims", "pick"]
 
 LEVEL = 0.05  # of the family of all tests, by Holm's method
 _LONGER_BURN_INS = (20.0, 60.0)  # s, the controls of claim 4

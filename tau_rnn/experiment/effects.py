@@ -21,7 +21,7 @@ from tau_rnn.experiment.statistics import (
     steps_effect,
 )
 
-__all__ = ["Row", "effects", "levels"]
+__all__ = ["Row", "effects"]
 
 #: Of the metrics: what conditions are compared in, and the changes within a run.
 BETWEEN = tuple(key for row in METRICS if row.compared for key in row.keys)

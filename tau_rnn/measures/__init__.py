@@ -10,7 +10,6 @@ it is from a solution in `distance`.
 
 from tau_rnn.measures.alignment import kernel_alignment, representation_alignment
 from tau_rnn.measures.decoding import DecodingByTau, decode, decode_by_tau
-from tau_rnn.measures.distance import LinearDistance, linear_distance
 from tau_rnn.measures.dynamics import FixedPoints, fixed_points
 from tau_rnn.measures.effective_tau import (
     EffectiveTau,
@@ -21,14 +20,7 @@ from tau_rnn.measures.effective_tau import (
 )
 from tau_rnn.measures.lesions import LesionCurve, accuracy_on, lesion_by_tau
 from tau_rnn.measures.run import TrainingMeasures, measure_run
-from tau_rnn.measures.untrained import (
-    RidgeReadout,
-    SlowModes,
-    Untrained,
-    measure_untrained,
-    ridge_readout,
-    slow_modes,
-)
+from tau_rnn.measures.untrained import Untrained, measure_untrained
 from tau_rnn.measures.weights import (
     ChangeSpectrum,
     OutlierEigenvalues,
@@ -44,10 +36,7 @@ __all__ = [
     "EffectiveTau",
     "FixedPoints",
     "LesionCurve",
-    "LinearDistance",
     "OutlierEigenvalues",
-    "RidgeReadout",
-    "SlowModes",
     "TauSpread",
     "TrainingMeasures",
     "Untrained",
@@ -59,13 +48,10 @@ __all__ = [
     "fixed_points",
     "kernel_alignment",
     "lesion_by_tau",
-    "linear_distance",
     "measure_run",
     "measure_untrained",
     "outlier_eigenvalues",
     "representation_alignment",
-    "ridge_readout",
-    "slow_modes",
     "spectrum_of_change",
     "spontaneous_rates",
     "tau_spread",

@@ -36,7 +36,7 @@ from tau_rnn.measures._shared import Array, double_params, ratio, weights_of_out
 from tau_rnn.measures.alignment import tangent_kernel
 from tau_rnn.model import forward
 
-__all__ = ["LinearDistance", "linear_distance"]
+__all__: list[str] = []
 
 MOST_OUTPUTS = 6000  # of a tangent kernel that is held in memory, 300 MB
 _ROUNDING = 1e-10  # below which, relative to the largest, an eigenvalue of a kernel counts as 0

@@ -30,14 +30,7 @@ from tau_rnn.model import forward
 from tau_rnn.noise import private_noise
 from tau_rnn.tasks import check_task
 
-__all__ = [
-    "RidgeReadout",
-    "SlowModes",
-    "Untrained",
-    "measure_untrained",
-    "ridge_readout",
-    "slow_modes",
-]
+__all__ = ["Untrained", "measure_untrained"]
 
 class RidgeReadout(NamedTuple):
     """How well a linear readout of the rates does the task, on trials it was not fitted to.
@@ -92,9 +85,11 @@ class Untrained(NamedTuple):
 
     Attributes
     ----------
-    readout : RidgeReadout
-    modes : SlowModes; None in a task without a delay
-    distance : LinearDistance
+    readout : how well a linear readout does the task: ``loss``, ``r2`` (n_out,), ``y``
+    modes : modes at rest that outlast the shortest delay: their ``number``, ``timescales`` (s), and
+        the ``kind`` of point; None in a task without a delay
+    distance : the least change of W that leaves some ``fractions`` of the squared error:
+        ``relative``, ``absolute``, ``reach``, ``loss``, ``change``
 
     Examples
     --------

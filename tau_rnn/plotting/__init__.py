@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tau_rnn._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from tau_rnn.plotting.effects import plot_claims, plot_forest
+    from tau_rnn.plotting.effects import plot_claims
     from tau_rnn.plotting.measures import plot_measures
     from tau_rnn.plotting.run import plot_run
     from tau_rnn.plotting.style import color_of, in_style, new_figure, save
@@ -20,7 +20,6 @@ __all__ = [
     "in_style",
     "new_figure",
     "plot_claims",
-    "plot_forest",
     "plot_measures",
     "plot_run",
     "plot_sweep",

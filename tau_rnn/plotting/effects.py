@@ -12,7 +12,7 @@ from tau_rnn.experiment.metrics import metric
 from tau_rnn.plotting.style import color_of, new_figure, styled
 from tau_rnn.tasks.spec import parse_task
 
-__all__ = ["plot_claims", "plot_forest"]
+__all__ = ["plot_claims"]
 
 #: Columns of the figure.
 FOREST = (
