@@ -109,6 +109,7 @@ def table_of_runs(sweep: Sweep, results: Sequence[RunResult]) -> list[dict[str, 
 
     Examples
     --------
+    >>> from tau_rnn import RunConfig
     >>> config = RunConfig(dist="uniform")
     >>> failed = Sweep((config,), {}, {config: "NonFiniteLoss: step 3"}, 0, 0, ())
     >>> [row] = table_of_runs(failed, [])

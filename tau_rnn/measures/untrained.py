@@ -86,7 +86,7 @@ class Untrained(NamedTuple):
     Attributes
     ----------
     readout : how well a linear readout does the task: ``loss``, ``r2`` (n_out,), ``y``
-    modes : modes at rest that outlast the shortest delay: their ``number``, ``timescales`` (s), and
+    modes : modes at rest that outlast the longest delay: their ``number``, ``timescales`` (s), and
         the ``kind`` of point; None in a task without a delay
     distance : the least change of W that leaves some ``fractions`` of the squared error:
         ``relative``, ``absolute``, ``reach``, ``loss``, ``change``
