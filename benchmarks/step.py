@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import common  # before numpy: it sets the number of threads
 import numpy as np
-from floors import full_floor, gemm_floor, naive
+from floors import full_floor, gemm_floor, naive, streamed_floor
 
 from tau_rnn.training import TrainConfig, start, training_steps
 
@@ -65,6 +65,7 @@ def contenders(N, B, T, dtype, peers=True):
     calls = {
         "GEMM floor": gemm_floor(N, B, T, dtype),
         "full floor": full_floor(N, B, T, dtype),
+        "streamed floor": streamed_floor(N, B, T, dtype),
         "ours": ours(*problem),
         "ours, noise": ours(*problem, noise=0.1),
         "naive": naive(*problem),
@@ -92,8 +93,8 @@ def compare(times, bars):
     eager = "torch eager" if "torch eager" in times else None
     step = common.ratio(times, "ours", "GEMM floor")
     yield "step / GEMM floor", step, bars[0], step <= bars[0]
-    full = common.ratio(times, "ours", "full floor")
-    yield "step / full floor", full, None, None
+    for floor in ("full floor", "streamed floor"):
+        yield f"step / {floor}", common.ratio(times, "ours", floor), None, None
     for name, bar in zip((best_jax, best_torch, eager), bars[1:]):
         if name is not None:
             gain = common.ratio(times, name, "ours")
@@ -126,7 +127,7 @@ def main():
         ms = {name: f"{np.median(t) * 1e3:.1f}" for name, t in times.items()}
         print(label, *(f"{name} {value}" for name, value in ms.items()), sep="; ", flush=True)
         best_torch, best_jax = fastest(times, "torch"), fastest(times, "jax")
-        columns = ("GEMM floor", "full floor", "ours", "ours, noise", "naive", "torch eager")
+        columns = (*FLOORS, "ours", "ours, noise", "naive", "torch eager")
         rows.append([label, *(ms.get(c, "-") for c in (*columns, best_torch, best_jax))])
         for what, value, bar, met in compare(times, BARS[N, B, T, dtype]):
             verdict = "" if met is None else "met" if met else "MISSED"
@@ -134,7 +135,7 @@ def main():
 
     kind = "CPU time" if args.cpu_time else "wall time"
     print(f"\n{common.machine()}; one thread. Medians of {kind} in ms.\n")
-    head = ["N, B, T", "GEMM floor", "full floor", "ours", "ours, noise", "naive"]
+    head = ["N, B, T", *FLOORS, "ours", "ours, noise", "naive"]
     print(common.table([*head, "torch eager", "torch best", "JAX best"], rows), end="\n\n")
     print(common.table(["N, B, T", "ratio", "median", "bar", ""], checks))
 
