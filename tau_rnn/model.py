@@ -42,6 +42,9 @@ __all__ = [
 
 Array = np.ndarray
 
+#: Rows (steps times trials) of one block, whose inputs are projected and outputs read at once.
+BLOCK_ROWS = 512
+
 
 class Params(NamedTuple):
     """All that training may change. Gradients, moments and perturbations are Params as well.
@@ -343,39 +346,50 @@ def simulate(params, u, dt, a, phi, method, noise, x0=None, every=None, out=None
         n = min(k, T - start)
         if not whole:
             x[start // k], r[start // k] = xs[0], rs[0]
-        drive = None if noise is None else noise[start : start + n]
-        integrate(params, a, phi_of, u[start : start + n], drive, xs[: n + 1], rs[: n + 1])
-        rows = y[start : start + n].reshape(n * B, n_out)
-        np.dot(rs[1 : n + 1].reshape(n * B, N), params.W_out.T, out=rows)
-        rows += params.b_out
+        now = slice(start, start + n)
+        drive = None if noise is None else noise[now]
+        integrate(params, a, phi_of, u[now], drive, xs[: n + 1], rs[: n + 1], y[now])
         if not whole:
             xs[0], rs[0] = xs[n], rs[n]
+    y += params.b_out
     if not whole:
         x, r = x.view(Checkpoints), r.view(Checkpoints)
     return Trajectory(x, r, y, u, dt, phi, method, noise, every, x0)
 
 
-def integrate(params, a, phi_of, u, noise, x, r) -> None:
+def integrate(params, a, phi_of, u, noise, x, r, y=None) -> None:
     """Fill x[1:] and r[1:] from x[0] and r[0]: the time loop of `forward`, without its checks.
 
-    All inputs are projected before the loop by one product, so that a step is one product with W
-    and a few passes over (B, N). Scaling the rows of W by alpha once saves a pass in every step.
+    Where there is a y, it is filled with the outputs but for b_out. Inputs are projected, and
+    outputs read, by one product for a block of steps that is still in the cache, so that a step
+    is one product with W and a few passes over (B, N). Scaling the rows of W by alpha once saves a
+    pass in every step.
     """
-    (T, B, _), N = u.shape, x.shape[2]
+    T, B, _ = u.shape
     # [u, 1] [alpha W_in, alpha b]^T is the drive of every step; x[t+1] starts from it.
-    weights = a * np.vstack([params.W_in.T, params.b])
-    np.dot(with_ones(u, x.dtype).reshape(T * B, -1), weights, out=x[1:].reshape(T * B, N))
+    inputs, weights = with_ones(u, x.dtype), a * np.vstack([params.W_in.T, params.b])
     aW_T = np.multiply(a, params.W.T, order="C")
     leak, gain = np.tile(1 - a, (B, 1)), np.tile(a, (B, 1))
     current = np.empty_like(x[0])
     xs, rs = list(x), list(r)  # views of the time slices, made once
-    for t in range(T):
-        x_next = xs[t + 1]
-        x_next += np.dot(rs[t], aW_T, out=current)
-        x_next += np.multiply(leak, xs[t], out=current)
-        if noise is not None:
-            x_next += np.multiply(gain, noise[t], out=current)
-        phi_of(x_next, out=rs[t + 1])
+    steps = max(1, BLOCK_ROWS // B)
+    for start in range(0, T, steps):
+        stop = min(start + steps, T)
+        np.dot(rows_of(inputs[start:stop]), weights, out=rows_of(x[start + 1 : stop + 1]))
+        for t in range(start, stop):
+            x_next = xs[t + 1]
+            x_next += np.dot(rs[t], aW_T, out=current)
+            x_next += np.multiply(leak, xs[t], out=current)
+            if noise is not None:
+                x_next += np.multiply(gain, noise[t], out=current)
+            phi_of(x_next, out=rs[t + 1])
+        if y is not None:
+            np.dot(rows_of(r[start + 1 : stop + 1]), params.W_out.T, out=rows_of(y[start:stop]))
+
+
+def rows_of(a: Array) -> Array:
+    """(steps, trials, columns) as (steps * trials, columns): one row for each step and trial."""
+    return a.reshape(a.shape[0] * a.shape[1], a.shape[2])
 
 
 def with_ones(u: Array, dtype) -> Array:
