@@ -1,8 +1,13 @@
-"""How many threads BLAS uses. It imports nothing, for BLAS asks once, when NumPy is loaded."""
+"""Threads: how many BLAS uses, and work beside other work.
+
+It imports no NumPy, for BLAS asks once, when NumPy is loaded.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 __all__: list[str] = []
 
@@ -22,3 +27,29 @@ def one_blas_thread() -> None:
     """
     if not any(name in os.environ for name in THREAD_VARIABLES):
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+
+
+def beside(work: Callable[[], Any]) -> Callable[[], Any]:
+    """Start work on a thread of its own; the function returned waits for its result.
+
+    It is worth a second core where work is long calls of NumPy, which other threads need not wait
+    for. Where no thread can be started, as in a browser, the work is done when its result is asked
+    for.
+
+    Examples
+    --------
+    >>> total = beside(lambda: sum(range(5)))
+    >>> total()  # after other work
+    10
+    """
+    from concurrent.futures import ThreadPoolExecutor
+    from contextvars import copy_context
+
+    threads = ThreadPoolExecutor(1)
+    try:
+        # NumPy's error state is the caller's there as well.
+        future = threads.submit(copy_context().run, work)
+    except RuntimeError:
+        return work
+    threads.shutdown(wait=False)
+    return future.result

@@ -12,9 +12,9 @@ import numpy as np
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.metrics import METRICS, NO_SCORES, TABLE, WHEN, Metric, metric, scores_of
 from tau_rnn.experiment.run import RunState, Setup, evaluate, iterate, set_up
-from tau_rnn.measures import TrainingMeasures, effective_tau, measure_run
+from tau_rnn.measures import TrainingMeasures, effective_tau
 from tau_rnn.measures.effective_tau import compare_effective
-from tau_rnn.measures.run import PARTS, RUN, check_parts, measurable
+from tau_rnn.measures.run import PARTS, RUN, begin_measures, check_parts, measurable
 from tau_rnn.model import Array, Params
 
 __all__ = ["RunResult", "run_one", "summarise_run"]
@@ -171,32 +171,30 @@ def summarise_run(
     >>> summarise_run(config, last, parts=()).history[-1]["step"]
     1
     """
-    tell = tell or (lambda name: None)
+    parts, tell = check_parts(parts), tell or (lambda name: None)
     setup = state.setup or set_up(config)._replace(initial=state.initial)
     initial, final = state.initial, Params(*(p.copy() for p in state.training.params))
+    measured = begin_measures(
+        initial, final, setup.task, rng=setup.rng("measures"), phi=config.phi,
+        method=config.method, parts=[part for part in parts if part != "effective"], progress=tell,
+    )  # fmt: skip
     shuffled = None
     if "accuracy" in state.history[-1]:
         tell("shuffled tau")
         shuffled = _shuffled_accuracy(setup, final)
     tell("effective timescales")
     units = unit_table(setup, final)
-    measures = _measures(setup, final, units, parts, tell)
+    measures = measured()
+    if "effective" in parts:
+        measures = _with_effective(measures, setup, units)
     steps, seconds = state.training.step, state.seconds
     run = Outcome(setup, state.history, final, units, steps, seconds, shuffled)
     metrics = numbers_of(run, measures)
     return RunResult(config, metrics, list(state.history), initial, final, units, measures)
 
 
-def _measures(setup: Setup, final: Params, units, parts, tell) -> TrainingMeasures:
-    """What training changed; its "effective" part is of the timescales in ``units``."""
-    config, parts = setup.config, check_parts(parts)
-    measures = measure_run(
-        setup.initial, final, setup.task, rng=setup.rng("measures"), phi=config.phi,
-        method=config.method, parts=[part for part in parts if part != "effective"],
-        progress=tell,
-    )  # fmt: skip
-    if "effective" not in parts:
-        return measures
+def _with_effective(measures: TrainingMeasures, setup: Setup, units) -> TrainingMeasures:
+    """The measures with their part "effective", which is of the timescales in ``units``."""
     if not setup.task.noise:
         return measures._replace(left_out={**measures.left_out, "effective": "noise"})
     intrinsic, tau_eff, flags = (

@@ -160,11 +160,14 @@ def _ridge(X, y, penalties) -> Array:
     filters = np.nan_to_num(ratio(1, s2[:, :, np.newaxis] + lam[:, np.newaxis]))  # (T, k, P)
     along = np.swapaxes(Z, 1, 2) @ y  # (T, k, Q)
     fits = filters[..., np.newaxis] * along[:, :, np.newaxis]  # (T, k, P, Q)
-    residual = y[:, np.newaxis] - (Z @ fits.reshape(T, k, -1)).reshape(T, n, -1, Q)
-    left = (1 - 1 / n - Z**2 @ filters)[..., np.newaxis]  # 1 - leverage, (T, trials, P, 1)
+    loo = (Z @ fits.reshape(T, k, -1)).reshape(T, n, -1, Q)
+    loo -= y[:, np.newaxis]
+    left = 1 - 1 / n - Z**2 @ filters  # 1 - leverage, (T, trials, P)
+    loo /= np.maximum(left, 1e-9)[..., np.newaxis]
+    error = np.square(loo, out=loo).sum(axis=1)  # (T, P, Q)
     # A leverage of 1 leaves no residual; such a fit predicts nothing and must not win.
-    loo = np.where(left < 1e-9, np.inf, residual / np.maximum(left, 1e-9))
-    best = (loo**2).sum(axis=1).argmin(axis=1)  # (T, Q)
+    error[(left < 1e-9).any(axis=1)] = np.inf
+    best = error.argmin(axis=1)  # (T, Q)
     return V @ np.take_along_axis(fits, best[:, np.newaxis, np.newaxis], axis=2)[:, :, 0]
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tau_rnn._threads import beside
 from tau_rnn.checks import check_callable, check_choice, check_integer, generator_of, shown
 from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.measures._shared import MOST_DRAWS, Array, params_pair
@@ -59,6 +60,9 @@ LARGE, LARGE_SIZES = 500, {"n_trials": 16, "n_test": 64, "n_times": 4, "n_starts
 MOST_UNITS = {
     "alignment": 500, "fixed_points": 500, "rank": 1000, "lesions": 1000, "decoding": 1000,
 }  # fmt: skip
+
+#: Parts of long calls to NumPy, which take little of a second core's time away from the first.
+_SECOND_CORE = ("decoding", "alignment")
 
 #: How long the delay is drawn out, so that the network comes to rest (s).
 _RELAXATION = 30.0
@@ -227,8 +231,20 @@ def measure_run(
     >>> round(m.spectrum.effective_rank, 6)
     1.0
     """
-    from concurrent.futures import ThreadPoolExecutor
+    return begin_measures(
+        initial, final, task, rng=rng, phi=phi, method=method, parts=parts, progress=progress,
+        n_trials=n_trials, n_test=n_test, n_times=n_times,
+    )()  # fmt: skip
 
+
+def begin_measures(
+    initial, final, task, *, rng, phi, method, parts, progress=None, **sizes
+) -> Callable[[], TrainingMeasures]:
+    """Start on a second core what `measure_run` can do there.
+
+    The function returned does the rest and gives the TrainingMeasures. In between there is time for
+    other work.
+    """
     initial, final, task = *params_pair("initial", initial, "final", final), check_task(task)
     if initial.W_in.shape[1] != task.n_in or len(initial.b_out) != task.n_out:
         raise ValueError(
@@ -238,7 +254,7 @@ def measure_run(
     parts = check_parts(parts)
     if progress is not None:
         check_callable("progress", progress)
-    sizes, note = _sizes(len(final.b), n_trials=n_trials, n_test=n_test, n_times=n_times)
+    sizes, note = _sizes(len(final.b), **sizes)
     rng = generator_of(rng)
     names = (*PARTS, "probe", "test", "noise")
     seeds = dict(zip(names, rng.integers(2**63, size=len(names)).tolist()))
@@ -272,21 +288,26 @@ def measure_run(
         },
     }
     todo = [part for part in PARTS if part in parts and part not in left_out]
+    second = [part for part in _SECOND_CORE if part in todo]
     tell = progress or (lambda words: None)
-    found: dict[str, Any] = {}
-    with ThreadPoolExecutor(1) as second:
-        try:
-            beside = second.submit(compute["decoding"]) if "decoding" in todo else None
-        except RuntimeError:  # no threads here, as in a browser: decoding takes its turn
-            beside = None
+
+    def all_of(some) -> dict[str, Any]:
+        return {name: value for part in some for name, value in compute[part]().items()}
+
+    measured_beside = beside(lambda: all_of(second))
+
+    def finish() -> TrainingMeasures:
+        found: dict[str, Any] = {}
         for part in todo:
-            if part != "decoding" or beside is None:
+            if part not in second:
                 tell(part.replace("_", " "))
                 found |= compute[part]()
-        if beside is not None:
-            tell("decoding")
-            found |= beside.result()
-    return TrainingMeasures(initial.tau, final.tau, **found, left_out=left_out, note=note)
+        if second:
+            tell(" and ".join(second))
+        found |= measured_beside()
+        return TrainingMeasures(initial.tau, final.tau, **found, left_out=left_out, note=note)
+
+    return finish
 
 
 def _sizes(n_units: int, **given) -> tuple[dict[str, int], str]:
