@@ -35,6 +35,8 @@ BARS = {
     (256, 64, 250, "float64"): (1.4, None, None, None),
 }
 
+FLOORS = ("GEMM floor", "full floor", "streamed floor")
+
 
 class FixedTrials:
     """A task that hands out the same trials at every step, so that only the step is timed."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from tau_rnn._threads import beside
 from tau_rnn.bptt import backward
 from tau_rnn.experiment.outcome import summarise
 from tau_rnn.losses import mse
@@ -381,12 +382,19 @@ def test_a_quantity_that_is_no_label_is_named():
     assert m.left_out == {"decoding": "labels.sum_of_pulses"}
 
 
+def test_work_beside_other_work_has_its_error_state_and_hands_on_what_it_raises():
+    with np.errstate(over="raise"):
+        result = beside(lambda: np.float64(1e300) * 1e300)
+    with pytest.raises(FloatingPointError):  # also where this thread no longer raises
+        result()
+
+
 def test_progress_is_told_in_words():
     task, initial, final = trained("multi_timescale", n_units=4, steps=1)
     told = []
     measure_run(initial, final, task, rng=0, progress=told.append, **SMALL)
     assert told == [
-        "weights", "alignment", "rank", "lesions", "effective", "fixed points", "decoding",
+        "weights", "rank", "lesions", "effective", "fixed points", "decoding and alignment",
     ]  # fmt: skip
     told.clear()
     measure_run(initial, final, task, rng=0, progress=told.append, parts=["decoding"], **SMALL)

@@ -118,8 +118,8 @@ def test_a_run_says_what_it_will_do_then_how_it_goes_then_what_came_of_it(first)
     # What follows the steps is named as well.
     then = next(line for line in lines if line.startswith("then: "))
     assert then.removeprefix("then: ").split(", ") == [
-        "shuffled tau", "effective timescales", "weights", "alignment", "rank", "lesions",
-        "fixed points", "decoding", "figure.png", "measures.png",
+        "shuffled tau", "effective timescales", "weights", "rank", "lesions", "fixed points",
+        "decoding and alignment", "figure.png", "measures.png",
     ]  # fmt: skip
     step = next(line for line in lines if line.startswith("step 25/30"))
     assert all(word in step for word in ("loss", "accuracy", "steps/s", "s left"))

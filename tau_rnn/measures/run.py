@@ -160,19 +160,9 @@ def measurable(tau_eff, flag) -> tuple[Array, Array]:
 
 
 def measure_run(
-    initial,
-    final,
-    task,
-    *,
-    rng,
-    phi="tanh",
-    method=DEFAULT_METHOD,
-    n_trials=None,
-    n_test=None,
-    n_times=None,
-    parts=PARTS,
-    progress: Callable[[str], object] | None = None,
-) -> TrainingMeasures:
+    initial, final, task, *, rng, phi="tanh", method=DEFAULT_METHOD, n_trials=None, n_test=None,
+    n_times=None, parts=PARTS, progress: Callable[[str], object] | None = None,
+) -> TrainingMeasures:  # fmt: skip
     """Measure what training changed.
 
     Both networks see the same trials and the same noise. Alignments and fixed points are those of
@@ -218,8 +208,8 @@ def measure_run(
     -----
     CPU seconds for N = 100, dt = 0.05 s and multi_timescale: weights 0.02, alignment 0.3, rank 0.3,
     lesions 0.6 (more where units share a tau), decoding 1.2, effective 0.4, fixed_points 0.1; up to
-    four times that for integrate_and_remember. Decoding runs alongside the rest, on a second
-    core.
+    four times that for integrate_and_remember. Decoding and alignment run beside the rest, on a
+    second core.
 
     Examples
     --------
