@@ -13,6 +13,7 @@ from tau_rnn.bptt import backward
 from tau_rnn.experiment.outcome import summarise
 from tau_rnn.losses import mse
 from tau_rnn.measures import (
+    dynamics,
     fixed_points,
     kernel_alignment,
     measure_run,
@@ -158,15 +159,15 @@ def test_nothing_changed_and_all_tau_equal():
     assert row["tau_eff_sd_log_change"] == 0
 
 
-def spy(monkeypatch, name):
+def spy(monkeypatch, name, module=training_measures):
     """Record what a function that `measure_run` calls is given; it works as before."""
-    calls, function = [], getattr(training_measures, name)
+    calls, function = [], getattr(module, name)
 
     def recorded(*args, **kwargs):
         calls.append((args, kwargs))
         return function(*args, **kwargs)
 
-    monkeypatch.setattr(training_measures, name, recorded)
+    monkeypatch.setattr(module, name, recorded)
     return calls
 
 
@@ -211,7 +212,7 @@ def test_decoding_is_from_the_rates_at_the_times_it_says(monkeypatch):
 
 def test_fixed_points_are_sought_where_the_delay_ends_and_where_it_would_lead(monkeypatch):
     task, _, params = trained("multi_timescale", n_units=6, steps=10)
-    calls = spy(monkeypatch, "fixed_points")
+    calls = spy(monkeypatch, "fixed_points", dynamics)
     measure_run(params, params, task, rng=0, parts="fixed_points", **SMALL)
     ((_, zeros, starts), _), _ = calls
     assert not np.any(zeros) and starts.shape == (12, 6)
@@ -245,7 +246,8 @@ def test_each_part_is_of_the_networks_that_it_says(monkeypatch):
     final = final._replace(  # so that no field is the same before and after
         tau=2 * rng.permutation(final.tau), W_in=final.W_in + rng.standard_normal((6, task.n_in))
     )
-    timescales, points = spy(monkeypatch, "effective_tau"), spy(monkeypatch, "fixed_points")
+    timescales = spy(monkeypatch, "effective_tau")
+    points = spy(monkeypatch, "fixed_points", dynamics)
     decoded, decode = [], training_measures.decode_by_tau
 
     def recorded(rates, targets, tau, rng):
@@ -404,7 +406,7 @@ def test_progress_is_told_in_words():
 def test_a_large_network_is_measured_on_fewer_trials_and_this_is_said(monkeypatch):
     task, initial, final = trained("multi_timescale", n_units=6, steps=1)
     kernels, decoded = spy(monkeypatch, "kernel_alignment"), spy(monkeypatch, "decode_by_tau")
-    points = spy(monkeypatch, "fixed_points")
+    points = spy(monkeypatch, "fixed_points", dynamics)
 
     def sizes():
         (_, _, u, _), options = kernels[-1]

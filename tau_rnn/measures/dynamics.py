@@ -27,7 +27,7 @@ import numpy as np
 
 from tau_rnn.checks import check_array, check_number
 from tau_rnn.measures._shared import Array, double_params
-from tau_rnn.model import velocity
+from tau_rnn.model import forward, velocity
 from tau_rnn.nonlinearities import differentiable
 
 __all__ = ["FixedPoints", "fixed_points"]
@@ -36,6 +36,9 @@ __all__ = ["FixedPoints", "fixed_points"]
 _PRECISION = 1e-13
 _ROUNDING = 1e-15  # of F, and of J^T J, whose diagonal is about 1
 _MOST_STEPS = 1000
+
+#: How long a delay is drawn out, so that the network comes to rest (s).
+_RELAXATION = 30.0
 
 
 class FixedPoints(NamedTuple):
@@ -212,6 +215,18 @@ def fixed_points(
     return FixedPoints(
         x, _rms(v), eigenvalues, timescales, kind, n_slow, n_starts[order], place[reached], slow
     )
+
+
+def delay_points(params, task, trials, most, run) -> FixedPoints:
+    """Fixed points of the delay, sought from where it ends and from where it would lead."""
+    go = trials.epochs.delay[:most, 1]
+    T, B, n_in = trials.u[:, :most].shape
+    u = np.zeros((T + round(_RELAXATION / task.dt), B, n_in))
+    before_go = np.arange(T)[:, np.newaxis, np.newaxis] < go[:, np.newaxis]
+    u[:T] = np.where(before_go, trials.u[:, :most], 0)
+    x = forward(params, u, task.dt, **run).x
+    starts = np.concatenate([x[go, np.arange(B)], x[-1]])
+    return fixed_points(params, np.zeros(n_in), starts, phi=run["phi"], slow=task.delay_max)
 
 
 def _descend(params, u, start, phi) -> Array:

@@ -14,7 +14,7 @@ from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.measures._shared import MOST_DRAWS, Array, params_pair
 from tau_rnn.measures.alignment import kernel_alignment, representation_alignment
 from tau_rnn.measures.decoding import DecodingByTau, aligned, decode_by_tau
-from tau_rnn.measures.dynamics import FixedPoints, fixed_points
+from tau_rnn.measures.dynamics import FixedPoints, delay_points
 from tau_rnn.measures.effective_tau import EffectiveTau, compare_effective, effective_tau
 from tau_rnn.measures.lesions import LesionCurve, accuracy_on, lesion_by_tau
 from tau_rnn.measures.weights import (
@@ -63,9 +63,6 @@ MOST_UNITS = {
 
 #: Parts of long calls to NumPy, which take little of a second core's time away from the first.
 _SECOND_CORE = ("decoding", "alignment")
-
-#: How long the delay is drawn out, so that the network comes to rest (s).
-_RELAXATION = 30.0
 
 #: Runs of this many seconds give the effective time constants, and none longer than a third of it.
 RUN = 20.0
@@ -273,7 +270,7 @@ def begin_measures(
             "effective": _effective(initial, final, task, stream["effective"], run)
         },
         "fixed_points": lambda: {
-            f"fixed_points_{when}": _delay_points(params, task, probe, sizes["n_starts"], run)
+            f"fixed_points_{when}": delay_points(params, task, probe, sizes["n_starts"], run)
             for when, params in (("before", initial), ("after", final))
         },
     }
@@ -394,15 +391,3 @@ def _effective(initial, final, task, rng, run) -> EffectiveTau:
     flags = [np.asarray(fit.flag, str) for fit in fits]
     taus = [measurable(fit.tau, flag)[0] for fit, flag in zip(fits, flags)]
     return compare_effective((initial.tau, final.tau), taus, flags, seeds[1])
-
-
-def _delay_points(params, task, trials, most, run) -> FixedPoints:
-    """Fixed points of the delay, sought from where it ends and from where it would lead."""
-    go = trials.epochs.delay[:most, 1]
-    T, B, n_in = trials.u[:, :most].shape
-    u = np.zeros((T + round(_RELAXATION / task.dt), B, n_in))
-    before_go = np.arange(T)[:, np.newaxis, np.newaxis] < go[:, np.newaxis]
-    u[:T] = np.where(before_go, trials.u[:, :most], 0)
-    x = forward(params, u, task.dt, **run).x
-    starts = np.concatenate([x[go, np.arange(B)], x[-1]])
-    return fixed_points(params, np.zeros(n_in), starts, phi=run["phi"], slow=task.delay_max)
