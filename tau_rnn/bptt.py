@@ -58,7 +58,7 @@ import numpy as np
 from tau_rnn._tape import check_tape, chunks_backwards
 from tau_rnn.checks import check_array
 from tau_rnn.discretisation import alpha, alpha_slope
-from tau_rnn.model import Array, Params, Trajectory, check_params, fields_of, rows_of, with_ones
+from tau_rnn.model import Array, Params, Trajectory, check_params, fields_of, with_ones
 from tau_rnn.nonlinearities import nonlinearity
 
 __all__ = ["backward", "plain_backward", "tangent"]
@@ -217,7 +217,7 @@ def back_through(params, traj, a, phi, dy, dr=None, dx_end=None, noise_follows_t
         n, now = stop - start, slice(start, stop)
         phi.derivative(r[1:], out=slope[:n])
         # np.dot, since np.matmul is five times slower where there is only one output.
-        np.dot(rows_of(dy[now]), params.W_out, out=rows_of(dx[:n]))
+        np.dot(_rows(dy[now]), params.W_out, out=_rows(dx[:n]))
         if dr is not None:
             dx[:n] += dr[start + 1 : stop + 1]
         _adjoint(dx[:n], slope[:n], aW, leak, through_W, through_leak)
@@ -265,13 +265,13 @@ def _no_sums(params: Params, dtype) -> _Sums:
 def _add_sums(sums: _Sums, dx, dy, x, r, inputs, noise) -> None:
     """Add n steps: dx[t+1], dy[t], x[t], inputs[t] and noise[t] of each, r from t to t + n."""
     raw, raw_in_b, dW_out, raw_x, raw_noise = sums
-    dx_next, dy = rows_of(dx), rows_of(dy)
-    raw += dx_next.T @ rows_of(r[:-1])  # Eq. 3.7
-    raw_in_b += dx_next.T @ rows_of(inputs)  # Eq. 3.8
-    dW_out += dy.T @ rows_of(r[1:])  # Eq. 3.9
-    raw_x += np.einsum("ti,ti->i", dx_next, rows_of(x))  # Eq. 3.13
+    dx_next, dy = _rows(dx), _rows(dy)
+    raw += dx_next.T @ _rows(r[:-1])  # Eq. 3.7
+    raw_in_b += dx_next.T @ _rows(inputs)  # Eq. 3.8
+    dW_out += dy.T @ _rows(r[1:])  # Eq. 3.9
+    raw_x += np.einsum("ti,ti->i", dx_next, _rows(x))  # Eq. 3.13
     if noise is not None:
-        raw_noise += np.einsum("ti,ti->i", dx_next, rows_of(noise))
+        raw_noise += np.einsum("ti,ti->i", dx_next, _rows(noise))
 
 
 def _gradient(params: Params, traj: Trajectory, a, sums: _Sums, noise_follows_tau) -> Params:
@@ -369,6 +369,11 @@ def tangent(params, traj, dparams, *, du=None) -> Array:
         v_x = (1 - a) * v_x + a * v_c + v_a * (c - x[t])
         v_y[t] = (slope[t + 1] * v_x) @ W_out.T + r[t + 1] @ v_W_out.T + v_b_out
     return v_y
+
+
+def _rows(a: Array) -> Array:
+    """(steps, trials, columns) as (steps * trials, columns): one row for each step and trial."""
+    return a.reshape(a.shape[0] * a.shape[1], a.shape[2])
 
 
 def _optional(name: str, given, shape) -> Array | None:

@@ -42,9 +42,6 @@ __all__ = [
 
 Array = np.ndarray
 
-#: Rows (steps times trials) of one block, whose inputs are projected and outputs read at once.
-BLOCK_ROWS = 512
-
 
 class Params(NamedTuple):
     """All that training may change. Gradients, moments and perturbations are Params as well.
@@ -192,19 +189,14 @@ def velocity(params: Params, x, u, *, phi: str | Nonlinearity = "tanh", noise=No
     array([-2.,  2.])
     """
     W, W_in, b, _, _, _, tau = check_params(params)
-    noise = np.zeros_like(b) if noise is None else noise
-    x, u, noise = (
-        check_array(name, value, may_be_complex=True)
-        for name, value in (("x", x), ("u", u), ("noise", noise))
-    )
-    if x.ndim == 0 or x.shape[-1] != len(b):
-        raise ValueError(f"x: must be (..., N) with N = {len(b)}, got shape {x.shape}")
-    if u.ndim == 0 or u.shape[-1] != W_in.shape[1]:
-        raise ValueError(f"u: must be (..., n_in) with n_in = {W_in.shape[1]}, got {u.shape}")
     if not (tau.real > 0).all():
         raise ValueError(f"tau: every time constant must be positive (seconds), got {tau}")
-    if noise.ndim == 0 or noise.shape[-1] != len(b):
-        raise ValueError(f"noise: must be (..., N) with N = {len(b)}, got shape {noise.shape}")
+    given = {"x": x, "u": u, "noise": np.zeros_like(b) if noise is None else noise}
+    x, u, noise = (check_array(name, a, may_be_complex=True) for name, a in given.items())
+    for name, a, axis, n in zip(given, (x, u, noise), ("N", "n_in", "N"), (*W_in.shape, len(b))):
+        if a.shape[-1:] != (n,):
+            fits = f"(..., {axis}) with {axis} = {n}"
+            raise ValueError(f"{name}: must be {fits}, got shape {a.shape}")
     try:
         np.broadcast_shapes(x.shape[:-1], u.shape[:-1], noise.shape[:-1])
     except ValueError:
@@ -358,24 +350,23 @@ def simulate(params, u, dt, a, phi, method, noise, x0=None, every=None, out=None
 
 
 def integrate(params, a, phi_of, u, noise, x, r, y=None) -> None:
-    """Fill x[1:] and r[1:] from x[0] and r[0]: the time loop of `forward`, without its checks.
+    """Fill x[1:], r[1:] and y, but for b_out: the time loop of `forward`, without its checks.
 
-    Where there is a y, it is filled with the outputs but for b_out. Inputs are projected, and
-    outputs read, by one product for a block of steps that is still in the cache, so that a step
-    is one product with W and a few passes over (B, N). Scaling the rows of W by alpha once saves a
-    pass in every step.
+    Inputs are projected and outputs read by one product for a block of steps that is still in the
+    cache: a step is one product with W, whose rows are scaled by alpha once, and a few passes.
     """
-    T, B, _ = u.shape
+    (T, B, _), N = u.shape, x.shape[2]
     # [u, 1] [alpha W_in, alpha b]^T is the drive of every step; x[t+1] starts from it.
     inputs, weights = with_ones(u, x.dtype), a * np.vstack([params.W_in.T, params.b])
     aW_T = np.multiply(a, params.W.T, order="C")
     leak, gain = np.tile(1 - a, (B, 1)), np.tile(a, (B, 1))
     current = np.empty_like(x[0])
     xs, rs = list(x), list(r)  # views of the time slices, made once
-    steps = max(1, BLOCK_ROWS // B)
+    steps = max(1, 512 // B)  # of a block of some 512 rows
     for start in range(0, T, steps):
         stop = min(start + steps, T)
-        np.dot(rows_of(inputs[start:stop]), weights, out=rows_of(x[start + 1 : stop + 1]))
+        rows, now, after = (stop - start) * B, slice(start, stop), slice(start + 1, stop + 1)
+        np.dot(inputs[now].reshape(rows, -1), weights, out=x[after].reshape(rows, N))
         for t in range(start, stop):
             x_next = xs[t + 1]
             x_next += np.dot(rs[t], aW_T, out=current)
@@ -384,12 +375,7 @@ def integrate(params, a, phi_of, u, noise, x, r, y=None) -> None:
                 x_next += np.multiply(gain, noise[t], out=current)
             phi_of(x_next, out=rs[t + 1])
         if y is not None:
-            np.dot(rows_of(r[start + 1 : stop + 1]), params.W_out.T, out=rows_of(y[start:stop]))
-
-
-def rows_of(a: Array) -> Array:
-    """(steps, trials, columns) as (steps * trials, columns): one row for each step and trial."""
-    return a.reshape(a.shape[0] * a.shape[1], a.shape[2])
+            np.dot(r[after].reshape(rows, N), params.W_out.T, out=y[now].reshape(rows, y.shape[2]))
 
 
 def with_ones(u: Array, dtype) -> Array:

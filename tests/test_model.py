@@ -772,7 +772,7 @@ def run(u=U, dt=0.05, params=P, **options):
          lambda: velocity(CASE.params, np.zeros((4, 4)), np.zeros((3, 2)))),
         (r"x: must be \(..., N\) with N = 4, got shape \(3,\)",
          lambda: velocity(P, np.ones(3), np.ones(2))),
-        (r"u: must be \(..., n_in\) with n_in = 2, got \(3,\)",
+        (r"u: must be \(..., n_in\) with n_in = 2, got shape \(3,\)",
          lambda: velocity(P, np.ones(4), np.ones(3))),
         ("x: every value must be finite, got nan",
          lambda: velocity(P, np.full(4, np.nan), np.ones(2))),
