@@ -54,7 +54,8 @@ def collect() -> None:
     """Copy the pages to where Sphinx reads them, and write those of the reference."""
     from reference import write_reference
 
-    shutil.rmtree(SOURCE, ignore_errors=True)
+    for folder in (SOURCE, HTML):  # no page of an earlier build is left
+        shutil.rmtree(folder, ignore_errors=True)
     found = [path for pattern in PAGES for path in ROOT.glob(pattern)]
     own = [p for p in HERE.glob("*.md") if p.name != "README.md"] + [*HERE.glob("explore/*.md")]
     for path in found + own:

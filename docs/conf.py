@@ -6,6 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
 
+from elsewhere import write_inventories  # noqa: E402
+
 import tau_rnn  # noqa: E402
 
 project = "tau_rnn"
@@ -18,9 +20,11 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.linkcode",
     "sphinxcontrib.katex",
     "book",
+    "reference",
 ]
 root_doc = "index"
 suppress_warnings = ["config.cache"]
@@ -36,7 +40,10 @@ highlight_language = "none"
 katex_prerender = True
 katex_css_path = "katex/katex.min.css"
 
-# API reference: public names only, in the order of __all__.
+# API reference: public names only, in the order of __all__; `a name` is a link.
+default_role = "py:obj"
+nitpicky = True
+intersphinx_mapping = write_inventories(ROOT / "docs" / "_build" / "inventories")
 autosummary_generate = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"

@@ -47,8 +47,9 @@ def lines_of(file: Path) -> dict[str, int]:
                 if isinstance(part, ast.FunctionDef):
                     found[f"{node.name}.{part.name}"] = part.lineno
         for target in getattr(node, "targets", [getattr(node, "target", None)]):
-            if isinstance(target, ast.Name):
-                found[target.id] = node.lineno
+            for name in getattr(target, "elts", [target]):
+                if isinstance(name, ast.Name):
+                    found[name.id] = node.lineno
     return found
 
 

@@ -1,23 +1,46 @@
-"""Pages of the reference: one for each module, with the names of its ``__all__`` it defines."""
+"""Pages of the reference: one for each module, with the names of its ``__all__`` it defines.
+
+In a docstring, a name in single backticks is a link, and so is a class where a type is expected.
+"""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
+import re
+from functools import cache
 from pathlib import Path
 
-__all__ = ["write_reference"]
+from docutils import nodes
+from sphinx import addnodes
+
+__all__ = ["setup", "write_reference"]
+
+#: A type in a list of parameters: one of another library, or a class of ours.
+TYPE = re.compile(
+    r"\b(?:(?:numpy|scipy|pathlib|concurrent)\.[\w.]*\w|matplotlib (?:Figure|Axes)|[A-Z]\w+)"
+)
+FULL = {
+    "matplotlib Figure": "matplotlib.figure.Figure",
+    "matplotlib Axes": "matplotlib.axes.Axes",
+}
+
+
+@cache
+def public_modules() -> list[str]:
+    import tau_rnn
+
+    names = [m.name for m in pkgutil.walk_packages(tau_rnn.__path__, "tau_rnn.")]
+    public = [n for n in names if not any(part.startswith("_") for part in n.split("."))]
+    return ["tau_rnn", *public]
 
 
 def write_reference(folder: Path) -> None:
     """Write ``index.rst`` and a page for each public module of tau_rnn."""
-    import tau_rnn
-
     folder.mkdir(parents=True, exist_ok=True)
-    names = [m.name for m in pkgutil.walk_packages(tau_rnn.__path__, "tau_rnn.")]
-    public = [n for n in names if not any(part.startswith("_") for part in n.split("."))]
     pages = []
-    for name in ["tau_rnn", *public]:
+    for name in public_modules():
         module = importlib.import_module(name)
         if getattr(module, "__all__", None):
             (folder / f"{name}.rst").write_text(page(module), encoding="utf-8")
@@ -52,3 +75,79 @@ def page(module) -> str:
         text += f".. auto{kind}:: {name}.{own}\n"
         text += "   :members:\n\n" if kind == "class" else "\n"
     return text
+
+
+@cache
+def homes() -> dict[str, str]:
+    """The full name of each public name: ``forward`` is ``tau_rnn.model.forward``."""
+    found = {}
+    for where in reversed(public_modules()):
+        module = importlib.import_module(where)
+        found |= {n: f"{home(module, n)}.{n}" for n in getattr(module, "__all__", [])}
+    return found
+
+
+def find_name(app, env, node, contnode):
+    """A name that Sphinx does not find: public, of a submodule, or shown by the source alone."""
+    from book import relative, source_anchor
+
+    if node.get("refdomain") != "py":
+        return None
+    target, here = node["reftarget"], node.get("py:module") or "tau_rnn"
+    first, dot, rest = target.partition(".")
+    is_package = hasattr(importlib.import_module(here), "__path__")
+    package = here if is_package else here.rpartition(".")[0]
+    candidates = [
+        homes().get(first, first) + dot + rest, f"{package}.{target}", f"tau_rnn.{target}",
+        homes().get(target.rpartition(".")[2], ""),
+    ]  # fmt: skip
+    for full in candidates:
+        if entry := env.domains["py"].objects.get(full):
+            address = app.builder.get_relative_uri(node["refdoc"], entry.docname)
+            return nodes.reference("", "", contnode, refuri=f"{address}#{entry.node_id}")
+    module, _, name = target.rpartition(".")
+    for where in (module or here, f"{package}.{module}".rstrip(".")):
+        if where in public_modules() and hasattr(importlib.import_module(where), name):
+            thing = getattr(importlib.import_module(where), name)
+            its = getattr(thing, "__name__" if inspect.ismodule(thing) else "__module__", where)
+            address = source_anchor(its, name)
+        elif f"{where}.{name}" in public_modules():
+            address = source_anchor(f"{where}.{name}", "")
+        else:
+            continue
+        address = relative(node["refdoc"], address.removeprefix("../"))
+        return nodes.reference("", "", contnode, refuri=address)
+    return None
+
+
+def link_types(app, doctree):
+    """In lists of parameters and results, a class is a link."""
+    if not app.env.docname.startswith("api/"):
+        return
+    for place in [*doctree.findall(nodes.classifier), *doctree.findall(nodes.term)]:
+        for text in [child for child in place.children if isinstance(child, nodes.Text)]:
+            parts, end = [], 0
+            for found in TYPE.finditer(text):
+                target = FULL.get(found[0], found[0])
+                if "." not in target and not isinstance(named(target), type):
+                    continue
+                link = addnodes.pending_xref(
+                    "", nodes.Text(found[0]), refdomain="py", reftype="obj", reftarget=target,
+                    refdoc=app.env.docname, refexplicit=True, refwarn=True,
+                )  # fmt: skip
+                parts += [nodes.Text(text[end : found.start()]), link]
+                end = found.end()
+            if parts:
+                place.replace(text, [*parts, nodes.Text(text[end:])])
+
+
+def named(name: str):
+    """A public object of the package by its name."""
+    module, _, last = homes().get(name, "").rpartition(".")
+    return getattr(importlib.import_module(module), last) if module else None
+
+
+def setup(app):
+    app.connect("missing-reference", find_name, priority=400)
+    app.connect("doctree-read", link_types)
+    return {"parallel_read_safe": True}

@@ -45,6 +45,18 @@ def test_numbered_equations_are_targets_of_their_citations(html):
     assert "tutorials/03_bptt_by_hand.html#eq-3-4" in (html / "api/tau_rnn.bptt.html").read_text()
 
 
+def test_names_in_docstrings_are_links(html):
+    text = (html / "api/tau_rnn.bptt.html").read_text(encoding="utf-8")
+    for link in ("#tau_rnn.bptt.plain_backward", "tau_rnn.model.html#tau_rnn.model.forward"):
+        assert f'href="{link}"' in text
+    text = (html / "api/tau_rnn.taus.html").read_text(encoding="utf-8")
+    generator = "https://numpy.org/doc/stable/reference/random/generator.html#numpy.random.Generator"
+    assert f'href="{generator}"' in text
+    assert "tau_rnn/taus.py.html#L-" in text  # what only the source shows
+    pages = [p.read_text(encoding="utf-8") for p in html.glob("api/*.html")]
+    assert len(pages) > 50 and not [page for page in pages if "<cite>" in page]
+
+
 def test_no_link_within_the_site_is_dead(html):
     ids = {}
     for page in set(html.rglob("*.html")) - set(html.glob("_static/**/*")):

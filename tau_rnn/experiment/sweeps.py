@@ -1,6 +1,6 @@
 """Many runs over any executor: what is stored is not computed again, and nothing is lost.
 
-The executor computes, and the parent alone writes to the store (see `jobs`). So a sweep that is
+The executor computes, and the parent alone writes to the store. So a sweep that is
 killed has lost at most the runs that were being computed, and the same sweep started again computes
 these and no other.
 """
@@ -83,8 +83,9 @@ def sweep(
     ----------
     configs : RunConfigs; a repeated one counts once
     executor : None (in this process), a number of processes, a `concurrent.futures.Executor`, a
-        Dask ``Client``, or an `Engine` (`process_engine`, `dask_engine`). Processes and an Engine
-        are opened again if they break: a run whose worker was killed is then tried once more
+        Dask ``Client``, or an `Engine` (`executors.process_engine`, `executors.dask_engine`).
+        Processes and an Engine are opened again if they break: a run whose worker was killed is
+        then tried once more
     store : folder of the results; it is made if it is not there
     progress : called with an `Event` after each run
     force : compute and overwrite what is stored as well

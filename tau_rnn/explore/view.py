@@ -9,10 +9,10 @@ The network is untrained and without bias: ``x = 0`` is a fixed point, around wh
 
     x[t+1] = M x[t],    M = 1 + diag(alpha) (W - 1) = 1 + diag(alpha tau) J,
 
-with J the Jacobian of the differential equation (`tau_rnn.measures.jacobian`). Driven by private
-noise of covariance Q = diag(alpha (2 - alpha)) (Eq. 1.9), the linear network has the stationary
-covariance P and, k steps apart, the covariance M^k P. With M = V diag(mu) V^-1 both take a few
-products::
+with J the Jacobian of the differential equation (`tau_rnn.measures.dynamics.jacobian`). Driven by
+private noise of covariance Q = diag(alpha (2 - alpha)) (Eq. 1.9), the linear network has the
+stationary covariance P and, k steps apart, the covariance M^k P. With M = V diag(mu) V^-1 both take
+a few products::
 
     P = M P M^T + Q,    (V^-1 P V^-H)_ij = (V^-1 Q V^-H)_ij / (1 - mu_i conj(mu_j)),
     (M^k P)_ii = sum_j V_ij mu_j^k (V^-1 P)_ji.

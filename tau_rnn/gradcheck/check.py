@@ -51,7 +51,7 @@ def check_backward(
 
     Notes
     -----
-    Nothing is read from the source of backward, and `tau_rnn.bptt` is not used: see `diagnosis`.
+    Nothing is read from the source of backward, and `tau_rnn.bptt` is not used: see ``diagnosis``.
     Each network is asked about twice, with copies: a backward that changes its arguments or gives
     two answers is not right.
 

@@ -35,8 +35,8 @@ class IntegrateAndRemember(DelayedReport):
     """Integrate evidence while remembering a brief sample; report both after a delay.
 
     ====================  ================  ================================================
-    channel 0, evidence   stimulus          mean c ~ U(-1, 1) plus white noise (see
-                                            `noise_per_step`)
+    channel 0, evidence   stimulus          mean c ~ U(-1, 1) plus white noise of sd
+                                            `DelayedReport.noise_per_step`
     channel 1, sample     within stimulus   ``sample_gain`` v for ``sample`` seconds,
                                             v ~ U(-1, 1), at a random time
     channel 2, go         response          1

@@ -46,7 +46,7 @@ class MultiTimescaleMemory(DelayedReport):
     channel 0, pattern      stimulus      ``n_pulses`` pulses of +-``pulse_amplitude`` (signs
                                           drawn), each at the start of its own slot
     channel 1, evidence     stimulus      coherence +-c, c drawn from ``coherences``, plus white
-                                          noise (see `noise_per_step`)
+                                          noise of sd `DelayedReport.noise_per_step`
     channel 2 or 3, cue     cue           1 on channel 2: report the pattern, the sign of the sum
                                           of its pulses; on channel 3: report the evidence, the
                                           sign of its realised integral (noise included)

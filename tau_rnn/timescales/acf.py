@@ -22,7 +22,7 @@ __all__ = ["autocovariance", "expected_acf", "linear_network_acf", "timescale_of
 
 
 def timescale_of_decay(decay, dt: float) -> np.ndarray:
-    """Timescale of a quantity that is multiplied by `decay` at every step: -dt / ln(decay).
+    """Timescale of a quantity that is multiplied by ``decay`` at every step: -dt / ln(decay).
 
     The Euler trap: a leaky unit stepped as x += alpha * (-x + input) with alpha = dt/tau decays by
     1 - alpha a step, so its true timescale is -dt/ln(1 - alpha), which is *shorter* than tau
@@ -40,7 +40,7 @@ def timescale_of_decay(decay, dt: float) -> np.ndarray:
     Returns
     -------
     ndarray or float
-        Timescale (s), of the shape of `decay`.
+        Timescale (s), of the shape of ``decay``.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def autocovariance(
     """Autocovariance of each unit, pooled over trials.
 
     c(k) = (1/K) sum_m sum_t y_mt y_m(t+k) over the K products of samples that are both there, M
-    (n - k) where none is missing. y is `rates` less the mean of its condition at each time (the
+    (n - k) where none is missing. y is ``rates`` less the mean of its condition at each time (the
     PSTH) and, with ``center="trial"``, less each trial's own mean (or line). The expected value is
     `expected_acf` of the true autocovariance for "trial", and the true autocovariance itself for
     "psth", both times (1 - C/M), with C conditions, for M > 1 whole trials.
@@ -122,7 +122,7 @@ def autocovariance(
     Raises
     ------
     ValueError
-        For a wrong shape, label array, option or `n_lags`; for "psth" with a single trial.
+        For a wrong shape, label array, option or ``n_lags``; for "psth" with a single trial.
 
     Examples
     --------
@@ -190,7 +190,7 @@ def expected_acf(
     Raises
     ------
     ValueError
-        If the last axis of `acov` has not length n, or n_trials < 1.
+        If the last axis of ``acov`` has not length n, or n_trials < 1.
 
     Examples
     --------

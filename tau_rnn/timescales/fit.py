@@ -69,21 +69,21 @@ def fit_timescales(
         What is subtracted besides the condition mean. "trial": each trial's own mean (or line);
         safe under offsets that differ between trials. "psth": nothing; less variable in short
         trials, ruined by offsets. "auto": offsets are granted a variance of their own, which costs
-        nearly nothing where there are none; `center_used` then says whether they showed (one-sided
+        nearly nothing where there are none; ``center_used`` says whether they showed (one-sided
         test at 4 %), and the window subtracts what that says. Units with several timescales have a
         shorter one under "trial" (see `timescale_of_acf`) and look like units with offsets: compare
-        their estimates for one `center_used` only.
+        their estimates for one ``center_used`` only.
     detrend : {"auto", "constant", "linear"}
         What "trial" subtracts from each trial: its mean, or a straight line. "auto": a line where
-        one shows (at 1 %), `center` is "auto" and nothing remains to be explained; else the mean.
+        one shows (at 1 %), ``center`` is "auto" and nothing remains to be explained; else the mean.
     model : {"exp", "two_exp", "cos", "auto"}
-        "exp": one exponential. "two_exp": two; `tau` is the slow one. Where a second one explains
-        nothing (chi-square at 5 %) one is returned (`model_used`); one that decays within dt is
-        noise as far as samples can tell: `tau_fast` is NaN. "auto": one or two, by BIC. "cos": a
+        "exp": one exponential. "two_exp": two; ``tau`` is the slow one. Where a second one explains
+        nothing (chi-square at 5 %) one is returned (``model_used``); one that decays within dt is
+        noise as far as samples can tell: ``tau_fast`` is NaN. "auto": one or two, by BIC. "cos": a
         damped cosine exp(-t/tau) cos(2 pi f t). Two exponentials need 24 trials more than
         conditions and 20 samples.
     estimator : {"auto", "likelihood", "window"}
-        See above; "auto" is "window" where `center` is given, since both are part of a definition.
+        See above; "auto" is "window" where ``center`` is given: both are part of a definition.
         Only "exp" has a window.
     window : float
         Lags up to ``window * tau`` are fitted, iterated until it agrees with the tau found.
@@ -97,7 +97,7 @@ def fit_timescales(
     ci : {"auto", "bootstrap", None}
         Interval. "auto": where the log likelihood is within its chi-square quantile of the top,
         widened where trials vary more than the model says; for the window, percentiles over
-        `n_boot` resamplings of trials (of stretches of them where trials are few). "bootstrap":
+        ``n_boot`` resamplings of trials (of stretches of them where trials are few). "bootstrap":
         resampled trials in any case. None: NaN.
     level : float
         Of the interval, from 0.01 to below 1.
@@ -113,7 +113,7 @@ def fit_timescales(
     Returns
     -------
     TimescaleResult
-        `flag` holds for each unit none or several of these words, with commas between them:
+        ``flag`` holds for each unit none or several of these words, with commas between them:
 
         ==================  ======================================================================
         constant            nothing fluctuates from trial to trial; NaN
@@ -131,7 +131,7 @@ def fit_timescales(
         min_lag             lags below a peak were left out: refractoriness or smoothing
         dc_drift            trial means vary more than tau explains: offsets, or a slower component
         trend               lines through trials do: a drift, or a slower component. The interval
-                            grants both unless the line was taken out (`detrend_used`)
+                            grants both unless the line was taken out (``detrend_used``)
         ==================  ======================================================================
 
     Raises

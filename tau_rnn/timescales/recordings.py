@@ -59,7 +59,7 @@ def _filled(name, values):
 
 
 def bin_spikes(times, dt: float, windows) -> np.ndarray:
-    """Firing rates from spike times: spikes in bins of `dt`, divided by `dt`.
+    """Firing rates from spike times: spikes in bins of ``dt``, divided by ``dt``.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def bin_spikes(times, dt: float, windows) -> np.ndarray:
     dt : float
         Width of a bin (s).
     windows : (start, stop), or a sequence of them, shape (trials, 2)
-        In seconds. A spike at `start` counts, one at `stop` does not; a last bin that does not fit
-        is dropped. Trials of a list may differ in length: the shorter ones end in NaN, which
+        In seconds. A spike at ``start`` counts, one at ``stop`` does not; a last bin that does not
+        fit is dropped. Trials of a list may differ in length: the shorter ones end in NaN, which
         `fit_timescales` takes as gaps.
 
     Returns
