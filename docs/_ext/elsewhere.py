@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
-__all__ = ["write_inventories"]
+__all__ = ["NAMES", "write_inventories"]
 
 #: By library: the address of its documentation, and the kind and page of each name in it.
 LIBRARIES = {
@@ -30,6 +30,7 @@ LIBRARIES = {
         "pathlib.Path": ("class", "library/pathlib.html"),
     }),
 }  # fmt: skip
+NAMES = {name for _, names in LIBRARIES.values() for name in names}
 
 
 def write_inventories(folder: Path) -> dict[str, tuple[str, str]]:

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from docutils import nodes
+from elsewhere import NAMES
 from sphinx import addnodes
 
 __all__ = ["setup", "write_reference"]
@@ -120,25 +121,63 @@ def find_name(app, env, node, contnode):
     return None
 
 
-def link_types(app, doctree):
-    """In lists of parameters and results, a class is a link."""
+def set_lists(app, doctree):
+    """Lists of parameters and results: a name, and below it what it is, its classes as links.
+
+    ``dt : time step (s)`` may go on in the next line. Numpydoc takes the first line for a type, and
+    the rest for a description; here they are one paragraph.
+    """
     if not app.env.docname.startswith("api/"):
         return
-    for place in [*doctree.findall(nodes.classifier), *doctree.findall(nodes.term)]:
-        for text in [child for child in place.children if isinstance(child, nodes.Text)]:
-            parts, end = [], 0
-            for found in TYPE.finditer(text):
-                target = FULL.get(found[0], found[0])
-                if "." not in target and not isinstance(named(target), type):
-                    continue
-                link = addnodes.pending_xref(
-                    "", nodes.Text(found[0]), refdomain="py", reftype="obj", reftarget=target,
-                    refdoc=app.env.docname, refexplicit=True, refwarn=True,
-                )  # fmt: skip
-                parts += [nodes.Text(text[end : found.start()]), link]
-                end = found.end()
-            if parts:
-                place.replace(text, [*parts, nodes.Text(text[end:])])
+    for item in list(doctree.findall(nodes.definition_list_item)):
+        about = item.parent.parent
+        if not isinstance(about, nodes.field_body):
+            continue
+        term, *kinds, definition = item.children
+        first = definition.next_node(nodes.paragraph)
+        rest = first.children if first is not None else []
+        said = [part for kind in kinds for part in (nodes.Text(" : "), *kind.children)][1:]
+        unnamed = not term.next_node(nodes.strong) and about.parent[0].astext() != "Raises"
+        if unnamed:
+            said, term["classes"] = list(term), ["tau-unnamed"]
+        if said and rest:
+            said = [*said, nodes.Text(joint(said, rest)), *rest]
+        for kind in kinds:
+            item.remove(kind)
+        if first is not None and said:
+            definition.remove(first)
+        parts = [part for text in said or term for part in with_links(text, app.env.docname)]
+        if said and not unnamed:
+            definition.insert(0, nodes.paragraph("", "", *parts))
+        else:
+            term.clear()
+            term += parts
+
+
+def joint(said, rest) -> str:
+    """What comes between a first line and the next: a type and a sentence are two sentences."""
+    line, following = said[-1].astext(), rest[0].astext()
+    is_type = re.match(r"(\{|array|bool|float|int|str|list|callable|generator)", said[0].astext())
+    goes_on = following[:1].islower() or line.endswith((".", ","))
+    return ". " if is_type and not goes_on else " "
+
+
+def with_links(node, docname) -> list[nodes.Node]:
+    """A text in pieces, its classes as links; other nodes are as they were."""
+    if not isinstance(node, nodes.Text):
+        return [node]
+    parts: list[nodes.Node] = []
+    end = 0
+    for found in TYPE.finditer(node):
+        target = FULL.get(found[0], found[0])
+        if target in NAMES or isinstance(named(target), type):
+            link = addnodes.pending_xref(
+                "", nodes.Text(found[0]), refdomain="py", reftype="obj", reftarget=target,
+                refdoc=docname, refexplicit=True, refwarn=True,
+            )  # fmt: skip
+            parts += [nodes.Text(node[end : found.start()]), link]
+            end = found.end()
+    return [*parts, nodes.Text(node[end:])]
 
 
 def named(name: str):
@@ -149,5 +188,5 @@ def named(name: str):
 
 def setup(app):
     app.connect("missing-reference", find_name, priority=400)
-    app.connect("doctree-read", link_types)
+    app.connect("doctree-read", set_lists)
     return {"parallel_read_safe": True}

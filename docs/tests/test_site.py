@@ -53,6 +53,8 @@ def test_names_in_docstrings_are_links(html):
     generator = "https://numpy.org/doc/stable/reference/random/generator.html#numpy.random.Generator"
     assert f'href="{generator}"' in text
     assert "tau_rnn/taus.py.html#L-" in text  # what only the source shows
+    text = (html / "api/tau_rnn.training.html").read_text(encoding="utf-8")
+    assert re.search(r"<strong>params</strong></dt><dd><p><a .*Params</a> before training", text)
     pages = [p.read_text(encoding="utf-8") for p in html.glob("api/*.html")]
     assert len(pages) > 50 and not [page for page in pages if "<cite>" in page]
 
