@@ -17,13 +17,13 @@ from tau_rnn.experiment.statistics import Effect
 from tau_rnn.plotting import (
     in_style,
     new_figure,
-    plot_forest,
     plot_measures,
     plot_run,
     plot_sweep,
     save,
 )
 from tau_rnn.plotting import sweep as sweep_figures
+from tau_rnn.plotting.effects import plot_forest
 from tau_rnn.plotting.style import styled
 
 CONFIG = RunConfig(dist="uniform", units=12, dt=0.1, batch=4, steps=4, burn_in=2.0, test_trials=16)
