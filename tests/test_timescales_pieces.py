@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import optimize
 from scipy.signal import lfilter
 
 from tau_rnn.timescales import TimescaleResult, fit_timescales
@@ -13,7 +14,7 @@ from tau_rnn.timescales import likelihood as lk
 from tau_rnn.timescales import moments as mo
 from tau_rnn.timescales.design import Design, products
 from tau_rnn.timescales.evidence import Plan, drifts, first_lag
-from tau_rnn.timescales.mixtures import starts
+from tau_rnn.timescales.mixtures import choose, fit_mixture, powers, starts
 from tau_rnn.timescales.options import check_options
 from tau_rnn.timescales.result import blank, report
 
@@ -79,6 +80,12 @@ def test_parts_for_the_bootstrap_add_up_to_the_autocovariance(n, n_trials, last,
     product = y[0, : -(-n // pieces) - 1] * y[0, 1 : -(-n // pieces)]
     if pieces == 1:  # products of neighbours, of the first trial alone
         assert parts[0, 1] == pytest.approx(product.sum() * n_trials / d.kept[1])
+
+
+def test_the_interval_of_few_resamples_is_all_of_them():
+    # a tail of 0.0107 of 21 is less than one sample; of 200, the second
+    assert mo.percentile_interval(np.arange(1.0, 21), 12, 11, 0.95) == (1, 20)
+    assert mo.percentile_interval(np.arange(1.0, 201), 12, 11, 0.95) == (2, 199)
 
 
 def test_draws_are_resamples():
@@ -153,6 +160,7 @@ def test_the_window_says_at_which_end_its_search_stopped():
     rows = np.stack([np.ones(100), np.eye(1, 100)[0], np.exp(-k * DT / 0.3), 1 + 0.01 * k])
     fit = mo.fit_window(rows, w, np.zeros(4, dtype=int))
     np.testing.assert_array_equal(fit.bound, [1, -1, 0, 1])
+    assert fit.last[0] == 99 and fit.last[1] == 4
     assert np.exp(w.theta[0]) == pytest.approx(0.05 * DT)
     assert np.exp(w.theta[-1]) == pytest.approx(20 * 100 * DT)
     # One step of the grid from its end is an answer.
@@ -175,6 +183,18 @@ def test_noise_at_lag_0_is_nothing_to_the_free_combination():
         a, b = (w.free_of_noise(d.expected_acf(g)) for g in (gamma, with_noise))
         np.testing.assert_allclose(a[1:], b[1:], atol=1e-12)
         assert b[0] > a[0] + 2.5
+
+
+def test_the_window_takes_fast_units_for_fast_and_noise_for_noise():
+    clean = ou(0, tau=DT, n=200, n_trials=60, n_units=100)
+    fast = fit_timescales(clean, DT, center="psth", ci=None)
+    # The extrapolation of later lags to lag 0 is too uncertain here to show noise: one in ten.
+    assert sum("nugget" in flag for flag in fast.flag) <= 1
+    noise = np.sqrt(0.3) * np.random.default_rng(1).standard_normal((60, 200, 20))
+    noisy = fit_timescales(ou(0, n=200, n_trials=60, n_units=20) + noise, DT, center="psth")
+    assert all("nugget" in flag for flag in noisy.flag)
+    np.testing.assert_allclose(noisy.acf_fit[0], noisy.acf[0])  # the rest of lag 0 is noise
+    assert noisy.amplitude.mean() == pytest.approx(1, abs=0.06)
 
 
 # --- the likelihood -----------------------------------------------------------------------------
@@ -301,6 +321,22 @@ def test_two_trials_of_two_conditions_leave_nothing():
     np.testing.assert_array_equal(one.tau, fit_timescales(rates[:1], DT, ci=None).tau)
 
 
+def test_short_trials_of_many_are_a_swap_of_axes():
+    with pytest.raises(ValueError, match="swapaxes"):
+        fit_timescales(np.zeros((100, 9, 2)), DT)
+    assert list(fit_timescales(np.zeros((99, 9, 2)), DT).flag) == ["too_few_samples"] * 2
+
+
+def test_lines_alone_fluctuate_and_go_with_a_line():
+    lines = np.linspace(-1, 1, 100)[:, np.newaxis] * np.arange(12.0)[:, np.newaxis, np.newaxis]
+    assert "constant" not in fit_timescales(lines, DT, ci=None).flag[0]
+    wave = np.cos(np.arange(100)[:, np.newaxis] + np.arange(12.0)[:, np.newaxis, np.newaxis])
+    rates = 9 * lines + wave * ou(0, tau=2.0, n_trials=12)
+    taken = fit_timescales(rates, DT, model="cos", detrend="linear", ci=None)
+    assert list(taken.detrend_used) == ["linear"] * 2
+    np.testing.assert_allclose(taken.frequency, 1 / (2 * np.pi * DT), rtol=0.02)
+
+
 def test_a_first_lag_in_samples_is_checked_against_the_trial():
     rates = ou(0, n_units=1)
     assert fit_timescales(rates, DT, min_lag=3, ci=None).min_lag_used[0] == pytest.approx(0.15)
@@ -317,10 +353,85 @@ def test_a_cosine_is_looked_for_where_the_power_is():
         pairs = starts("cos", m, d, DT)
         assert 2 <= len(pairs) <= 4
         for slow, frequency in pairs:
-            assert np.exp(frequency) == pytest.approx(f, rel=0.06)  # a mode or two
+            assert np.exp(frequency) == pytest.approx(f)  # that of a mode
             assert np.exp(slow) * np.exp(frequency) in (pytest.approx(0.3), pytest.approx(1.0))
     for slow, fast in starts("two_exp", m, d, DT):
         assert np.log(DT) - 1e-9 <= fast < slow <= np.log(200 * DT / 3) + 1e-9
+
+
+def test_offsets_beside_two_exponentials():
+    k, d, o = DT * np.arange(300), design(100, 300), options(100, 300, model="two_exp")
+    exact = exact_modes(0.5 * np.exp(-k) + 0.5 * np.exp(-k / 0.15), n_trials=100)
+
+    def times(g):
+        """Mode 0 has g times what it should."""
+        found = exact.found * np.where(np.arange(exact.found.shape[1]) == 0, g, 1)
+        return exact._replace(found=found, by_trial=found[:, None])
+
+    def rise(g):
+        """Of D where mode 0 has no variance of its own."""
+        m = times(g)
+        inside, outside = (fit_mixture("two_exp", m, d, DT, kind, True) for kind in ("in", "out"))
+        own = 100 * (np.log(m.found[0, 0]) + 1)
+        return inside.deviance - outside.deviance - own
+
+    for height, inside in ((2.5, True), (2.9, False)):
+        g = optimize.brentq(lambda g, height=height: rise(g) - height, 1.1, 3, xtol=1e-3)
+        found = choose(times(g), "free", np.inf, d, o)
+        assert found["inside"] == inside and found["model"] == "two_exp"
+    assert found["dc_ratio"] == pytest.approx(g, rel=0.02)  # without offsets: those left them out
+    # Too little in mode 0 is no sign of offsets.
+    assert rise(0.4) > 3 and choose(times(0.4), "free", np.inf, d, o)["inside"]
+    # One exponential that is as good, by 6 in D, is enough.
+    best = fit_mixture("two_exp", exact, d, DT, "in", True).deviance
+    assert choose(exact, "free", best + 5.9, d, o) is None
+    assert choose(exact, "free", best + 6.1, d, o) is not None
+
+
+@pytest.mark.parametrize("model", ["two_exp", "cos"])
+@pytest.mark.parametrize("mode0", ["in", "out"])
+def test_errors_of_mixtures_are_those_of_the_curvature(model, mode0):
+    k, d = DT * np.arange(300), design(100, 300)
+    wave = np.cos(2 * np.pi * k) if model == "cos" else 1
+    m = exact_modes(0.6 * np.exp(-k) * wave + 0.4 * np.exp(-k / 0.15) * (model == "two_exp")
+                    + 0.1 * np.eye(1, 300)[0], n_trials=100)  # fmt: skip
+    mix = fit_mixture(model, m, d, DT, mode0, True)
+    best = np.r_[mix.shape, np.log([*mix.amplitude, mix.noise])]
+
+    def D(p):
+        V = np.exp(p[2:-1]) @ powers(model, p[:2], m, d, DT) + np.exp(p[-1]) * m.noise
+        return lk.deviance(m, mode0, V[None])[0]
+
+    steps = 1e-3 * np.eye(len(best))
+    H = [[(D(best + i + j) - D(best + i - j) - D(best - i + j) + D(best - i - j)) / 4e-6
+          for i in steps] for j in steps]  # fmt: skip
+    error = np.sqrt(np.diagonal(np.linalg.inv(np.array(H) / 2)))[:2]  # D is -2 log likelihood
+    np.testing.assert_allclose(mix.error, error, rtol=0.01)
+    o = options(100, 300, model=model, level=0.9, center="trial" if mode0 == "out" else "psth")
+    found = choose(m, mode0, np.inf, d, o)
+    ends = np.exp(mix.shape[:, None] + 1.6449 * mix.error[:, None] * [-1, 1])
+    np.testing.assert_allclose([found["interval"], found["second_ci"]], ends, rtol=1e-4)
+    if model == "two_exp":
+        np.testing.assert_allclose(found["tau"], np.exp(mix.shape))
+        assert found["frequency"] == 0 and found["amplitude"] == tuple(mix.amplitude)
+    else:
+        assert (found["tau"], found["frequency"]) == tuple(np.exp(mix.shape))
+        assert found["amplitude"] == (mix.amplitude[0], 0)
+    assert found["noise"] == mix.noise and found["noisy"] and not found["silent"]
+    assert found["p_fit"] > 0.999 and found["bound"] == 0 and found["inside"] == (mode0 == "in")
+
+
+def test_a_second_decay_within_a_step_is_counted_as_noise():
+    k, d = DT * np.arange(300), design(100, 300)
+    m = exact_modes(0.6 * np.exp(-k) + 0.4 * np.exp(-k / (0.5 * DT)), n_trials=100)
+    mix = fit_mixture("two_exp", m, d, DT, "in", False)
+    found = choose(m, "in", np.inf, d, options(100, 300, model="two_exp", use_lag0=True))
+    assert np.exp(mix.shape[1]) < DT and found["noisy"]
+    assert found["amplitude"] == (mix.amplitude[0], 0) and found["noise"] == mix.amplitude[1]
+    slow = exact_modes(np.exp(-k / 1000), n_trials=100)
+    found = choose(slow, "out", np.inf, d, options(100, 300, model="cos"))
+    assert found["tau"] <= 3 * 300 * DT * 1.001
+    assert (found["bound"] == 1) == (found["tau"] > 0.999 * 3 * 300 * DT)
 
 
 # --- the report ---------------------------------------------------------------------------------

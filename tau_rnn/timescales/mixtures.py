@@ -102,7 +102,7 @@ def fit_mixture(model, m, design, dt, mode0, noisy):
     if model == "two_exp" and p[0] < p[1]:
         p[[0, 1, 2, 3]] = p[[1, 0, 3, 2]]
     V = variance(p)
-    D = float(lk.deviance(m, "out" if mode0 == "free" else mode0, V[None])[0])
+    D = float(lk.deviance(m, mode0, V[None])[0])
     steps = 1e-4 * np.eye(len(p))
     J = np.stack([(np.log(variance(p + h)) - np.log(variance(p - h))) / 2e-4 for h in steps])
     information = 0.5 * m.weight * (J * w) @ J.T

@@ -189,21 +189,22 @@ def by_parts(y, design, n_lags, last):
 def by_window(y, c, first, w, o, interval_of):
     """The window's exponential of units, as values of what `units` collects.
 
-    Lag 0 is left out where it stands out: its jump over the next three lags, less the fit's.
+    Lag 0 is left out where it stands out: its jump over the next three lags, less that of the fit
+    to all lags, which knows more of a unit as fast as the step than the fit to the others.
     """
     d, later = w.design, np.maximum(first, 1)
-    fit = fit_window(c, w, later)
-    f = w.expected(fit.log_tau)
+    whole, fit = fit_window(c, w, 0 * later), fit_window(c, w, later)
+    f, f_whole = w.expected(fit.log_tau), w.expected(whole.log_tau)
     noise = np.maximum(c[:, 0] - fit.amplitude * f[:, 0], 0) / max(w.noise[0], TINY)
     head = np.stack([np.sum(y[..., : d.n - k] * y[..., k:], axis=-1) for k in range(4)], axis=-1)
     by_trial = (
         (head - head.mean(axis=1, keepdims=True)) @ JUMP * y.shape[1] / np.maximum(d.kept[0], 1e-9)
     )
     error = np.sqrt(np.sum(by_trial**2, axis=1) / (y.shape[1] * max(d.dof, 1)))
-    shows = (c[:, :4] - fit.amplitude[:, None] * f[:, :4]) @ JUMP > Z_JUMP * error
+    shows = (c[:, :4] - whole.amplitude[:, None] * f_whole[:, :4]) @ JUMP > Z_JUMP * error
     shows &= (noise > MIN_NUGGET * c[:, 0]) & (d.dof >= MIN_TRIALS)
     lag0 = (first == 0) & (~shows if o.use_lag0 == "auto" else bool(o.use_lag0))
-    fit = Fit(*(np.where(lag0, a, b) for a, b in zip(fit_window(c, w, 0 * later), fit)))
+    fit = Fit(*(np.where(lag0, a, b) for a, b in zip(whole, fit)))
     start = np.where(lag0, 0, later)
     K, f = w.weights(later, fit.last), w.shapes(fit.log_tau)
     signal = np.sum(K * f * w.free_of_noise(c[:, : w.n_lags]), axis=1)
