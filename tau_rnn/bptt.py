@@ -56,7 +56,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tau_rnn._tape import check_tape, chunks_backwards
-from tau_rnn.checks import check_array
+from tau_rnn.checks import check_array, check_shapes
 from tau_rnn.discretisation import alpha, alpha_slope
 from tau_rnn.model import Array, Params, Trajectory, check_params, fields_of, with_ones
 from tau_rnn.nonlinearities import nonlinearity
@@ -339,11 +339,7 @@ def tangent(params, traj, dparams, *, du=None) -> Array:
         )
     )
     v_W, v_W_in, v_b, v_W_out, v_b_out, v_x0, v_tau = dparams
-    for name, value, given in zip(Params._fields, params, dparams):
-        if given.shape != value.shape:
-            raise ValueError(
-                f"dparams.{name}: must have the shape of {name}, {value.shape}, got {given.shape}"
-            )
+    check_shapes("dparams.", dparams, "", params)
     phi = check_tape(params, traj)
     if traj.checkpoint_every is not None:
         raise ValueError("traj: tangent needs every state; call forward without checkpoint_every")

@@ -253,6 +253,14 @@ def check_array(
     return array
 
 
+def check_shapes(prefix: str, given, like_prefix: str, like) -> None:
+    """Raise a ValueError that names the first field of given without the shape of that of like."""
+    for field, array, other in zip(like._fields, given, like):
+        if array.shape != other.shape:
+            shape = f"the shape of {like_prefix}{field}, {other.shape}"
+            raise ValueError(f"{prefix}{field}: must have {shape}, got {array.shape}")
+
+
 def check_buffers(out, shapes, dtype) -> list[np.ndarray]:
     """The arrays of out after a check of their shapes and dtype, or new ones."""
     if out is None:

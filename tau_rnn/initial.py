@@ -79,21 +79,6 @@ class Init(NamedTuple):
 def parse_init(init) -> Init:
     """Read ``random``, ``rank:5`` or ``random+rank:1,strength=1.5``.
 
-    Parameters
-    ----------
-    init : text, or an Init
-
-    Returns
-    -------
-    Init
-
-    Raises
-    ------
-    ValueError
-        If the text is not one of these, K is not an integer >= 1 or strength is not a number.
-
-    Examples
-    --------
     >>> parse_init("random+rank:2,strength=1.5")
     Init(kind='random+rank', rank=2, strength=1.5)
     >>> parse_init("rank:5").text

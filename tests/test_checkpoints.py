@@ -7,7 +7,7 @@ import pytest
 from stored import TINY, bits, read_arrays, same
 
 from tau_rnn.experiment import iterate, summarise_run
-from tau_rnn.experiment.files import StoreError, write_arrays, write_bytes
+from tau_rnn.experiment.files import StoreError, array_bytes, write_bytes
 from tau_rnn.experiment.unfinished import load_state, state_bytes
 
 RESUMED = TINY.replace(steps=6, train="+tau", lr_scale="tau", lr=0.05)
@@ -106,21 +106,21 @@ SAID = [
 def test_what_a_checkpoint_says_is_checked(interrupted, change, message):
     arrays = read_arrays(interrupted)
     meta = {**json.loads(str(arrays["meta"])), **change}
-    write_arrays(interrupted, {**arrays, "meta": np.array(json.dumps(meta))})
+    write_bytes(interrupted, array_bytes({**arrays, "meta": np.array(json.dumps(meta))}))
     refused(interrupted, message)
 
 
 def test_foreign_files_are_refused_as_checkpoints(interrupted):
     arrays = read_arrays(interrupted)
-    write_arrays(interrupted, {"W": np.zeros(3)})
+    write_bytes(interrupted, array_bytes({"W": np.zeros(3)}))
     refused(interrupted, "lacks meta")
     for text in ("{", "[" * 100_000, "3", "null", '{"format": "tau_rnn checkpoint"}'):
-        write_arrays(interrupted, {**arrays, "meta": np.array(text)})
+        write_bytes(interrupted, array_bytes({**arrays, "meta": np.array(text)}))
         refused(interrupted, "not a checkpoint")
     for key in ("step", "history", "key"):
         meta = json.loads(str(arrays["meta"]))
         del meta[key]
-        write_arrays(interrupted, {**arrays, "meta": np.array(json.dumps(meta))})
+        write_bytes(interrupted, array_bytes({**arrays, "meta": np.array(json.dumps(meta))}))
         refused(interrupted, "not a checkpoint|another run")
 
 
@@ -136,7 +136,7 @@ def test_the_arrays_of_a_checkpoint_are_checked(interrupted, name):
         np.zeros(0, good.dtype), np.array(3, good.dtype), good.astype(complex), good > 0,
     )  # fmt: skip
     for values in wrong:
-        write_arrays(interrupted, {**arrays, name: values})
+        write_bytes(interrupted, array_bytes({**arrays, name: values}))
         with pytest.raises(StoreError, match=name.removeprefix("params_").removeprefix("initial_")):
             load_state(interrupted, RESUMED)
 

@@ -115,18 +115,8 @@ class Finding(NamedTuple):
 def judge(rows: Iterable[Row], base: RunConfig, tasks: Iterable[str]) -> list[Finding]:
     """All tests of the family that the rows allow, with Holm's p values and verdicts.
 
-    Parameters
-    ----------
-    rows : from `tau_rnn.experiment.effects.effects`
-    base : the setting that is judged (its task, dist and seed do not matter)
-    tasks : names of the tasks
+    ``base`` is the setting that is judged: its task, dist and seed do not matter.
 
-    Returns
-    -------
-    list of Finding : claim after claim; empty where no row is of a test
-
-    Examples
-    --------
     >>> from tau_rnn.experiment.statistics import paired_t
     >>> base = RunConfig(dist="uniform")
     >>> lower = paired_t([-0.5, -0.4, -0.6, -0.5])
@@ -246,16 +236,6 @@ def verdict(sign: int, effect: Effect, p_holm: float, controls: Iterable[Control
 def word(outcome: str) -> str:
     """The one word for a verdict.
 
-    Parameters
-    ----------
-    outcome : the verdict of a test, as `judge` gives it
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
     >>> word("not shown once the mean leak rate is held"), word("not shown with burn-in 60 s")
     ('confounded', 'conditional')
     """

@@ -187,17 +187,6 @@ def levels(results: Iterable[RunResult], metrics: Sequence[str]) -> list[Level]:
 
     Of the steps to criterion it is the median over all runs; one that never got there is infinite.
 
-    Parameters
-    ----------
-    results : of the runs that are complete
-    metrics : keys of `tau_rnn.experiment.metrics`
-
-    Returns
-    -------
-    list of Level : one for each condition and metric
-
-    Examples
-    --------
     >>> runs = [RunResult(RunConfig(seed=seed), {"accuracy": value}, [], None, None, {})
     ...         for seed, value in enumerate((0.7, 0.8, 0.9))]
     >>> [level] = levels(runs, ["accuracy"])

@@ -130,23 +130,13 @@ def write_text(path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_json(path, value: Any) -> None:
-    """Write JSON atomically; nan and inf become null, since JSON has no such numbers."""
-    write_bytes(path, json_bytes(value))
-
-
-def write_arrays(path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write an .npz file atomically."""
-    write_bytes(path, array_bytes(arrays))
-
-
 def json_bytes(value: Any) -> bytes:
-    """What `write_json` writes."""
+    """A value as JSON; nan and inf become null, since JSON has no such numbers."""
     return (json.dumps(_plain(value), indent=2, allow_nan=False) + "\n").encode()
 
 
 def array_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """What `write_arrays` writes."""
+    """The content of an .npz file of these arrays."""
     file = io.BytesIO()
     np.savez(file, **arrays)  # type: ignore[arg-type]
     return file.getvalue()

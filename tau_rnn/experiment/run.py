@@ -227,17 +227,7 @@ def iterate(
 
 
 def evaluate(setup: Setup, params: Params) -> dict[str, float]:
-    """Loss and the task's scores of a network on the held-out trials of a run.
-
-    Parameters
-    ----------
-    setup : from `set_up`
-    params : Params, the network
-
-    Returns
-    -------
-    dict of ``loss`` and what ``task.scores`` gives: ``accuracy`` and the scores of its parts
-    """
+    """``loss`` of a network on the held-out trials of a run, and what ``task.scores`` gives."""
     y, trials = outputs(setup, params), setup.test.trials
     loss, _ = mse(y, trials.target, trials.mask)
     return {"loss": loss, **setup.task.scores(y, trials)}

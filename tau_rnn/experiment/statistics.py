@@ -176,16 +176,9 @@ def median(d: Array) -> float:
 def median_interval(d: Array) -> tuple[float, float]:
     """Interval between two order statistics that holds the median with at least 95 % probability.
 
-    Parameters
-    ----------
-    d : (n,) values, which may be infinite
+    -inf and inf where there are too few values (five or fewer), nan for none; values may be
+    infinite.
 
-    Returns
-    -------
-    low, high : floats; -inf and inf where there are too few values (five or fewer), nan for none
-
-    Examples
-    --------
     >>> median_interval([3, 1, 2, 6, 5, 4])
     (1.0, 6.0)
     """

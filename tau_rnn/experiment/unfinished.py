@@ -45,12 +45,11 @@ from tau_rnn.experiment.files import (
     arrays_from,
     generator_from,
     generator_state,
+    json_bytes,
     made_folder,
     read_bytes,
     sync_folder,
-    write_arrays,
     write_bytes,
-    write_json,
 )
 from tau_rnn.experiment.outcome import RunResult
 from tau_rnn.experiment.run import RunState
@@ -202,8 +201,9 @@ class Work:
         """Record why the run failed, in the place of its checkpoint: it would fail again."""
         self.discard()
         if last_good is not None:
-            write_arrays(self.folder / "last_good.npz", last_good._asdict())
-        write_json(self.folder / "error.json", {"key": self.config.key, "error": error})
+            write_bytes(self.folder / "last_good.npz", array_bytes(last_good._asdict()))
+        why = {"key": self.config.key, "error": error}
+        write_bytes(self.folder / "error.json", json_bytes(why))
 
     def new_run(self) -> Path:
         """An empty folder for the files of the finished run."""

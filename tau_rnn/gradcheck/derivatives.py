@@ -21,6 +21,7 @@ from tau_rnn.checks import (
     check_callable,
     check_generator,
     check_number,
+    check_shapes,
     shown,
 )
 from tau_rnn.model import Array, Params, check_params, fields_of
@@ -300,11 +301,7 @@ def _pair(name0: str, given0, name1: str, given1) -> tuple[Params, Params]:
         )
         for name, given in ((name0, given0), (name1, given1))
     )
-    for field, a, b in zip(Params._fields, first, second):
-        if a.shape != b.shape:
-            raise ValueError(
-                f"{name1}.{field}: must have the shape of {name0}.{field}, {a.shape}, got {b.shape}"
-            )
+    check_shapes(f"{name1}.", second, f"{name0}.", first)
     return first, second
 
 

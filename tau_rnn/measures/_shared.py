@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.checks import check_array, shown
+from tau_rnn.checks import check_array, check_shapes, shown
 from tau_rnn.model import Params, check_params
 
 __all__: list[str] = []
@@ -37,12 +37,7 @@ def double_params(name: str, params) -> Params:
 def params_pair(name0: str, params0, name1: str, params1) -> tuple[Params, Params]:
     """Two networks of the same sizes, in float64."""
     params0, params1 = double_params(name0, params0), double_params(name1, params1)
-    for field, value0, value1 in zip(Params._fields, params0, params1):
-        if value0.shape != value1.shape:
-            raise ValueError(
-                f"{name1}.{field}: must have the shape of {name0}.{field}, {value0.shape}, "
-                f"got {value1.shape}"
-            )
+    check_shapes(f"{name1}.", params1, f"{name0}.", params0)
     return params0, params1
 
 

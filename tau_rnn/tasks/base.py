@@ -153,6 +153,7 @@ class DelayedReport(Channels, ABC):
     _durations: ClassVar[tuple[str, ...]] = (
         "fixation", "stimulus", "delay_min", "delay_max", "response", "grace", "decision_window",
     )
+    _within: ClassVar[dict[str, str]] = {"decision_window": "response"}  # not longer than
     _may_be_zero: ClassVar[tuple[str, ...]] = (
         "fixation", "delay_min", "delay_max", "grace", "pre_weight", "evidence_sd", "noise",
     )
@@ -182,11 +183,11 @@ class DelayedReport(Channels, ABC):
                 f"{self.name}: grace must be below response = {self.response:g}, "
                 f"got {self.grace:g}"
             )
-        if self.decision_window > self.response:
-            raise ValueError(
-                f"{self.name}: decision_window must not exceed response = {self.response:g}, "
-                f"got {self.decision_window:g}"
-            )
+        for name, longer in self._within.items():
+            value, most = getattr(self, name), getattr(self, longer)
+            if value > most:
+                limit = f"must not exceed {longer} = {most:g}"
+                raise ValueError(f"{self.name}: {name} {limit}, got {value:g}")
 
     @classmethod
     def checked(cls, field, value):

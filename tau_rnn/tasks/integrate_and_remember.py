@@ -81,14 +81,7 @@ class IntegrateAndRemember(DelayedReport):
     outputs: ClassVar[tuple[str, ...]] = ("mean of evidence", "remembered value")
     remembered: ClassVar[tuple[str, ...]] = ("evidence", "value")
     _durations: ClassVar[tuple[str, ...]] = (*DelayedReport._durations, "sample")
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.sample > self.stimulus:
-            raise ValueError(
-                f"{self.name}: sample must not exceed stimulus = {self.stimulus:g}, "
-                f"got {self.sample:g}"
-            )
+    _within: ClassVar = {**DelayedReport._within, "sample": "stimulus"}
 
     @property
     def chance(self) -> float:

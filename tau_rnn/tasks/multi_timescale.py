@@ -98,17 +98,10 @@ class MultiTimescaleMemory(DelayedReport):
     outputs: ClassVar[tuple[str, ...]] = ("answer",)
     remembered: ClassVar[tuple[str, ...]] = ("pulse_sum", "integral")
     _durations: ClassVar[tuple[str, ...]] = (*DelayedReport._durations, "slot", "pulse", "cue")
+    _within: ClassVar = {**DelayedReport._within, "pulse": "slot", "cue": "response"}
 
     def __post_init__(self):
         super().__post_init__()
-        if self.pulse > self.slot:
-            raise ValueError(
-                f"{self.name}: pulse must not exceed slot = {self.slot:g}, got {self.pulse:g}"
-            )
-        if self.cue > self.response:
-            raise ValueError(
-                f"{self.name}: cue must not exceed response = {self.response:g}, got {self.cue:g}"
-            )
         if self._steps(self.stimulus) % self._steps(self.slot):
             raise ValueError(
                 f"{self.name}: slot must divide stimulus = {self.stimulus:g}, got {self.slot:g}"
