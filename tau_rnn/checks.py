@@ -25,10 +25,8 @@ __all__: list[str] = []
 
 Class = TypeVar("Class", bound=type)
 
-#: Larger numbers in an array are refused: products of a few of them would overflow.
-LARGEST = 1e100
-#: More numbers than any array is meant to hold (800 GB): a size beyond is a slip of the pen.
-MOST_NUMBERS = 10**11
+LARGEST = 1e100  # of a number in an array: products of a few larger ones would overflow
+MOST_NUMBERS = 10**11  # of an array (800 GB): a size beyond it is a typing mistake
 
 
 def nearest(given: object, allowed: Iterable[str]) -> str:
@@ -279,8 +277,6 @@ def check_buffers(out, shapes, dtype) -> list[np.ndarray]:
 
 def check_finite(name: str, values: np.ndarray, largest: float = LARGEST) -> None:
     """Raise a ValueError that names the argument and the first inf, nan or value > largest."""
-    if values.dtype.kind not in "biufc":
-        raise ValueError(f"{name}: must hold numbers, got an array of dtype {values.dtype}")
     # The sum of squares is one fast pass; only if it is not finite is it worth looking closely.
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.vdot(values, values)
@@ -360,8 +356,7 @@ def setting(
     ValueError: dt: must be a finite number > 0, got -1
     """
     allowed = tuple(allowed)
-    about = {"text": text, "allowed": allowed, "unit": unit, "several": several}
-    about["later"] = later
+    about = {"text": text, "allowed": allowed, "unit": unit, "several": several, "later": later}
     about["check"] = check or functools.partial(check_choice, allowed=allowed)
     return dataclasses.field(default=default, metadata=about)
 

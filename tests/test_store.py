@@ -335,6 +335,10 @@ def test_numbers_edited_by_hand_are_refused(folder):
     assert load_run(folder).config == TINY
 
 
+def write_json(path, value):
+    write_bytes(path, json_bytes(value))
+
+
 def revouch(folder):
     """Let metrics.json vouch for the files as they are now."""
     metrics = json.loads((folder / "metrics.json").read_text())
