@@ -41,8 +41,8 @@ ROOMS = (
 #: which says that it checks nothing; and those of a stored run, whose messages name the file.
 ELSEWHERE = {
     "alpha_slope", "constrain", "flatten", "iterate", "load_claims", "load_run", "plain_backward",
-    "save_run", "start", "summarise_run", "training_steps", "unconstrain", "unflatten",
-    "update",
+    "save_run", "start", "summarise_run", "table_of_runs", "training_steps", "unconstrain",
+    "unflatten", "update",
 }  # fmt: skip
 #: What a message calls an argument that is a distribution or a task.
 ALSO = {"dist": "tau", "spec": "tau", "name": "task", "W_in": "n_in", "sigma": "noise"}

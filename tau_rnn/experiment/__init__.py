@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tau_rnn.experiment.claims import load_claims
     from tau_rnn.experiment.config import RunConfig
     from tau_rnn.experiment.outcome import RunResult, run_one, summarise_run
+    from tau_rnn.experiment.report import table_of_runs
     from tau_rnn.experiment.run import RunState, iterate
     from tau_rnn.experiment.store import load_run
     from tau_rnn.experiment.sweeps import Sweep, sweep
@@ -38,6 +39,7 @@ __all__ = [
     "save_run",
     "summarise_run",
     "sweep",
+    "table_of_runs",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__)

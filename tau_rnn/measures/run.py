@@ -130,6 +130,10 @@ class TrainingMeasures(NamedTuple):
     left_out: Mapping[str, str] = MappingProxyType({})
     note: str = ""
 
+    def __repr__(self) -> str:
+        measured = [name for name in self._fields[2:-2] if getattr(self, name) is not None]
+        return f"TrainingMeasures({len(self.tau_after)} units: {', '.join(measured) or 'none'})"
+
 
 def check_parts(parts) -> tuple[str, ...]:
     """Names of `PARTS`: one, or a sequence of them."""
@@ -215,6 +219,8 @@ def measure_run(
     >>> before = init_params(6, task.n_in, task.n_out, 1.0, rng)
     >>> after = before._replace(W=before.W + np.outer(rng.standard_normal(6), np.ones(6)))
     >>> m = measure_run(before, after, task, rng=0, parts="weights")
+    >>> m
+    TrainingMeasures(6 units: weights, spectrum, overlap, outliers)
     >>> round(m.spectrum.effective_rank, 6)
     1.0
     """
