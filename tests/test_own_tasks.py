@@ -482,7 +482,8 @@ def test_a_minimal_task_from_the_command_line_to_the_figures(file, capsys):
     assert "This is the stored result" in capsys.readouterr().out
 
 
-def test_a_sweep_of_a_minimal_task_with_two_workers(file, capsys):
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_sweep_of_a_minimal_task(file, capsys, workers):
     from tau_rnn.experiment.effects import effects
     from tau_rnn.plotting.effects import plot_forest
     from tau_rnn.plotting.sweep import plot_learning
@@ -490,7 +491,7 @@ def test_a_sweep_of_a_minimal_task_with_two_workers(file, capsys):
 
     options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
     command = ["--task", "my_task.py:Echo", "--dist", "vanilla", "uniform", "--seeds=3",
-               "--workers=2", "--out", "sweep", "--quiet", *options]  # fmt: skip
+               f"--workers={workers}", "--out", "sweep", "--quiet", *options]  # fmt: skip
     assert main(command) == 0
     shown = capsys.readouterr().out
     assert "6 runs computed" in shown

@@ -320,7 +320,8 @@ def test_usable_cores_are_those_of_this_process():
 
 def test_what_is_matched_is_compared_with_vanilla(call, tmp_path):
     done = call(
-        *RUN, "--rescale-tau", "harmonic", "--dist", "vanilla", "uniform", "--seeds", 2, "--quiet"
+        *RUN, "--rescale-tau", "harmonic", "--dist", "vanilla", "uniform", "--seeds", 2, "--quiet",
+        "--workers", 1,
     )
     assert done.status == 0
     with open(tmp_path / "runs" / "effects.csv", newline="") as file:
@@ -335,7 +336,10 @@ def test_a_stored_result_without_figures_says_how_to_get_them(call):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes a file descriptor in a shell")
-@pytest.mark.parametrize("more", ["--quiet", "--seeds 2"])
+@pytest.mark.parametrize(
+    "more",
+    ["--quiet", "--seeds 2 --workers 1", pytest.param("--seeds 2", marks=pytest.mark.slow)],
+)
 def test_a_closed_standard_output_is_no_error(more, tmp_path):
     line = f"{subprocess.list2cmdline(COMMAND)} {' '.join(QUICK)} {more} >&-"
     done = subprocess.run(["sh", "-c", line], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -872,7 +876,7 @@ def test_a_run_that_another_process_computes(call):
 
 
 def test_all_may_stand_beside_other_distributions(call, tmp_path):
-    done = call(*RUN, "--dist", "all", "constant:0.61", "vanilla", "--quiet", "--no-figure")
+    done = call(*RUN, "--dist", "all", "constant:0.61", "vanilla", "--quiet", "--workers", 1)
     assert done.status == 0
     with open(tmp_path / "runs" / "summary.csv", newline="") as file:
         dists = [row["dist"] for row in csv.DictReader(file)]
@@ -889,7 +893,7 @@ def test_all_may_stand_beside_other_distributions(call, tmp_path):
     ],
 )  # fmt: skip
 def test_controls_are_the_usual_ones_or_those_named(call, tmp_path, names, conditions):
-    done = call(*SMALL, "--steps", 2, "--dist", "uniform", "--controls", *names, "--no-figure")
+    done = call(*RUN, "--workers", 1, "--dist", "uniform", "--controls", *names)
     assert done.status == 0
     with open(tmp_path / "runs" / "summary.csv", newline="") as file:
         assert [row["condition"] for row in csv.DictReader(file)] == conditions

@@ -391,6 +391,7 @@ def test_the_environment_is_put_back(monkeypatch):
     assert "OMP_NUM_THREADS" not in os.environ
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced(tmp_path):
     import multiprocessing
 
@@ -595,7 +596,10 @@ def alive(pid):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL and SIGINT as POSIX has them")
-@pytest.mark.parametrize("workers, how", [(1, "SIGKILL"), (2, "SIGKILL"), (2, "SIGINT")])
+@pytest.mark.parametrize(
+    "workers, how",
+    [(1, "SIGKILL"), (2, "SIGKILL"), pytest.param(2, "SIGINT", marks=pytest.mark.slow)],
+)
 def test_a_sweep_that_was_stopped_goes_on(tmp_path, workers, how):
     store = tmp_path / "store"
     process = start_script(tmp_path, store, workers, 400, 0, stderr=subprocess.DEVNULL)
@@ -637,14 +641,14 @@ def test_an_interrupted_sweep_does_not_wait_for_its_runs(tmp_path):
 
 def test_two_sweeps_on_one_store(tmp_path):
     store = tmp_path / "store"
-    first, second = (start_script(tmp_path, store, 1, 8, 0) for _ in range(2))
+    first, second = (start_script(tmp_path, store, 1, 4, 0) for _ in range(2))
     for process in (first, second):
         process.communicate(timeout=120)
         assert process.returncode == 0
     folders = list(store.iterdir())
-    assert len(folders) == 8
+    assert len(folders) == 4
     results = [load_run(p) for p in folders]
-    assert sorted(r.config.seed for r in results) == list(range(8))
+    assert sorted(r.config.seed for r in results) == list(range(4))
     assert same(results[0], run_one(results[0].config))
 
 
