@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from tau_rnn.experiment import RunConfig, RunResult
-from tau_rnn.experiment.files import LARGEST_TEXT, arrays_from, json_from, read_bytes
+from tau_rnn.experiment.files import (
+    LARGEST_TEXT,
+    array_bytes,
+    arrays_from,
+    json_bytes,
+    json_from,
+    read_bytes,
+    write_bytes,
+)
 
 TINY = RunConfig(units=8, steps=10, dt=0.1, batch=4, test_trials=40, eval_every=4, lr=0.02)
 
@@ -21,6 +29,16 @@ def read_json(path):
 def read_arrays(path, names=None):
     """The arrays of an .npz file as `load_run` reads them."""
     return arrays_from(read_bytes(path), path, names)
+
+
+def write_json(path, value):
+    """JSON as a run is stored."""
+    write_bytes(path, json_bytes(value))
+
+
+def write_arrays(path, arrays):
+    """An .npz file as a run is stored."""
+    write_bytes(path, array_bytes(arrays))
 
 
 def bits(arrays):

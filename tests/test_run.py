@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stored import contents, fork, read_arrays, status_of
+from stored import contents, fork, read_arrays, status_of, write_arrays
 
 from tau_rnn import run, training
 from tau_rnn.cli import progress
 from tau_rnn.experiment import RunConfig, load_run, outcome, run_one, store
 from tau_rnn.experiment import run as experiment_run
 from tau_rnn.experiment.conditions import CONTROLS
-from tau_rnn.experiment.files import write_arrays
 from tau_rnn.experiment.unfinished import Work
 from tau_rnn.measures import run as measures_run
 from tau_rnn.measures.run import PARTS

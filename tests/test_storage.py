@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stored import read_arrays, read_json
+from stored import read_arrays, read_json, write_arrays, write_json
 
 from tau_rnn.experiment import files as storage
 from tau_rnn.experiment.files import (
@@ -22,8 +22,6 @@ from tau_rnn.experiment.files import (
     generator_from,
     generator_state,
     replacing,
-    write_arrays,
-    write_json,
     write_text,
 )
 
@@ -103,11 +101,13 @@ def test_values_that_cannot_be_written_change_nothing(tmp_path):
 WRITER = """
 import sys
 import numpy as np
-from tau_rnn.experiment.files import write_arrays
+from tau_rnn.experiment.files import array_bytes, write_bytes
 k = 0
 while True:
     k += 1
-    write_arrays(sys.argv[1], {"a": np.full(50_000, k), "b": np.full(50_000, k)})
+    write_bytes(
+        sys.argv[1], array_bytes({"a": np.full(50_000, k), "b": np.full(50_000, k)})
+    )
     if k == 1:
         print("started", flush=True)
 """

@@ -9,10 +9,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from stored import TINY, contents, read_arrays, same
+from stored import TINY, contents, read_arrays, same, write_json
 
 from tau_rnn.experiment import RunConfig, RunResult, iterate, load_run, store, summarise_run
-from tau_rnn.experiment.files import StoreError, array_bytes, json_bytes, sha256, write_bytes
+from tau_rnn.experiment.files import StoreError, array_bytes, json_bytes, sha256
 from tau_rnn.experiment.sweeps import sweep
 from tau_rnn.experiment.unfinished import save_run, state_bytes
 from tau_rnn.model import Params
@@ -309,11 +309,11 @@ def test_settings_edited_under_the_old_key_are_refused(folder):
     path = folder / "config.json"
     content = json.loads(path.read_text())
     content["settings"]["gain"] = 0.9
-    write_bytes(path, json_bytes(content))
+    write_json(path, content)
     with pytest.raises(StoreError, match=r"config\.json: the settings are not those of its key"):
         load_run(folder)
     content = {**content, "key": RunConfig.from_json(content["settings"]).key}
-    write_bytes(path, json_bytes(content))
+    write_json(path, content)
     with pytest.raises(StoreError, match=r"config\.json: not as it was written"):
         load_run(folder)
 
@@ -333,10 +333,6 @@ def test_numbers_edited_by_hand_are_refused(folder):
             load_run(folder)
         path.write_text(text)
     assert load_run(folder).config == TINY
-
-
-def write_json(path, value):
-    write_bytes(path, json_bytes(value))
 
 
 def revouch(folder):
