@@ -89,6 +89,12 @@ def group_labels(conditions, n_trials):
     return group.reshape(-1), counts
 
 
+def check_psth(center, n_trials):
+    """Refuse to subtract from a single trial all that it is."""
+    if center == "psth" and n_trials == 1:
+        raise ValueError('center: "psth" needs two trials or more, got 1; use "trial"')
+
+
 def autocovariance(
     rates, *, conditions=None, center="trial", detrend="constant", n_lags: int | None = None
 ) -> np.ndarray:
@@ -135,8 +141,7 @@ def autocovariance(
     n_trials, n, n_units = x.shape
     check_choice("center", center, ("trial", "psth"))
     check_choice("detrend", detrend, ("constant", "linear"))
-    if center == "psth" and n_trials == 1:
-        raise ValueError('center: "psth" needs two trials or more, got 1; use "trial"')
+    check_psth(center, n_trials)
     n_lags = n if n_lags is None else check_integer("n_lags", n_lags, 1, n)
     group, _ = group_labels(conditions, n_trials)
     order = 0 if center == "psth" else 1 + (detrend == "linear")

@@ -14,7 +14,6 @@ from tau_rnn.timescales.design import Design
 __all__: list[str] = []
 
 MIN_PAIR = 24  # trials beyond the number of conditions, for two exponentials; and 20 samples
-MIN_RESAMPLED = 5  # trials beyond the number of conditions, for the bootstrap
 SIMPLER = 2.7  # rise of D below which noise is left out: 5 %, one-sided
 SIGNAL = 9.2  # fall of D that an exponential must bring: 1 %
 DRIFT, TREND = 3.0, 5.4  # the same for offsets and slopes: 4 % and 1 %, one-sided
@@ -69,9 +68,9 @@ class Found(NamedTuple):
         """How many each unit has (units,)."""
         return 2 + (self.b > 0)
 
-    def power(self, m):
+    def variance(self, m):
         """Expected power of each mode (units, bins)."""
-        return self.a[:, None] * m.shapes(self.log_tau) + self.b[:, None] * m.noise
+        return m.variance(self.log_tau, self.a, self.b)
 
 
 def one_exponential(m, mode0, o, dof=0):
@@ -88,7 +87,7 @@ def one_exponential(m, mode0, o, dof=0):
     noisy = rise > SIGNAL if o.use_lag0 == "auto" else b > 0
     wide = lk.spread(m, mode0, *full)
     interval = lk.interval(p[0], m, chdtri(1, 1 - o.level) * wide)
-    if o.ci == "bootstrap" and dof >= MIN_RESAMPLED:
+    if o.ci == "bootstrap" and dof >= mo.MIN_RESAMPLED:
         for i in range(len(rise)):
             interval[i] = _resampled(m.take([i]), mode0, bool(noises[0] and not simple[i]), dof, o)
     silent = lk.white(m, mode0) - p[0].least < SIGNAL * wide
@@ -110,8 +109,7 @@ def drifts(m, o):
     p = lk.fit(m, [(kind, o.use_lag0 is not True) for kind in ("in", "out", "linear")])
     shows = []
     for j, (less, more, height) in enumerate(zip(p, p[1:], (DRIFT, TREND))):
-        log_tau, a, b = more.best
-        V = (a[:, None] * m.shapes(log_tau) + b[:, None] * m.noise)[:, j]
+        V = m.variance(*more.best)[:, j]
         P = np.maximum(m.found[:, j], lk.TINY)
         gain = less.least - more.least - m.weight * (np.log(P) + 1)
         shows.append((P > V) & (gain > height))

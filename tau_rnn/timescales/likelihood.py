@@ -55,6 +55,10 @@ class Modes(NamedTuple):
     shapes: object
     noise: np.ndarray
 
+    def variance(self, log_tau, a, b):
+        """V of one exponential and noise in each unit (units, bins)."""
+        return a[:, None] * self.shapes(log_tau) + b[:, None] * self.noise
+
     def take(self, units):
         """Some of the units."""
         return self._replace(found=self.found[units], by_trial=self.by_trial[units])
@@ -266,13 +270,12 @@ def spread(m, mode0, log_tau, a, b):
     n_trials = m.by_trial.shape[1]
     if n_trials < 5:
         return np.ones(len(log_tau))
-    E, up, down = (m.shapes(log_tau + e) for e in (0, 1e-3, -1e-3))
-    V = a[:, None] * E + b[:, None] * m.noise
+    V, up, down = (m.variance(log_tau + e, a, b) for e in (0, 1e-3, -1e-3))
     w = np.broadcast_to(counted(m, mode0), V.shape).copy()
     if mode0 == "free":
         w[:, 0] = m.found[:, 0] < V[:, 0]
-    J = np.stack([a[:, None] * (up - down) / 2e-3, a[:, None] * E, b[:, None] * m.noise], axis=1)
-    J = J / V[:, None]
+    noise = b[:, None] * m.noise
+    J = np.stack([(up - down) / 2e-3, V - noise, noise], axis=1) / V[:, None]
     rest = J[:, 1:]
     gram = (rest * w[:, None]) @ rest.swapaxes(1, 2)
     cross = (rest * w[:, None]) @ J[:, :1].swapaxes(1, 2)

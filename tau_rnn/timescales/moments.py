@@ -21,7 +21,9 @@ SHORTEST, LONGEST = 0.05, 20.0  # ends of the search: 0.05 dt (decay factor 2e-9
 MIN_LAGS = 4  # the window never shrinks below so many lags
 MAX_LAGS = 4096  # nor grows beyond so many
 MIN_TRIALS = 10  # beyond the number of conditions, to tell noise by its spread over trials
+MIN_RESAMPLED = 5  # the same, to resample trials or stretches of them
 JUMP, Z_JUMP = np.array([1.0, -3.0, 3.0, -1.0]), 4.0  # of lag 0 over the next; standard errors
+Z_LEFT = 1.0  # standard errors of white noise that a fit to all lags leaves of the later ones
 MIN_NUGGET = 0.02  # of the variance, below which noise is idle
 Z_SIGNAL = 4.0  # standard errors of white noise
 TINY = 1e-300
@@ -189,26 +191,34 @@ def by_parts(y, design, n_lags, last):
 def by_window(y, c, first, w, o, interval_of):
     """The window's exponential of units, as values of what `units` collects.
 
-    Lag 0 is left out where it stands out: its jump over the next three lags, less that of the fit
-    to all lags, which knows more of a unit as fast as the step than the fit to the others.
+    Lag 0 is left out where it stands out, its jump over the next three lags less that of the fit to
+    later lags, and where the fit to all lags is wrong about the later ones: it is not for units as
+    fast as the step, of which the later lags know little.
     """
     d, later = w.design, np.maximum(first, 1)
     whole, fit = fit_window(c, w, 0 * later), fit_window(c, w, later)
-    f, f_whole = w.expected(fit.log_tau), w.expected(whole.log_tau)
-    noise = np.maximum(c[:, 0] - fit.amplitude * f[:, 0], 0) / max(w.noise[0], TINY)
+    f, c_lags = w.expected(fit.log_tau), c[:, : w.n_lags]
+    jump = (c_lags - fit.amplitude[:, None] * f)[:, :4] @ JUMP
     head = np.stack([np.sum(y[..., : d.n - k] * y[..., k:], axis=-1) for k in range(4)], axis=-1)
-    by_trial = (
-        (head - head.mean(axis=1, keepdims=True)) @ JUMP * y.shape[1] / np.maximum(d.kept[0], 1e-9)
-    )
+    by_trial = (head - head.mean(axis=1, keepdims=True)) @ JUMP * y.shape[1]
+    by_trial /= np.maximum(d.kept[0], 1e-9)
     error = np.sqrt(np.sum(by_trial**2, axis=1) / (y.shape[1] * max(d.dof, 1)))
-    shows = (c[:, :4] - whole.amplitude[:, None] * f_whole[:, :4]) @ JUMP > Z_JUMP * error
+
+    def z(c_lags, f, last):
+        """How much of the shape f later lags have, in standard errors of white noise."""
+        K = w.weights(later, last)
+        return np.sum(K * f * c_lags, axis=1) / np.maximum(
+            c[:, 0] * np.sqrt(np.sum(K * f**2, axis=1)), TINY
+        )
+
+    left = c_lags - whole.amplitude[:, None] * w.expected(whole.log_tau)
+    noise = np.maximum(c[:, 0] - fit.amplitude * f[:, 0], 0) / max(w.noise[0], TINY)
+    shows = (jump > Z_JUMP * error) & (np.abs(z(left, f, fit.last)) > Z_LEFT)
     shows &= (noise > MIN_NUGGET * c[:, 0]) & (d.dof >= MIN_TRIALS)
     lag0 = (first == 0) & (~shows if o.use_lag0 == "auto" else bool(o.use_lag0))
     fit = Fit(*(np.where(lag0, a, b) for a, b in zip(whole, fit)))
     start = np.where(lag0, 0, later)
-    K, f = w.weights(later, fit.last), w.shapes(fit.log_tau)
-    signal = np.sum(K * f * w.free_of_noise(c[:, : w.n_lags]), axis=1)
-    signal /= np.maximum(c[:, 0] * np.sqrt(np.sum(K * f**2, axis=1)), TINY)
+    signal = z(w.free_of_noise(c_lags), w.shapes(fit.log_tau), fit.last)
     tau = np.exp(fit.log_tau)
     found = {
         "tau": np.stack([tau, tau], axis=1),
@@ -229,7 +239,7 @@ def _interval(y, first, last, w, o):
     need = int(min(w.n_lags, max(4 * last, 50)))
     parts = by_parts(y, w.design, need, int(last))
     dof = len(parts) * w.design.dof // len(y)
-    if dof < 5:
+    if dof < MIN_RESAMPLED:
         return 0.0, np.inf
     c = draws(len(parts), o) / len(parts) @ parts
     rows = np.full(o.n_boot, first)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tau_rnn.checks import check_choice, check_integer, check_number, shown
+from tau_rnn.timescales.acf import check_psth
 
 __all__: list[str] = []
 
@@ -45,8 +46,7 @@ def check_options(n_trials, n, dt, **given):
     center, lag0, first = given["center"], given["use_lag0"], given["min_lag"]
     if not (isinstance(lag0, (bool, np.bool_)) or (isinstance(lag0, str) and lag0 == "auto")):
         raise ValueError(f'use_lag0: must be "auto", True or False, got {shown(lag0)}')
-    if center == "psth" and n_trials == 1:
-        raise ValueError('center: "psth" needs two trials or more, got 1; use "trial"')
+    check_psth(center, n_trials)
     if center == "psth" and given["detrend"] == "linear":
         raise ValueError('detrend: must be "constant" with center="psth", got "linear"')
     if given["estimator"] == "auto":

@@ -43,7 +43,7 @@ def lines(x, slopes, plan):
     if o.detrend == "auto" and o.center == "auto" and len(i):
         rest = plan.modes(x[i], 2)
         line = one_exponential(rest, "linear", o)
-        lined[i] = lk.goodness(rest, "linear", line.power(rest), line.parameters) > MISFIT
+        lined[i] = lk.goodness(rest, "linear", line.variance(rest), line.parameters) > MISFIT
     return lined
 
 
@@ -79,7 +79,7 @@ def _by_likelihood(m, mode0, order, offsets, plan):
         "noisy": one.noisy,
         "interval": one.interval,
         "second_ci": np.stack([none, none], axis=1),
-        "p_fit": lk.goodness(m, mode0, one.power(m), one.parameters),
+        "p_fit": lk.goodness(m, mode0, one.variance(m), one.parameters),
         "silent": one.silent,
         "bound": over.astype(int) - under,
         "order": np.where(psth, 0, order),
