@@ -18,6 +18,7 @@ Sykulski et al. (2019), Biometrika 106:251, for likelihoods of exact expected po
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +53,7 @@ class Modes(NamedTuple):
     sizes: np.ndarray
     weight: float
     log_tau: np.ndarray
-    shapes: object
+    shapes: Callable[..., np.ndarray]
     noise: np.ndarray
 
     def variance(self, log_tau, a, b):
