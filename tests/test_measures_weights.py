@@ -12,7 +12,7 @@ from tau_rnn.measures.weights import (
     accuracy_by_rank,
     input_output_overlap,
     weight_change_by_group,
-    with_change_of_rank,
+    with_changes_of_rank,
 )
 from tau_rnn.model import Params, init_params
 
@@ -152,7 +152,7 @@ def test_part_of_rank_k_is_the_closest_one(seed, n, data):
     rng = np.random.default_rng(seed)
     k = data.draw(st.integers(0, n))
     W0, W1 = rng.standard_normal((2, n, n))
-    part = with_change_of_rank(W0, W1, k) - W0
+    part = next(with_changes_of_rank(W0, W1, [k])) - W0
     assert np.linalg.matrix_rank(part, tol=1e-9) <= k
     left_over = np.linalg.norm(W1 - W0 - part)
     s = np.linalg.svd(W1 - W0, compute_uv=False)
@@ -192,9 +192,9 @@ def test_accuracy_by_rank_finds_the_rank_that_the_score_needs():
         (lambda: spectrum_of_change(np.ones(2), np.ones(2)), r"W0.*\(rows, columns\)"),
         (lambda: outlier_eigenvalues(np.ones((2, 3)), np.ones((2, 3))), "square"),
         (lambda: outlier_eigenvalues(np.eye(2), np.eye(2), margin=-1), "margin.*-1"),
-        (lambda: with_change_of_rank(np.eye(2), np.eye(2), 3), "rank.*3"),
+        (lambda: next(with_changes_of_rank(np.eye(2), np.eye(2), [3])), "rank.*3"),
         *[
-            (lambda k=k: with_change_of_rank(np.eye(2), np.eye(2), k), f"rank: .*{k}")
+            (lambda k=k: next(with_changes_of_rank(np.eye(2), np.eye(2), [k])), f"rank: .*{k}")
             for k in (0.5, np.nan, None, -1)
         ],
         (lambda: outlier_eigenvalues(np.eye(2), np.eye(2), margin="wide"), "margin.*number.*wide"),
@@ -223,8 +223,8 @@ def test_bad_arguments_of_ranks_and_overlaps_are_refused():
 
 def test_whole_numbers_may_be_floats_and_no_ranks_means_the_full_one():
     p, q = (init_params(4, 2, 1, 1.0, np.random.default_rng(k)) for k in (0, 1))
-    expected = with_change_of_rank(p.W, q.W, 2)
-    np.testing.assert_array_equal(with_change_of_rank(p.W, q.W, 2.0), expected)
+    expected, W = with_changes_of_rank(p.W, q.W, [2, 2.0])
+    np.testing.assert_array_equal(W, expected)
     spectrum = spectrum_of_change(p.W, q.W)
     a, b = (input_output_overlap(spectrum, p.W_in, p.W_out, k=k) for k in (2.0, 2))
     np.testing.assert_array_equal(a.left_in, b.left_in)

@@ -241,12 +241,13 @@ def outputs(setup: Setup, params: Params) -> Array:
     traj = None
     for i in range(0, y.shape[1], EVALUATION_BATCH):
         some = slice(i, i + EVALUATION_BATCH)
-        u, noise = np.ascontiguousarray(trials.u[:, some]), xi[:, some] * size
-        fits = traj is not None and traj.y.shape[1] == u.shape[1]
+        u = np.ascontiguousarray(trials.u[:, some])
+        if traj is not None and traj.y.shape[1] != u.shape[1]:
+            traj = None  # the last batch may be smaller
+        noise = np.multiply(xi[:, some], size, out=None if traj is None else traj.noise)
         traj = forward(
-            params, u, config.dt, phi=config.phi, method=config.method, noise=noise,
-            out=traj if fits else None,
-        )  # fmt: skip
+            params, u, config.dt, phi=config.phi, method=config.method, noise=noise, out=traj
+        )
         y[:, some] = traj.y
     return y
 

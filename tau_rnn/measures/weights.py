@@ -19,7 +19,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -316,31 +316,32 @@ def outlier_eigenvalues(W0, W1, *, margin=0.15) -> OutlierEigenvalues:
     margin = check_number("margin", margin, least=0)
     radius = (1 + margin) * np.linalg.norm(W0) / np.sqrt(N)
     outside = []
-    for W in (W0, W1):
-        values = np.linalg.eigvals(W).astype(complex)
+    for values in np.linalg.eigvals([W0, W1]).astype(complex):
         values = values[np.abs(values) > radius]
         outside.append(values[np.argsort(-np.abs(values), kind="stable")])
     return OutlierEigenvalues(float(radius), *outside)
 
 
-def with_change_of_rank(W0, W1, rank) -> Array:
-    """W0 plus the best approximation of W1 - W0 of that rank (its leading singular terms).
+def with_changes_of_rank(W0, W1, ranks) -> Iterator[Array]:
+    """W0 plus the best approximation of W1 - W0 of each rank (its leading singular terms).
 
     Raises
     ------
     ValueError
-        If the shapes differ or rank is not an integer from 0 to min(W0.shape).
+        If the shapes differ or a rank is not an integer from 0 to min(W0.shape).
 
     Examples
     --------
-    >>> with_change_of_rank(np.zeros((2, 2)), np.diag([3.0, 1.0]), 1)
+    >>> [W] = with_changes_of_rank(np.zeros((2, 2)), np.diag([3.0, 1.0]), [1])
+    >>> W
     array([[3., 0.],
            [0., 0.]])
     """
     W0, W1 = pair_of("W0", W0, "W1", W1, ("rows", "columns"))
-    rank = check_integer("rank", rank, 0, min(W0.shape))
     left, s, right = np.linalg.svd(W1 - W0, full_matrices=False)
-    return W0 + (left[:, :rank] * s[:rank]) @ right[:rank]
+    for rank in ranks:
+        k = check_integer("rank", rank, 0, min(W0.shape))
+        yield W0 + (left[:, :k] * s[:k]) @ right[:k]
 
 
 def accuracy_by_rank(
@@ -386,14 +387,13 @@ def accuracy_by_rank(
     N = len(params0.b)
     if ranks is None:
         coarse = (m * 10**e for e in range(1, 9) for m in (1.2, 1.5, 2, 3, 5, 7, 10))
-        ranks = [*range(11), *(int(k) for k in coarse)]
-        ranks = [k for k in ranks if k < N]
+        ranks = [k for k in (*range(11), *map(int, coarse)) if k < N]
     ranks = np.asarray(ranks) if np.size(ranks) else np.empty(0, int)
     ranks = np.unique(np.append(ranks, N))
     if ranks.dtype.kind not in "iu" or ranks[0] < 0 or ranks[-1] > N:
         raise ValueError(f"ranks: must be integers from 0 to N = {N}, got {ranks}")
-    W = (with_change_of_rank(params0.W, params1.W, k) for k in ranks)
-    accuracy = np.array([score(params1._replace(W=W_k)) for W_k in W], dtype=float)
+    cut = with_changes_of_rank(params0.W, params1.W, ranks)
+    accuracy = np.array([score(params1._replace(W=W)) for W in cut], dtype=float)
     enough = accuracy >= fraction * accuracy[-1]
     # From the end backwards: the length of the unbroken run of ranks that suffice.
     run = np.argmin(np.append(enough[::-1], False))
