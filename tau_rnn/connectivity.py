@@ -6,15 +6,16 @@ derivative of the loss::
 
     d/de L(W + e V) = sum_ij dW_ij mask_ij V_ij        where V_ij = 0 wherever mask_ij = 0.
 
-The gradient of a weight that may not exist is exactly 0, and so are Adam's moments of it and every
-step: it stays exactly 0. Under Dale's law column j of W, what unit j sends to all others, has one
-sign. A step may carry a weight beyond 0. It is then set to 0, the nearest weight that is allowed
-(projection on signs * W >= 0), from where it may grow again. Gradient and moments of such a weight
-are those of any other. The readout is an observer's, not a synapse: Dale's law leaves W_out alone.
+The gradient of a weight that may not exist is exactly 0, and so are its moments in Adam and every
+update of it: it stays exactly 0. Under Dale's law column j of W, what unit j sends to all others,
+has one sign. A step may carry a weight across 0. It is then set to 0, the nearest weight that is
+allowed (projection onto signs * W >= 0), and may grow again from there. Its gradient and moments
+are treated like those of any other weight. The readout is an observer's, not a synapse: Dale's law
+leaves W_out alone.
 
 Song, Yang & Wang (2016), "Training excitatory-inhibitory recurrent neural networks for cognitive
-tasks", PLoS Comput. Biol. 12, e1004792, train with masks and Dale's law, PsychRNN (Ehrlich et al.
-2021, eNeuro 8) does as well.
+tasks", PLoS Comput. Biol. 12, e1004792, train with masks and Dale's law, as does PsychRNN
+(Ehrlich et al. 2021, eNeuro 8).
 """
 
 from __future__ import annotations
@@ -86,9 +87,9 @@ def make_connectivity(text, n_units, n_in, n_out, rng) -> Connectivity | None:
     full           every weight, of either sign
     dale:0.8       the first 80 % of the units are excitatory, the others inhibitory
     sparse:0.1     each weight of W exists with probability 0.1
-    hierarchy:3    3 blocks of units, in their order, of equal size but for 1; W only within a block
-                   and between neighbours, in both directions; inputs reach the first, the readout
-                   sees the last
+    hierarchy:3    3 blocks of consecutive units, whose sizes differ by at most 1; W only within a
+                   block and between neighbours, in both directions; inputs reach the first, the
+                   readout sees the last
     =============  ============================================================================
 
     Parameters
@@ -124,7 +125,7 @@ def make_connectivity(text, n_units, n_in, n_out, rng) -> Connectivity | None:
         return Connectivity(signs=np.where(np.arange(N) < round(value * N), 1.0, -1.0))
     blocks = int(value)
     if blocks > N:
-        raise ValueError(f"connectivity: {text} needs {blocks} units or more, got {N}")
+        raise ValueError(f"connectivity: {text} needs at least {blocks} units, got {N}")
     block = np.concatenate([[k] * len(a) for k, a in enumerate(np.array_split(range(N), blocks))])
     return Connectivity(
         W=np.abs(block[:, np.newaxis] - block) <= 1,
@@ -179,12 +180,12 @@ def check_obeys(params: Params, connectivity) -> Connectivity | None:
 
 
 def impose(params, connectivity: Connectivity) -> Params:
-    """A network that obeys the connectivity, made of one that need not.
+    """A network that obeys the connectivity, made from one that may not.
 
-    Weights that are not allowed become 0, those of the wrong sign change it. Where there are units
-    of both signs, inhibition is scaled so that the weights of a row sum to 0 on average. W is then
-    scaled to the Frobenius norm that it had, which keeps the spectral radius of large random W of
-    independent weights.
+    Weights that are not allowed become 0, and those of the wrong sign change sign. Where there are
+    units of both signs, inhibition is scaled so that the weights of a row sum to 0 on average. W is
+    then scaled to the Frobenius norm that it had, which keeps the spectral radius of a large random
+    W of independent weights.
 
     Parameters
     ----------

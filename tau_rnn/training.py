@@ -117,7 +117,7 @@ class TrainConfig:
     clip: float = setting(1.0, "largest norm of a gradient; a longer one is scaled", _positive)
     train: tuple[str, ...] = setting(
         DEFAULT_FIELDS,
-        "what is trained, with commas between; +tau adds tau to the default",
+        "what is trained, separated by commas; +tau adds tau to the default",
         lambda name, value: parse_fields(value),
         allowed=(*Params._fields, *FIELD_GROUPS),
     )

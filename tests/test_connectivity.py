@@ -216,7 +216,7 @@ def test_texts_that_are_wrong(text, message):
 
 
 def test_more_blocks_than_units_are_refused():
-    with pytest.raises(ValueError, match="hierarchy:4 needs 4 units or more, got 3"):
+    with pytest.raises(ValueError, match="hierarchy:4 needs at least 4 units, got 3"):
         build_network(RunConfig(units=3, connectivity="hierarchy:4"))
 
 

@@ -177,7 +177,7 @@ def test_what_takes_longer_than_the_last_lag_is_counted():
 
 def test_a_growing_mode_is_said():
     panels = explore(Settings(gain=1.4)).panels
-    assert "grows by e in" in panels["eigenvalues"].note
+    assert "grows by a factor e in" in panels["eigenvalues"].note
     assert panels["autocorrelation"].note == panels["effective"].note
     assert panels["effective"].note.startswith("none: a mode grows")
 

@@ -256,7 +256,7 @@ def test_a_name_that_is_taken_meanwhile(call, tmp_path, monkeypatch):
     plain, keyed = store.places("runs", SHORT)
     assert done.status == 0 and load_run(plain).config.gain == 1.1 and load_run(keyed)
     assert done.out.splitlines()[-2:] == [
-        f"{plain} was taken meanwhile by a run with other settings.", f"Results: {keyed}",
+        f"{plain} has meanwhile been taken by a run with other settings.", f"Results: {keyed}",
     ]  # fmt: skip
 
 
@@ -477,7 +477,7 @@ BAD = [
     (["--checkpoint-seconds", "nan"], "--checkpoint-seconds"),
     (["--seeds", "0"], "--seeds"),
     (["--workers", "0"], "--workers"),
-    (["--workers", "2"], "a single run cannot be shared out"),
+    (["--workers", "2"], "a single run cannot be divided"),
     (["--seeds", "2", "--workers", "2", "--scheduler", "tcp://x:1"], "of this machine"),
     (["--steps"], "--steps"),
     (["--stepz", "3"], "--stepz"),

@@ -239,7 +239,7 @@ def test_a_run_that_another_process_computes_is_taken_when_it_is_there(tmp_path,
     done = sweep(configs, store=tmp_path, progress=notes.append)
     assert (done.computed, done.reused, len(done.load())) == (2, 1, 3)
     said = [event.text for event in notes if event.kind == "note"]
-    assert said == [f"is being computed by process {os.getpid()}; its result is awaited"] * 2
+    assert said == [f"is being computed by process {os.getpid()}; waiting for its result"] * 2
 
 
 def test_a_store_that_is_a_file(tmp_path):

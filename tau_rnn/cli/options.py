@@ -40,7 +40,7 @@ Parameters follow a colon, as in normal:mean=1,sd=0.3.
 controls:
 {controls}
 
-numbers of the table of a run:
+numbers in the table of a run:
 {metrics}
 
 examples:
@@ -125,8 +125,8 @@ def build_parser(config: type[TrainConfig] = RunConfig) -> _Parser:
     add(
         "--resume",
         action="store_true",
-        help="go on with a run that was interrupted, or with a finished one of fewer --steps; the "
-        "runs of a sweep keep nothing to go on from",
+        help="continue a run that was interrupted, or a finished one of fewer --steps; the runs "
+        "of a sweep keep nothing to continue from",
     )
     add("--force", action="store_true", help="compute again, and overwrite a stored result")
     add(
@@ -134,18 +134,18 @@ def build_parser(config: type[TrainConfig] = RunConfig) -> _Parser:
         type=float,
         default=5.0,
         metavar="S",
-        help="time from one checkpoint of a run to the next (default: 5); 0: after every step",
+        help="seconds between two checkpoints of a run (default: 5); 0: one after every step",
     )
     add("--no-figure", action="store_true", help="no figures")
-    add("--quiet", action="store_true", help="print the results only")
+    add("--quiet", action="store_true", help="print only the results")
 
     add(
         "--measures",
         nargs="*",
         choices=PARTS,
         metavar="PART",
-        help=f"what is measured of the change: {', '.join(PARTS)}; without a name all (default: "
-        "all of a run, weights and alignment of each run of a sweep)",
+        help=f"what to measure of the change: {', '.join(PARTS)}; with no name, all (default: "
+        "all for a single run, weights and alignment for each run of a sweep)",
     )
 
     add = parser.add_argument_group("sweeps").add_argument
@@ -165,7 +165,7 @@ def build_parser(config: type[TrainConfig] = RunConfig) -> _Parser:
         "--controls",
         nargs="*",
         metavar="NAME",
-        help="add control conditions: those named (see below); without a name: matched, "
+        help="add control conditions: those named (see below); with no name, matched, "
         "harmonic, lr-tau, gain",
     )
     add(

@@ -75,7 +75,7 @@ class Progress:
             self.say(text)
 
     def phase(self, name: str) -> None:
-        """Name what is being done besides what is counted."""
+        """Name something that is being done and is not counted."""
         if self.say is None:
             return
         if self.bar is not None:

@@ -78,7 +78,7 @@ def run(argv) -> int:
         one = len(bases) * len(dists) * len(tasks) * seeds == 1
         if one and args.controls is None and not quick:
             if args.scheduler or shared_out:
-                parser.error("--workers, --scheduler: a single run cannot be shared out")
+                parser.error("--workers, --scheduler: a single run cannot be divided")
             with plain_warnings():
                 return single(bases[0], args)
         return several(bases, dists, tasks if len(tasks) > 1 else [bases[0].task], seeds, args)
@@ -171,7 +171,7 @@ class _Target(NamedTuple):
 
 
 def find_place(config, args) -> _Target:
-    """Where the result is to go; a StoreError if something else than a run is there."""
+    """Where the result is to go; a StoreError if something other than a run is there."""
     from tau_rnn.experiment import store
     from tau_rnn.experiment.files import StoreError
     from tau_rnn.experiment.unfinished import entry
@@ -324,7 +324,7 @@ def _finish_run(work, state, target: _Target, progress, args) -> int:
     if left_out:
         print(f"Not measured in a network of {work.config.units} units: {', '.join(left_out)}.")
     if folder != target.places[0]:
-        print(f"{target.places[0]} was taken meanwhile by a run with other settings.")
+        print(f"{target.places[0]} has meanwhile been taken by a run with other settings.")
     print(f"Results: {folder}")
     if not args.no_figure:
         print(f"Look at {folder / 'figure.png'}, and at measures.png: what training changed.")

@@ -41,7 +41,7 @@ CONTROLS = {
     "recurrent": "only the recurrent weights W are trained",
     "train-all": "x0 and tau are trained as well",
     "train-tau": "tau is trained as well",
-    "lr-grid": "a third of the learning rate, and three times",
+    "lr-grid": "a third of the learning rate, and three times it",
     "sgd": "stochastic gradient descent with momentum 0.9, learning rate 0.1",
 }
 #: What ``--controls`` adds.

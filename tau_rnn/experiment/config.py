@@ -82,8 +82,8 @@ class RunConfig(TrainConfig):
 
     task: str = setting(
         "multi_timescale",
-        "what is to be learnt, with parameters (multi_timescale:delay_max=3), or a task of your "
-        "own (my_task.py:MyTask)",
+        "task to learn, with parameters (multi_timescale:delay_max=3), or one of your own "
+        "(my_task.py:MyTask)",
         lambda name, value: parse_task(value).text,
         allowed=TASKS,
     )
@@ -108,8 +108,8 @@ class RunConfig(TrainConfig):
     )
     init: str = setting(
         "random",
-        "how W is made of random weights: their K largest singular values at the same norm, or "
-        "structure of rank K beside them",
+        "how W is made from random weights: as they are, their K largest singular values at the "
+        "same norm, or with structure of rank K added",
         lambda name, value: parse_init(value).text,
         allowed=INITS,
         several=True,
@@ -118,7 +118,7 @@ class RunConfig(TrainConfig):
     connectivity: str = setting(
         "full",
         "weights that may exist: Dale's law with a fraction F of excitatory units, each weight of "
-        "W with probability P, or K blocks in a row",
+        "W with probability P, or a chain of K blocks",
         _connectivity_text,
         allowed=CONNECTIVITIES,
         several=True,

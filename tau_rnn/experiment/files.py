@@ -1,7 +1,7 @@
 """Files that are whole or not there, reading that names what is wrong, and locks.
 
-A file is written beside its place, flushed to the disk, and renamed into it. Whenever the writer is
-killed, a reader finds the old file or the new one, never a part. Reading opens regular files alone,
+A file is written next to its place, flushed to disk, and renamed into it. Whenever the writer is
+killed, a reader finds the old file or the new one, never a part. Reading opens only regular files,
 no link, folder or pipe, and never makes more of a file than the bytes it has. No pickle.
 
 A lock is held by one process, and the system releases it when its holder dies. Where neither

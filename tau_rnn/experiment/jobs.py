@@ -96,7 +96,7 @@ class Job:
             self.elsewhere.append(config)
             if config not in self.told:
                 self.told.add(config)
-                self.note(f"is being computed by {holder}; its result is awaited", config)
+                self.note(f"is being computed by {holder}; waiting for its result", config)
             return False
         except OSError as error:
             if self.computed or self.works:
@@ -170,7 +170,7 @@ class Job:
     def stopped(self, why: str) -> SweepStopped:
         """The error of a sweep that had begun."""
         return SweepStopped(
-            f"{why}; {len(self.folders)} of {len(self.configs)} runs are stored and stay, and the "
+            f"{why}; {len(self.folders)} of {len(self.configs)} runs are stored and stay; the "
             "same command continues from there"
         )
 

@@ -45,7 +45,7 @@ class Metric(NamedTuple):
         cent) or in percentage "points"
     better : +1 if more is better, -1 if less is, 0 if neither
     value : computes it from a run that is complete, see `tau_rnn.experiment.outcome.Outcome`, and
-        the word for ``<when>``; None for columns of the history and for what is ``measured`` alone
+        the word for ``<when>``; None for columns of the history and for what is only ``measured``
     measured : a field of `tau_rnn.measures.TrainingMeasures`, and what computes the number from it
         (and from the word for ``<when>``), or a dict of numbers by key where there are other words
     needs : columns of the history, or "criterion"; it is left out where one is not there

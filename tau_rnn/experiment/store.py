@@ -1,4 +1,4 @@
-"""The store of results: one folder a run, which appears whole or not at all::
+"""The store of results: one folder per run, which appears whole or not at all::
 
     <store>/<task>-<dist>-seed<k>/            or, for other settings, ...-<key>/
         config.json     all settings, the key, and the versions that computed it

@@ -283,14 +283,14 @@ def save_run(folder, result: RunResult) -> None:
     Parameters
     ----------
     folder : of the run; it is made, with those above it
-    result : RunResult, as of `run_one`
+    result : RunResult, as `run_one` returns it
 
     Raises
     ------
     Held
         If another process computes this run in the same store.
     StoreError
-        If something else than a run is there.
+        If something other than a run is there.
     ValueError
         If the result is not one of its configuration.
 
@@ -308,7 +308,7 @@ def save_run(folder, result: RunResult) -> None:
     old = entry(folder)
     empty = folder.is_dir() and not os.listdir(folder)
     if os.path.lexists(folder) and stored_key(folder) is None and not empty:
-        raise StoreError(f"{folder}: holds something else than a run of tau_rnn; move it away")
+        raise StoreError(f"{folder}: holds something other than a run of tau_rnn; move it away")
     with made_folder(folder.parent) as store, Work(store, result.config) as work:
         made = work.new_run()
         write_run(made, result)

@@ -88,7 +88,7 @@ class Settings:
         "lognormal", "distribution of tau",
         allowed=("normal", "uniform", "bimodal", "lognormal"),
     )  # fmt: skip
-    width: float = _slider("width", 0.5, "sd of tau, before its bounds; the mean is 1 s", "s")
+    width: float = _slider("width", 0.5, "sd of tau before truncation; the mean is 1 s", "s")
     gain: float = _slider("gain", 0.8, "gain of the recurrent weights")
     delay: float = _slider("delay", 1.0, "delay between stimulus and report", "s")
     dt: float = _slider("dt", 0.05, "time step", "s")
@@ -312,7 +312,8 @@ def _panels(view: View, s: Settings) -> dict[str, Panel]:
     if s.dynamics == "continuous":
         what, per_s, (re, im) = "the velocity", " (1/s)", _square(view.eigenvalues, 0.0)
     grows, beyond = view.slowest < 0, int(np.isnan(view.effective).sum())
-    mode = f"slowest mode: {'grows' if grows else 'decays'} by e in {abs(view.slowest):.3g} s"
+    change = f"{'grows' if grows else 'decays'} by a factor e"
+    mode = f"slowest mode: {change} in {abs(view.slowest):.3g} s"
     late = f"{beyond} of {s.n_units} units: beyond {LONGEST_LAG:g} s"
     late = late if beyond else "line: effective = intrinsic"
     still = np.isfinite(view.autocorrelation).all()

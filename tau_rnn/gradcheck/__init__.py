@@ -1,7 +1,7 @@
 """The marker: is a hand-derived gradient right, and if not, what is wrong with it?
 
-`check_backward` puts any function with the signature of `tau_rnn.bptt.backward`, ours or a
-reader's, to the test of the complex step, and says in words what is wrong. From the shell, on a
+`check_backward` tests any function with the signature of `tau_rnn.bptt.backward`, ours or a
+reader's, against complex steps, and says in words what is wrong. From the shell, on a
 file that defines a function ``backward``::
 
     python -m tau_rnn.gradcheck my_bptt.py

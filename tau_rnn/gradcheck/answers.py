@@ -174,7 +174,7 @@ def _by_field(result, answer: Answer) -> dict:
 
 
 def _judge(name: str, value, right: Mapping[str, Array], answer: Answer) -> None:
-    """Put one value to where it belongs: arrays of the right shape, problems, or the unusable."""
+    """Put one value where it belongs: arrays of the right shape, problems, or the unusable."""
     kind = type(value).__name__
     if value is None:
         answer.problems[name] = "not returned: it is None"

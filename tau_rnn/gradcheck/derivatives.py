@@ -76,7 +76,7 @@ def complex_step(f, params: Params, direction: Params, h: float = 1e-20) -> floa
     >>> from tau_rnn import init_params
     >>> params = init_params(3, 1, 1, 1.0, np.random.default_rng(0))
     >>> v = params._replace(W=0 * params.W, W_in=0 * params.W_in, W_out=0 * params.W_out)
-    >>> complex_step(lambda p: np.sum(p.tau**3), params, v)  # v moves tau alone, by v.tau = 1
+    >>> complex_step(lambda p: np.sum(p.tau**3), params, v)  # v moves only tau, by v.tau = 1
     9.0
     """
     params, direction = _checked(f, params, direction)

@@ -188,13 +188,13 @@ def facts(
         stated.setdefault((kind, words, value), []).append(name)
 
     for name in names:
-        more = "in a long run there is more, which no known slip produces"
+        more = "in a long run there is a further error, which no known slip produces"
         state(name, "unnamed", more if name in found.own else "no known slip produces it")
         if twin := _twin(name, asked):
             state(name, "copy", f"it is the same array as d{twin}", twin)
         factor = _factor(name, asked)
         if factor == _SEVERAL_FACTORS:
-            state(name, "factor", f"all entries of a run are wrong by one factor, {factor}")
+            state(name, "factor", f"all entries of a run are wrong by the same factor, {factor}")
         elif factor:
             state(name, "factor", f"each entry is {factor:.6g} times the right one", factor)
         if holders and name == "x0":
@@ -230,7 +230,7 @@ def _at_worst(name: str, asked: Sequence[Asked], everywhere: bool) -> tuple[str,
     entry = f"d{name}[{', '.join(map(str, where))}]"
     words = f"with {each.network}, {entry} is {a:.4g}, and {b:.4g} is right"
     if everywhere:
-        return "smallest", f"wrong in each special case that was tried: {words}", (a, b)
+        return "smallest", f"wrong in every special case that was tried: {words}", (a, b)
     return "example", words, (a, b)
 
 

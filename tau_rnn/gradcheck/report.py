@@ -110,7 +110,7 @@ class GradientReport:
 
     @property
     def diagnosis(self) -> dict[str, str]:
-        """What is wrong, in words: field -> sentences, one a line, for the wrong fields alone.
+        """What is wrong, in words: field -> sentences, one per line, for the wrong fields only.
 
         What concerns no particular gradient is under "backward".
         """

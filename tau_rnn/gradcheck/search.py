@@ -149,7 +149,7 @@ class _Attempt:
     def own(self, fields: Sequence[str], limit: int) -> dict[str, Own]:
         """The slips of each field, up to a limit; without those for which there are none.
 
-        Where several do equally well, that which most fields have in common.
+        Where several do equally well, the one that most fields share.
         """
         several = {name: self.all_of(name, limit) for name in fields}
         named = Counter(own.names for each in several.values() for own in each)

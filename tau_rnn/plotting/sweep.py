@@ -193,7 +193,7 @@ def plot_steps(results: Sequence[RunResult]):
                                                  conditions], rotation=20)  # fmt: skip
         axis.set_title(parse_task(task).label)
         axis.set_ylabel(metric("steps_to_criterion").label)
-    figure.suptitle("Steps to criterion: one point a seed, joined by a line; bars are medians",
+    figure.suptitle("Steps to criterion: one point per seed, joined by a line; bars are medians",
                     x=0.01, ha="left")  # fmt: skip
     return figure
 
@@ -257,7 +257,7 @@ def change_against_loss(results: Sequence[RunResult], levels):
 
 @styled
 def plot_timescales(results: Sequence[RunResult]):
-    """Effective timescales of all units before and after training, one row a condition."""
+    """Effective timescales of all units before and after training, one row per condition."""
     tasks = _tasks(results)
     rows = max(len(_plain(_conditions(results, task))) for task in tasks)
     figure, axes = new_figure(rows, len(tasks), figsize=(4.6 * len(tasks) + 1.2, 0.9 + 1.1 * rows),
