@@ -273,7 +273,7 @@ async function makeMarker() {
 
 function showReport(place, { verdict, rows, text, ok }) {
   const body = rows.map(({ name, error, right }) => element("tr", { class: right ? "tau-right" : "tau-wrong" },
-    element("th", { scope: "row" }, `d${name}`), element("td", {}, error), element("td", {}, right ? "right" : "wrong")));
+    element("th", { scope: "row" }, `d${name}`), element("td", {}, error), element("td", {}, right ? "✓ right" : "✗ wrong")));
   place.replaceChildren(
     element("p", { class: "tau-verdict", "data-right": String(ok) }, verdict),
     rows.length ? element("table", {}, element("thead", {}, element("tr", {},

@@ -100,18 +100,24 @@ def test_a_page_is_whole_without_javascript(visit):
     assert page.locator("details[open] .highlight-python").count() == 1
 
 
-def test_contrast_and_names_for_readers_of_the_screen(visit):
+def check_contrast(page, part):
+    """Contrast, names and roles of a part of a page, in both themes."""
     from build import AXE, AXE_SHA512, npm_file
 
-    axe = npm_file("axe-core", AXE, AXE_SHA512, "axe.min.js").decode()
-    for path in (CHAPTER_3, "index.html", "api/tau_rnn.bptt.html"):
-        for theme in ("light", "dark"):
-            page = visit(path, color_scheme=theme)
-            page.evaluate(axe)
-            rules = {"runOnly": ["wcag2a", "wcag2aa"], "preload": False}
-            found = page.evaluate("rules => axe.run('article', rules)", rules)
-            wrong = [(v["id"], v["nodes"][0]["html"][:100]) for v in found["violations"]]
-            assert not wrong, f"{path}, {theme}"
+    page.evaluate(npm_file("axe-core", AXE, AXE_SHA512, "axe.min.js").decode())
+    rules = {"runOnly": ["wcag2a", "wcag2aa"], "preload": False}
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        page.wait_for_function(f"document.documentElement.dataset.theme === '{theme}'")
+        found = page.evaluate("([part, rules]) => axe.run(part, rules)", [part, rules])
+        wrong = [(v["id"], v["nodes"][0]["html"][:100]) for v in found["violations"]]
+        assert not wrong, f"{page.url}, {theme}"
+    page.emulate_media(color_scheme="light")
+
+
+@pytest.mark.parametrize("path", [CHAPTER_3, "index.html", "api/tau_rnn.bptt.html"])
+def test_contrast_and_names_for_readers_of_the_screen(visit, path):
+    check_contrast(visit(path), "article")
 
 
 # Running
@@ -149,6 +155,12 @@ def test_every_block_runs_and_prints_what_the_text_shows(live, chapter):
 def test_the_marker_passes_a_right_backward_and_names_a_wrong_one(live):
     page = live(CHAPTER_3)
     editor, report = page.locator("#my-bptt"), page.locator(".tau-report")
+    for width, beside in ((1600, True), (1280, True), (390, False)):
+        page.set_viewport_size({"width": width, "height": 900})
+        one, two = editor.bounding_box(), report.bounding_box()
+        assert beside == (two["x"] >= one["x"] + one["width"]), width
+        assert beside != (two["y"] >= one["y"] + one["height"]), width
+    page.set_viewport_size({"width": 1280, "height": 900})
     assert "def backward(params, traj, dy):" in editor.inner_text()
     right = "all 7 gradients are right"
     for code, words, wrong in ((SLIP, "wrong sign", ["dtau"]), (RIGHT, right, [])):
@@ -157,6 +169,8 @@ def test_the_marker_passes_a_right_backward_and_names_a_wrong_one(live):
         finished(page)
         assert words in report.inner_text()
         assert report.locator(".tau-wrong th").all_inner_texts() == wrong
+        assert len(wrong) == report.get_by_text("✗ wrong").count()
+        check_contrast(page, ".tau-report")
     page.reload()
     assert editor.inner_text().strip() == RIGHT.strip()  # kept
     page.get_by_role("button", name="Start again").click()
