@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from common import DT, N_IN, N_OUT
@@ -20,52 +20,53 @@ from common import DT, N_IN, N_OUT
 FORWARD_PASSES, BACKWARD_PASSES = 3, 6
 
 
-def fastest_product(a, b):
-    """A call that multiplies a and b, in the fastest of eight layouts: each array by rows or by
-    columns, and so is the result."""
-    layouts = []
-    for order_a, order_b, order in itertools.product("CF", repeat=3):
-        left, right = np.asarray(a, order=order_a), np.asarray(b, order=order_b)
-        out = np.empty((len(a), b.shape[1]), a.dtype)
-        if order == "F":  # np.dot writes by rows: the transposed result is the same by columns
-            left, right, out = right.T, left.T, np.empty(out.shape[::-1], out.dtype)
-        layouts.append(partial(np.dot, left, right, out=out))
-    best = np.full(len(layouts), np.inf)
-    for _ in range(9):
-        for k, call in enumerate(layouts):
+def product(m, k, n, dtype, orders):
+    """A call that multiplies (m, k) by (k, n); each of the two, and the result, is stored by rows
+    ("C") or by columns ("F")."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(shape).astype(dtype) for shape in ((m, k), (k, n)))
+    a, b = np.asarray(a, order=orders[0]), np.asarray(b, order=orders[1])
+    if orders[2] == "C":
+        return partial(np.dot, a, b, out=np.empty((m, n), dtype))
+    # np.dot writes by rows: the transposed result by rows is the result by columns.
+    return partial(np.dot, b.T, a.T, out=np.empty((n, m), dtype))
+
+
+@cache
+def fastest_product(m, k, n, dtype):
+    """`product` in the fastest of the eight layouts, the same one for all floors."""
+    calls = [product(m, k, n, dtype, orders) for orders in itertools.product("CF", repeat=3)]
+    best = np.full(len(calls), np.inf)
+    for _ in range(15):
+        for i, call in enumerate(calls):
             start = time.perf_counter()
-            for _ in range(20):
+            for _ in range(10):
                 call()
-            best[k] = min(best[k], time.perf_counter() - start)
-    return layouts[best.argmin()]
+            best[i] = min(best[i], time.perf_counter() - start)
+    return calls[best.argmin()]
 
 
 def gemm_floor(N, B, T, dtype, passes=False, streamed=False):
     """The products of one training step: two with W per time step, and the chunked sums."""
     rng = np.random.default_rng(0)
-
-    def normal(*shape):
-        return rng.standard_normal(shape).astype(dtype)
-
-    W, rates, out = normal(N, N) / N, normal(B, N), normal(B, N)
-    steps = min(T, max(1, 1024 // B))
-    rows, u, dy = normal(steps * B, N), normal(steps * B, N_IN + 1), normal(steps * B, N_OUT)
-    through_W = fastest_product(rates, W)
-    of_a_chunk = [
-        fastest_product(a, b)
-        for a, b in (
-            (u, normal(N_IN + 1, N)), (rows, normal(N, N_OUT)), (dy, normal(N_OUT, N)),
-            (rows.T, rows), (rows.T, u), (dy.T, rows),
+    steps = max(1, 1024 // B)  # of a chunk
+    through_W = fastest_product(B, N, N, dtype)
+    sums = [
+        fastest_product(*shape, dtype)
+        for rows in (min(steps, T - start) * B for start in range(0, T, steps))
+        for shape in (
+            (rows, N_IN + 1, N), (rows, N, N_OUT), (rows, N_OUT, N),  # inputs, outputs, dy W_out
+            (N, rows, N), (N, rows, N_IN + 1), (N_OUT, rows, N),  # dW, dW_in and db, dW_out
         )
     ]  # fmt: skip
-    x, r = (normal(T if streamed else 1, B, N) for _ in range(2))
+    rates, out = rng.standard_normal((2, B, N)).astype(dtype)
+    x, r = rng.standard_normal((2, T if streamed else 1, B, N)).astype(dtype)
     time_slices = [(x[t % len(x)], r[t % len(r)]) for t in range(T)]
     tanh, multiply = np.tanh, np.multiply
 
     def step():
-        for _ in range(0, T, steps):
-            for product in of_a_chunk:
-                product()
+        for call in sums:
+            call()
         for x_t, r_t in time_slices:
             through_W()
             if passes:

@@ -34,12 +34,11 @@ UNDO = {
         ("bptt.py", "np.dot(dx_t, aW, out=through_W)",
          "np.dot(dx_t * a_rows, aW, out=through_W)"),
     ],
-    "all inputs projected by one product": [
-        ("model.py",
-         "np.dot(with_ones(u, x.dtype).reshape(T * B, -1), weights, "
-         "out=x[1:].reshape(T * B, N))", "inputs = with_ones(u, x.dtype)"),
-        ("model.py", "x_next = xs[t + 1]\n",
-         "x_next = np.dot(inputs[t], weights, out=xs[t + 1])\n"),
+    "inputs and outputs by blocks, not the whole run": [
+        ("model.py", "steps = max(1, 512 // B)", "steps = T"),
+    ],
+    "inputs and outputs by blocks, not step by step": [
+        ("model.py", "steps = max(1, 512 // B)", "steps = 1"),
     ],
     "weight gradients in chunks, not one product a step": [
         ("bptt.py", "CHUNK_ROWS = 1024", "CHUNK_ROWS = 1"),
