@@ -352,7 +352,7 @@ def training_steps(
     NonFiniteLoss
         If the loss, the gradient or an updated parameter is not finite. No such state is yielded.
     ValueError
-        If the state was started to train other fields, as far as theta and the parameters show.
+        If the state was started to train other fields, as far as theta and the parameters can tell.
 
     Examples
     --------

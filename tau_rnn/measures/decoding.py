@@ -1,11 +1,11 @@
 r"""What the rates say about a remembered quantity, moment by moment, in slow and in fast units.
 
-At each time a linear decoder is fitted by ridge regression to the rates of some trials and asked
-about the others (cross-validation). With centred rates X = U S V^T and targets y of n trials,
+At each time a linear decoder is fitted by ridge regression to the rates of some trials and tested
+on the others (cross-validation). With centred rates X = U S V^T and targets y of n trials,
 
 .. math:: \hat y = \bar y + X_{new} V \frac{S}{S^2 + \lambda} U^\top (y - \bar y)
 
-and lambda is the one, of a grid, with the smallest leave-one-out error of the training trials,
+and lambda is the value on a grid with the smallest leave-one-out error over the training trials,
 which needs no further fit [1]_:
 
 .. math:: e^{loo}_i = \frac{y_i - \hat y_i}{1 - h_i}, \qquad
@@ -70,7 +70,7 @@ def decode(rates, targets, rng, *, n_folds=5, penalties=PENALTIES) -> Array:
     ----------
     rates : (time, trials, units)
     targets : (trials,) or (trials, Q) quantities to decode
-    rng : numpy.random.Generator, which deals the trials into folds
+    rng : numpy.random.Generator, which assigns the trials to folds
     n_folds : number of folds, from 2 to trials / 2
     penalties : ridge penalties to choose from, > 0, relative to the mean squared singular value
 

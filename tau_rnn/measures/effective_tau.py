@@ -32,7 +32,7 @@ from tau_rnn.noise import private_noise
 
 __all__ = ["EffectiveTau", "TauSpread", "effective_tau", "spontaneous_rates", "tau_spread"]
 
-#: Steps of a simulation: more are surely a mistake.
+#: Steps of a simulation; more are a typing mistake.
 _MOST_STEPS = 1_000_000
 
 

@@ -1,8 +1,8 @@
 """Which units carry the task: accuracy once the slow, the fast or random units are silent.
 
 Kurikawa (2025) predicts a division of labour: slow units encode weakly and hold, fast units
-encode strongly and briefly.  `lesion_by_tau` asks how much the task needs each, against random
-sets of the same size; what each holds over time is asked by `tau_rnn.measures.decode_by_tau`.
+encode strongly and briefly. `lesion_by_tau` measures how much the task needs each, against random
+sets of the same size; `tau_rnn.measures.decode_by_tau` measures what each holds over time.
 """
 
 from __future__ import annotations
@@ -94,10 +94,10 @@ def accuracy_on(
 
 
 def lesion(params, units) -> Params:
-    """Silence units: no unit and no output hears them any more.
+    """Silence units: no unit and no output receives their rates any more.
 
     Their outgoing weights, columns of W and of W_out, are set to 0, which is the network in which
-    their rate is 0 for every phi. Their own state still moves, unheard.
+    their rate is 0 for every phi. Their own states still move.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ class RidgeReadout(NamedTuple):
     loss : weighted mean squared error, as of `tau_rnn.losses.mse`
     r2 : (n_out,) 1 - squared error over that of the best constant output; nan where the target is
         constant
-    y : (T, B, n_out) what the readout says, each trial by one that was not fitted to it
+    y : (T, B, n_out) outputs of the readout, each trial's from a fit without it
 
     Examples
     --------
@@ -119,7 +119,7 @@ def ridge_readout(rates, target, mask, rng, *, n_folds=5, penalties=PENALTIES) -
     rates : (T, B, N) rates; those that y[t] reads are ``traj.r[1:]`` of a `Trajectory`
     target : (T, B, n_out) what the outputs should be
     mask : (T, B) or (T, B, n_out) weights >= 0: all steps that count, or the decision window alone
-    rng : numpy.random.Generator, which deals the trials into folds
+    rng : numpy.random.Generator, which assigns the trials to folds
     n_folds : number of folds, from 3 to B
     penalties : lambda to choose from, > 0, relative to the weighted mean square of the rates
 

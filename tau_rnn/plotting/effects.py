@@ -88,7 +88,7 @@ def _forest_row(axis, y: int, row: Row, edge: float) -> None:
     if math.isfinite(e.low) or math.isfinite(e.high):
         axis.plot([low, high], [y, y], color=color, lw=1.6)
         for end in (e.low, e.high):
-            if math.isinf(end):  # of steps to criterion, where runs never got there
+            if math.isinf(end):  # of steps to criterion, where runs never reached it
                 axis.plot(math.copysign(edge, end), y, ">" if end > 0 else "<", ms=5, color=color)
     if math.isinf(e.estimate):  # the arrow has said so
         return

@@ -36,9 +36,9 @@ def plot_sweep(
     Parameters
     ----------
     results : of the sweep
-    folder : it is made if it is not there
+    folder : created where it is missing
     prefix : of the file names
-    largest : bytes that no figure exceeds; its resolution is lowered as far as that takes
+    largest : bytes of a figure at most; its resolution is lowered until it fits
 
     Returns
     -------
