@@ -65,12 +65,12 @@ def contenders(N, B, T, dtype, peers=True):
     """{name: call} of everything that is timed at one size."""
     problem = common.problem(N, B, T, dtype)
     calls = {
+        "naive": naive(*problem),  # first, since a thread of JAX may still be busy
         "GEMM floor": gemm_floor(N, B, T, dtype),
         "full floor": full_floor(N, B, T, dtype),
         "streamed floor": streamed_floor(N, B, T, dtype),
         "ours": ours(*problem),
         "ours, noise": ours(*problem, noise=0.1),
-        "naive": naive(*problem),
     }
     if peers and importlib.util.find_spec("torch"):
         from peers import torch_steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -263,12 +264,12 @@ def begin_measures(
         return private_noise(params, task.dt, task.noise, T, B, draws, method=method)
 
     left_out = {part: what for part in parts if (what := _missing(part, task, test))}
-    score = accuracy_on(task, test, noise=noise_of(final), dtype=np.float32, **run)
+    score = cache(lambda: accuracy_on(task, test, noise=noise_of(final), dtype=np.float32, **run))
     compute: dict[str, Callable[[], dict[str, Any]]] = {
         "weights": lambda: _weights(initial, final),
         "alignment": lambda: _alignment(initial, final, task, probe, sizes["n_times"], run),
-        "rank": lambda: {"rank": accuracy_by_rank(initial, final, score)},
-        "lesions": lambda: {"lesions": lesion_by_tau(final, score, stream["lesions"])},
+        "rank": lambda: {"rank": accuracy_by_rank(initial, final, score())},
+        "lesions": lambda: {"lesions": lesion_by_tau(final, score(), stream["lesions"])},
         "decoding": lambda: {
             "decoding": _decoding(initial, final, task, test, noise_of, stream["decoding"], run)
         },
