@@ -215,6 +215,24 @@ def test_work_is_loaded_late_shows_progress_and_can_be_stopped(live, html):
     assert "import numpy" in block.inner_text()
 
 
+def test_a_browser_that_cannot_switch_stacks_loads_everything_first(live, visit, html):
+    """Firefox and Safari: Python cannot wait for a package in the middle of an import."""
+    live("tutorials/00_five_minutes.html")  # skips where there is no Pyodide
+    worker = (html / "_static" / "tau-worker.js").read_text(encoding="utf-8")
+    without = "delete WebAssembly.Suspending; delete WebAssembly.promising;"
+    page = visit("tutorials/00_five_minutes.html")
+    page.route("**/tau-worker.js*", lambda route: route.fulfill(
+        body=f"{without}\n{worker}", content_type="text/javascript"))  # fmt: skip
+    block = page.locator(".highlight-python pre").first
+    block.fill(
+        "from pyodide.ffi import can_run_sync\nimport scipy.stats, matplotlib\n"
+        "print(can_run_sync(), round(scipy.stats.norm.cdf(0.0), 3), matplotlib.__version__)"
+    )
+    page.locator(".tau-run").first.click()
+    finished(page)
+    assert page.locator(".tau-output").first.inner_text().split() == ["False", "0.5", "3.8.4"]
+
+
 def test_the_keyboard_suffices(live):
     page = live("tutorials/01_one_leaky_neuron.html")
     first = page.locator(".highlight-python pre").first
