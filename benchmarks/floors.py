@@ -27,9 +27,9 @@ def product(m, k, n, dtype, orders):
     a, b = (rng.standard_normal(shape).astype(dtype) for shape in ((m, k), (k, n)))
     a, b = np.asarray(a, order=orders[0]), np.asarray(b, order=orders[1])
     if orders[2] == "C":
-        return partial(np.dot, a, b, out=np.empty((m, n), dtype))
-    # np.dot writes by rows: the transposed result by rows is the result by columns.
-    return partial(np.dot, b.T, a.T, out=np.empty((n, m), dtype))
+        return partial(a.dot, b, out=np.empty((m, n), dtype))
+    # dot writes by rows: the transposed result by rows is the result by columns.
+    return partial(b.T.dot, a.T, out=np.empty((n, m), dtype))
 
 
 @cache

@@ -27,12 +27,11 @@ UNDO = {
     "rows of W scaled by alpha once": [
         ("model.py", 'aW_T = np.multiply(a, params.W.T, order="C")',
          'aW_T, a_rows = params.W.T.copy(), np.tile(a, (B, 1))'),
-        ("model.py", "x_next += np.dot(rs[t], aW_T, out=current)",
-         "x_next += np.multiply(a_rows, np.dot(rs[t], aW_T, out=current), out=current)"),
+        ("model.py", "x_next += rs[t].dot(aW_T, out=current)",
+         "x_next += np.multiply(a_rows, rs[t].dot(aW_T, out=current), out=current)"),
         ("bptt.py", "aW, leak = a[:, np.newaxis] * params.W,", "aW, leak = params.W,"),
         ("bptt.py", "    for dx_t, slope_t in", "    a_rows = 1 - leak\n    for dx_t, slope_t in"),
-        ("bptt.py", "np.dot(dx_t, aW, out=through_W)",
-         "np.dot(dx_t * a_rows, aW, out=through_W)"),
+        ("bptt.py", "dx_t.dot(aW, out=through_W)", "(dx_t * a_rows).dot(aW, out=through_W)"),
     ],
     "inputs and outputs by blocks, not the whole run": [
         ("model.py", "steps = max(1, 512 // B)", "steps = T"),
@@ -60,7 +59,10 @@ UNDO = {
          "raw_x += (dx_next * _rows(x)).sum(axis=0)"),
     ],
     "np.dot, not np.matmul": [
-        ("model.py", "np.dot(", "np.matmul("), ("bptt.py", "np.dot(", "np.matmul("),
+        ("model.py", "rs[t].dot(aW_T, ", "np.matmul(rs[t], aW_T, "),
+        ("model.py", "np.dot(", "np.matmul("),
+        ("bptt.py", "dx_t.dot(aW, ", "np.matmul(dx_t, aW, "),
+        ("bptt.py", "np.dot(", "np.matmul("),
     ],
     "one block of memory for dx and slope": [
         ("bptt.py", "dx, slope = np.empty((2, C, B, N), dtype)",

@@ -242,7 +242,7 @@ def _adjoint(dx, slope, aW, leak, through_W, through_leak) -> None:
         dx_t += through_W  # dr[t], Eq. 3.4
         dx_t *= slope_t
         dx_t += through_leak  # dx[t], Eq. 3.5
-        np.dot(dx_t, aW, out=through_W)  # W^T (alpha dx[t]), the first term of Eq. 3.4
+        dx_t.dot(aW, out=through_W)  # W^T (alpha dx[t]), the first term of Eq. 3.4
         np.multiply(leak, dx_t, out=through_leak)  # (1 - alpha) dx[t], the first of Eq. 3.5
 
 

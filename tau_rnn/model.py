@@ -369,7 +369,7 @@ def integrate(params, a, phi_of, u, noise, x, r, y=None) -> None:
         np.dot(inputs[now].reshape(rows, -1), weights, out=x[after].reshape(rows, N))
         for t in range(start, stop):
             x_next = xs[t + 1]
-            x_next += np.dot(rs[t], aW_T, out=current)
+            x_next += rs[t].dot(aW_T, out=current)
             x_next += np.multiply(leak, xs[t], out=current)
             if noise is not None:
                 x_next += np.multiply(gain, noise[t], out=current)
