@@ -112,12 +112,12 @@ class TrainConfig:
     lr: float = setting(0.003, "learning rate", _positive, several=True)
     beta1: float = setting(0.9, "Adam's decay of the mean gradient", _below_one)
     beta2: float = setting(0.999, "Adam's decay of the mean squared gradient", _below_one)
-    eps: float = setting(1e-8, "Adam's eps, added to the root of that mean", _positive)
+    eps: float = setting(1e-8, "Adam's eps, added to the root of the latter", _positive)
     momentum: float = setting(0.9, "SGD's momentum: v <- momentum v + gradient", _below_one)
     clip: float = setting(1.0, "largest norm of a gradient; a longer one is scaled", _positive)
     train: tuple[str, ...] = setting(
         DEFAULT_FIELDS,
-        "what is trained, separated by commas; +tau adds tau to the default",
+        "fields to train, separated by commas; +tau adds tau to the default",
         lambda name, value: parse_fields(value),
         allowed=(*Params._fields, *FIELD_GROUPS),
     )

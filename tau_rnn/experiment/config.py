@@ -117,7 +117,7 @@ class RunConfig(TrainConfig):
     )
     connectivity: str = setting(
         "full",
-        "weights that may exist: Dale's law with a fraction F of excitatory units, each weight of "
+        "which weights may exist: Dale's law with a fraction F of excitatory units, each weight of "
         "W with probability P, or a chain of K blocks",
         _connectivity_text,
         allowed=CONNECTIVITIES,

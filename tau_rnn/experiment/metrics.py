@@ -271,7 +271,7 @@ METRICS = (
            "effective rank of the change of W", scale="ratio",
            measured=("spectrum", lambda s: s.effective_rank), compared=True),
     Metric("rank_needed", "rank of the change of W that is needed",
-           "the smallest with which the accuracy stays (`tau_rnn.measures.weights.RankCurve`)",
+           "the smallest at which the accuracy holds (`tau_rnn.measures.weights.RankCurve`)",
            decimals=0, measured=("rank", lambda r: r.needed)),
     Metric("representation_alignment", "representation alignment",
            "alignment of the representation with that before training",
@@ -281,7 +281,7 @@ METRICS = (
            measured=("kernel_alignment", float), compared=True),
     Metric("tau_eff_median_<when>", "effective timescale, median (s)",
            "median over units of the effective timescale; one too long for the trials counts as a "
-           "third of them", unit="s", scale="ratio", value=_median),
+           "third of a trial", unit="s", scale="ratio", value=_median),
     Metric("tau_eff_sd_log_<when>", "effective timescale, sd of ln",
            "sd of ln effective timescale <when> training", value=_sd,
            measured=_of_spread("sd_log"), compared=True),

@@ -25,9 +25,7 @@ DASHES: tuple = tuple((0, on_off) for on_off in ((5, 1.5), (1, 1), (5, 1, 1, 1),
 _CONSTANT = color_of("constant")
 
 
-def plot_sweep(
-    results: Sequence[RunResult], folder, *, prefix: str = "", largest: int | None = None
-) -> list[Path]:
+def plot_sweep(results: Sequence[RunResult], folder) -> list[Path]:
     """Draw all figures of a sweep into a folder; returns their paths.
 
     The first setting of the sweep (the gain, learning rate and so on of its first run) is drawn;
@@ -37,8 +35,6 @@ def plot_sweep(
     ----------
     results : of the sweep
     folder : created where it is missing
-    prefix : of the file names
-    largest : bytes of a figure at most; its resolution is lowered until it fits
 
     Returns
     -------
@@ -66,10 +62,7 @@ def plot_sweep(
     rows = [row for row in effects(results) if row.metric in FOREST]
     if rows:
         figures["effects"] = plot_forest(rows)
-    paths = {name: folder / f"{prefix}{name}.png" for name in figures}
-    for name, figure in figures.items():
-        save(figure, paths[name], largest=largest)
-    return list(paths.values())
+    return [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
 
 
 def _tasks(results) -> list[str]:
