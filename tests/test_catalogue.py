@@ -236,7 +236,7 @@ UNKNOWN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("phi", ["tanh", "relu"])
+@pytest.mark.parametrize("phi", ["tanh", pytest.param("relu", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_of_an_unknown_slip_something_is_said_and_nothing_false(name, phi):
     if (name, phi) == ("the slope of the readout", "relu"):

@@ -625,6 +625,7 @@ def test_a_sweep_that_was_stopped_goes_on(tmp_path, workers, how):
     assert not list(store.rglob("*.part")) or how == "SIGKILL"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGINT as POSIX has it")
 def test_an_interrupted_sweep_does_not_wait_for_its_runs(tmp_path):
     # All but the first run would take hours.

@@ -140,7 +140,7 @@ def test_trial_constants_and_a_common_time_course_leave_the_autocovariance(n, n_
 # --- invariances of the fit ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["exp", "auto"])
+@pytest.mark.parametrize("model", ["exp", pytest.param("auto", marks=pytest.mark.slow)])
 def test_tau_does_not_depend_on_scale_order_of_trials_or_direction_of_time(model):
     x = ou(1, n_units=2, n=120, n_trials=40)
     rng = np.random.default_rng(2)
@@ -400,6 +400,7 @@ def test_a_second_timescale_is_not_taken_for_noise():
     assert sum("nugget" in words(result, i) for i in range(30)) <= 3
 
 
+@pytest.mark.slow
 def test_two_timescales_are_told_from_one():
     x = np.sqrt(0.5) * (ou(10, 15, 0.1, n_trials=100) + ou(11, 15, 1.0, n_trials=100))
     result = fit_timescales(x, DT, model="auto", ci=None)
@@ -432,6 +433,7 @@ def test_a_second_decay_within_the_step_is_noise_and_no_answer():
         assert np.abs(misfit[:15]).max() < 0.06  # lag 0 included
 
 
+@pytest.mark.slow
 def test_two_exponentials_are_ordered_and_never_the_end_of_the_search():
     rng = np.random.default_rng(6)
     walk = np.cumsum(rng.standard_normal((60, 250, 12)), axis=1)
@@ -631,6 +633,7 @@ def test_lags_and_windows_are_in_seconds():
     assert np.abs(result.acf_fit[0] / result.acf[0] - 1).max() < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["likelihood", "window"])
 def test_bootstrap_intervals_are_reproducible_and_hold_the_truth(estimator):
     rates = ou(13, n_units=30)
@@ -690,6 +693,7 @@ def cosines(seed, noise=0.0):
     return x + noise * rng.standard_normal(x.shape)
 
 
+@pytest.mark.slow
 def test_a_cosine_without_offsets_has_none_and_its_noise_is_found():
     assert not any("dc_drift" in words(fit_timescales(cosines(3), DT, model="cos", ci=None), i)
                    for i in range(8))  # fmt: skip

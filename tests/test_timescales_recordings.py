@@ -206,6 +206,7 @@ def test_bool_spikes_are_numbers_and_a_missing_unit_is_flagged():
 # --- drift --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_slope_in_every_trial_is_noticed_and_taken_out():
     clean = ou(0, n_units=100)
     slope = np.linspace(-1, 1, 100)[:, np.newaxis]
@@ -266,6 +267,7 @@ def test_pairs_of_trials_of_one_condition():
     assert 1.2 < ratio < 1.7
 
 
+@pytest.mark.slow
 def test_one_long_trial_has_an_interval():
     long = ou(8, T=200.0, n_trials=1, n_units=60)
     for options in ({}, {"min_lag": 2}):
@@ -292,6 +294,7 @@ def test_counts_have_intervals_that_hold(hertz, gain):
         assert not lost.any() and rms(result, 0.3) < 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["likelihood", "window"])
 def test_an_estimate_lies_in_its_interval(estimator):
     few = np.zeros((40, 100, 2))
@@ -398,6 +401,7 @@ def test_windows_of_one_recording():
     np.testing.assert_array_equal(found[2, :2], [[0, 0], [2, 0]])
 
 
+@pytest.mark.slow
 def test_p_fit_is_uniform_and_tells_what_is_no_exponential():
     clean = np.concatenate(
         [fit_timescales(ou(s, n_units=100), 0.05, ci=None).p_fit for s in (1, 2)]
@@ -421,6 +425,7 @@ def test_p_fit_is_uniform_and_tells_what_is_no_exponential():
     assert share(refuted, "misfit") == 1 and np.isnan(refuted.tau_ci).all()
 
 
+@pytest.mark.slow
 def test_second_parameters_have_intervals():
     x = np.sqrt(0.5) * (ou(12, 0.1, dt=0.02, n_trials=100) + ou(13, 1.0, dt=0.02, n_trials=100))
     both = fit_timescales(x, 0.02, model="two_exp")
@@ -469,6 +474,7 @@ def test_offsets_beside_noise_and_a_cosine():
     assert 0.5 < np.nanmedian(r.dc_ratio) < 2
 
 
+@pytest.mark.slow
 def test_false_alarms_of_drift():
     r = fit_timescales(ou(3, 0.5, dt=0.01, n_trials=100, n_units=300), 0.01, ci=None)
     assert 0.02 < share(r, "dc_drift") < 0.07 and share(r, "trend") < 0.035
