@@ -145,7 +145,7 @@ def recordings(report, rng, n_units):
     """Print the page: for each cell ours and its peers, then the bars."""
     report.section(f"Recordings: bias / RMS error in %, {n_units} units a cell; ours with "
                    "intervals that hold, no estimate, flagged (%)")  # fmt: skip
-    missed, ratio, have = {}, {}, stored()
+    missed, ratio, beside, have = {}, {}, {}, stored()
     slow = [peer for peer in SLOW_PEERS if n_units == UNITS and any(peer in key for key in have)]
     print(f"  {'':30}{'ours':>13}  holds  NaN flag"
           + "".join(f"{name:>15}" for name in [*PEERS, *slow]))  # fmt: skip
@@ -166,6 +166,7 @@ def recordings(report, rng, n_units):
             theirs = errors(found[same], tau)
             row += f"{theirs[0]:+8.0f} /{theirs[1]:5.0f}"
             times = errors(ours.tau[: len(found)][same], tau)[1] / theirs[1]
+            beside.setdefault(peer, []).append((1 / times, name))
             if peer in SAFE and times > best:
                 best, by = times, peer
         if by:
@@ -173,7 +174,12 @@ def recordings(report, rng, n_units):
         print(f"  {name:30s}{row}", flush=True)
     first = "".join(f", of {peer} the first {SLOW_PEERS[peer][1]}" for peer in slow)
     print(f"  Peers: the units that ours has an estimate of too{first};\n"
-          "  - where a peer has no place, was not run or mostly fails.")  # fmt: skip
+          "  - where a peer has no place, was not run or mostly fails.\n"
+          "  RMS error over that of ours on the same units, over cells:")  # fmt: skip
+    for peer, shares in beside.items():
+        least, where = min(shares)
+        middle = np.median([share for share, _ in shares])
+        print(f"    {peer:13} median {middle:.1f}, least {least:.2f} ({where})")
     bar = 0.1 * n_units + 2.33 * np.sqrt(0.09 * n_units)  # 1 in 100 by chance where 10 % miss
     worst = max(missed, key=missed.get)
     report.check("intervals that exclude the truth, worst cell",
