@@ -91,6 +91,22 @@ def test_the_interval_of_few_resamples_is_all_of_them():
         assert found == (rank, n + 1 - rank)
 
 
+@given(order=st.integers(0, 2), gaps=st.sampled_from([0.0, 0.3]), seed=seeds)
+def test_centring_leaves_nothing_of_means_and_trends(order, gaps, seed):
+    rng = np.random.default_rng(seed)
+    group, time = np.arange(9) % 2, np.arange(40)
+    mask = rng.random((9, 40)) >= gaps
+    course = rng.standard_normal((2, 40))[group]  # what the trials of a condition share
+    x = 5 * course + (order > 0) * rng.standard_normal((9, 1))
+    slopes = rng.standard_normal((9, 1)) * time
+    if order == 2 and not gaps:  # means and lines are taken out together where none is missing
+        x = x + slopes
+    d = Design(mask, group, order)
+    np.testing.assert_allclose(d.centred(x), 0, atol=1e-9)
+    if order == 2:  # and lines in any case
+        np.testing.assert_allclose(Design(mask[:1], group[:1], 2).centred(slopes[:1]), 0, atol=1e-9)
+
+
 def test_draws_are_resamples():
     drawn = mo.draws(12, options(n_boot=300))
     assert drawn.shape == (300, 12) and (drawn.sum(axis=1) == 12).all()
