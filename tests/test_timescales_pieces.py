@@ -327,6 +327,19 @@ def test_offsets_and_slopes_show_where_one_mode_has_too_much(mode, height):
         assert not shows[0].any()
 
 
+def test_resamples_are_fitted_with_noise_where_noise_shows():
+    noise = np.random.default_rng(0).standard_normal((40, 100, 2))
+    for rates in (ou(3) + noise, ou(3)):
+        ends = {
+            ci: fit_timescales(rates, DT, ci=ci, n_boot=60).tau_ci for ci in ("auto", "bootstrap")
+        }
+        # 60 resamples of 40 trials know the ends to a sixth or so; fitted without noise, the first
+        # rates would have them below a third of tau.
+        np.testing.assert_allclose(np.log(ends["bootstrap"]), np.log(ends["auto"]), atol=0.25)
+    # The second show none, so that resamples grant none: their interval is no wider.
+    assert (ends["bootstrap"][:, 1] < ends["auto"][:, 1] * 1.05).all()
+
+
 def test_a_plan_knows_when_trials_are_too_few_for_two_exponentials():
     for n_trials, n, few in ((25, 20, False), (24, 20, True), (25, 19, True)):
         plan = Plan(np.ones((n_trials, n), dtype=bool), np.zeros(n_trials, int), options())
