@@ -24,6 +24,8 @@ from scipy import stats
 from stored import TINY
 
 from tau_rnn import bptt, model, tasks, timescales
+from tau_rnn.measures.distance import linear_distance
+from tau_rnn.measures.untrained import ridge_readout, slow_modes
 
 resource = pytest.importorskip("resource", reason="bounds on memory need POSIX")
 
@@ -271,7 +273,9 @@ def public():
     return found
 
 
-PUBLIC = public()
+#: What `measure_untrained` is made of checks what it is given as well.
+PARTS = (linear_distance, ridge_readout, slow_modes)
+PUBLIC = public() | {part.__name__: part for part in PARTS}
 NAMES = sorted(set(PUBLIC) & set(calls()))
 
 
