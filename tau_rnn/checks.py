@@ -139,20 +139,20 @@ def check_choice(name: str, value, allowed: Iterable[str]) -> str:
     return value
 
 
-def check_generator(rng, name: str = "rng") -> np.random.Generator:
+def check_generator(rng) -> np.random.Generator:
     """The generator; a ValueError if it is not a numpy.random.Generator."""
     if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"{name}: must be a numpy.random.Generator, got {type(rng).__name__}")
+        raise ValueError(f"rng: must be a numpy.random.Generator, got {type(rng).__name__}")
     return rng
 
 
-def generator_of(rng, name: str = "rng") -> np.random.Generator:
+def generator_of(rng) -> np.random.Generator:
     """The generator, or a new one of a seed; a ValueError if it is neither."""
     try:
         return np.random.default_rng(rng)
     except (TypeError, ValueError):
         raise ValueError(
-            f"{name}: must be a numpy.random.Generator or a seed >= 0, got {shown(rng)}"
+            f"rng: must be a numpy.random.Generator or a seed >= 0, got {shown(rng)}"
         ) from None
 
 

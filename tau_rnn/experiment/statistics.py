@@ -237,21 +237,20 @@ def signed_rank(d: Array) -> float:
     return min(1.0, float(probability[np.abs(sums - centre) >= distance].sum()))
 
 
-def at_matched_loss(history, reference, value: str = "weight_change") -> tuple[float, float, float]:
-    """A quantity of two runs at the same held-out loss, and that loss.
+def at_matched_loss(history, reference) -> tuple[float, float, float]:
+    """The change of W of two runs at the same held-out loss, and that loss.
 
     The level is the lowest loss that both runs reach, which is the larger of their two minima. Each
-    quantity is taken where its run first reaches this level, interpolated linearly in the loss
+    change is taken where its run first reaches this level, interpolated linearly in the loss
     between that evaluation and the previous one.
 
     Parameters
     ----------
     history, reference : the histories of the two runs
-    value : column of the history
 
     Returns
     -------
-    value of the run, value of the reference, loss level
+    change of the run, change of the reference, loss level
 
     Examples
     --------
@@ -261,11 +260,9 @@ def at_matched_loss(history, reference, value: str = "weight_change") -> tuple[f
     [0.4, 0.1, 0.6]
     """
     level = max(min(row["loss"] for row in rows) for rows in (history, reference))
-    return (
-        where_loss_reaches(level, history, value),
-        where_loss_reaches(level, reference, value),
-        level,
-    )
+    both = (history, reference)
+    mine, other = (where_loss_reaches(level, rows, "weight_change") for rows in both)
+    return mine, other, level
 
 
 def where_loss_reaches(level: float, history, value: str) -> float:

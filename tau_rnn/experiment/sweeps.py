@@ -164,7 +164,7 @@ def _run(job: Job, engine: Engine, parts) -> None:
             job.note(f"{engine.name} broke; starting again with what is missing")
 
 
-def work(version: int, settings: dict, parts=BASIC_MEASURES) -> RunResult | str:
+def work(version: int, settings: dict, parts) -> RunResult | str:
     """Compute one run, in a worker, whose code must be of the version that asks for it.
 
     The error of a run that fails is returned as a text: what a future raises is then always about

@@ -232,11 +232,11 @@ def plot_weight_change(results: Sequence[RunResult]):
     return figure
 
 
-def _loss_levels(results: Sequence[RunResult], points: int = 40):
+def _loss_levels(results: Sequence[RunResult]):
     """Losses from the largest that all runs start above to the lowest that all of them reach."""
     high = min(r.history[0]["loss"] for r in results)
     low = max(min(row["loss"] for row in r.history) for r in results)
-    return np.geomspace(high, low, points) if low < high else np.array([high])
+    return np.geomspace(high, low, 40) if low < high else np.array([high])
 
 
 def change_against_loss(results: Sequence[RunResult], levels):
