@@ -70,7 +70,7 @@ def luminance(color):
 
 def contrast(text: Text) -> float:
     """Of a text with what is behind it, from 1 (equal) to 21 (black on white)."""
-    axes, figure = text.axes, text.get_figure(root=True)
+    axes, figure = text.axes, text.get_figure()
     behind = (axes if axes is not None and axes.get_frame_on() else figure).get_facecolor()
     high, low = sorted((luminance(text.get_color()), luminance(behind)), reverse=True)
     return (high + 0.05) / (low + 0.05)
