@@ -53,6 +53,14 @@ def normal_table(dtype=np.float64) -> Array:
     -------
     (65536,) increasing values
     """
+    table = _slice_means().astype(dtype)
+    table.flags.writeable = False
+    return table
+
+
+@cache
+def _slice_means() -> Array:
+    """The values of `normal_table` in double precision."""
     from statistics import NormalDist
 
     K, normal = 2**16, NormalDist()
@@ -60,9 +68,7 @@ def normal_table(dtype=np.float64) -> Array:
     density = np.exp(-0.5 * cuts**2) / np.sqrt(2 * np.pi)
     z = -K * np.diff(density, prepend=0, append=0)
     z = (z - z[::-1]) / 2  # the two halves mirror each other to the last bit
-    table = (z / np.sqrt(np.mean(z**2))).astype(dtype)
-    table.flags.writeable = False
-    return table
+    return z / np.sqrt(np.mean(z**2))
 
 
 def noise_scale(tau, dt, method=DEFAULT_METHOD) -> Array:
