@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 
@@ -52,29 +51,11 @@ class Plan:
         return own._replace(shapes=shapes)
 
 
-class Found(NamedTuple):
-    """One exponential in each unit, by the likelihood: arrays of length units."""
-
-    log_tau: np.ndarray
-    a: np.ndarray  # variance of the exponential
-    b: np.ndarray  # and of the noise
-    D: np.ndarray
-    interval: np.ndarray  # (units, 2) s
-    silent: np.ndarray  # no correlation found
-    noisy: np.ndarray  # noise shows
-
-    @property
-    def parameters(self):
-        """How many each unit has (units,)."""
-        return 2 + (self.b > 0)
-
-    def variance(self, m):
-        """Expected power of each mode (units, bins)."""
-        return m.variance(self.log_tau, self.a, self.b)
-
-
 def one_exponential(m, mode0, o, dof=0):
-    """One exponential, with noise where it shows; the interval grants noise in any case."""
+    """Estimates by name of one exponential, with noise where it shows.
+
+    The interval grants noise unless it is ruled out. `dof` independent trials are resampled.
+    """
     from scipy.special import chdtri
 
     noises = [True, False] if o.use_lag0 == "auto" else [not o.use_lag0]
@@ -91,7 +72,18 @@ def one_exponential(m, mode0, o, dof=0):
         for i in range(len(rise)):
             interval[i] = _resampled(m.take([i]), mode0, bool(noises[0] and not simple[i]), dof, o)
     silent = lk.white(m, mode0) - p[0].least < SIGNAL * wide
-    return Found(log_tau, a, b, D, interval, silent, noisy)
+    tau, edge = np.exp(log_tau), m.log_tau[1] - m.log_tau[0]
+    return {
+        "tau": np.stack([tau, tau], axis=1),
+        "amplitude": np.stack([a, 0 * a], axis=1),
+        "noise": b,
+        "noisy": noisy,
+        "deviance": D,
+        "interval": interval,
+        "p_fit": lk.goodness(m, mode0, m.variance(log_tau, a, b), 2 + (b > 0)),
+        "silent": silent,
+        "bound": (log_tau > m.log_tau[-1] - edge).astype(int) - (log_tau < m.log_tau[0] + edge),
+    }
 
 
 def _resampled(m, mode0, noisy, dof, o):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from tau_rnn.timescales import likelihood as lk
 from tau_rnn.timescales import moments as mo
 from tau_rnn.timescales.evidence import first_lag, one_exponential
 from tau_rnn.timescales.mixtures import choose
@@ -41,9 +40,7 @@ def lines(x, slopes, plan):
     lined = np.full(len(x), o.detrend == "linear")
     i = np.flatnonzero(slopes)
     if o.detrend == "auto" and o.center == "auto" and len(i):
-        rest = plan.modes(x[i], 2)
-        line = one_exponential(rest, "linear", o)
-        lined[i] = lk.goodness(rest, "linear", line.variance(rest), line.parameters) > MISFIT
+        lined[i] = one_exponential(plan.modes(x[i], 2), "linear", o)["p_fit"] > MISFIT
     return lined
 
 
@@ -64,31 +61,21 @@ def by_likelihood(m, x, lined, offsets, plan):
 
 def _by_likelihood(m, mode0, order, offsets, plan):
     o = plan.o
-    one = one_exponential(m, mode0, o, plan.designs[0].dof)
-    tau, none = np.exp(one.log_tau), np.full(len(offsets), np.nan)
-    edge = m.log_tau[1] - m.log_tau[0]
-    over, under = one.log_tau > m.log_tau[-1] - edge, one.log_tau < m.log_tau[0] + edge
+    n_units, none = len(offsets), np.full(len(offsets), np.nan)
     psth = (mode0 == "in") | ((mode0 == "free") & ~offsets)
-    e = {
-        "model": np.full(len(tau), "exp", dtype="<U10"),
-        "estimator": np.full(len(tau), "likelihood", dtype="<U10"),
-        "tau": np.stack([tau, tau], axis=1),
-        "amplitude": np.stack([one.a, 0 * one.a], axis=1),
-        "frequency": 0 * tau,
-        "noise": one.b,
-        "noisy": one.noisy,
-        "interval": one.interval,
+    e = one_exponential(m, mode0, o, plan.designs[0].dof) | {
+        "model": np.full(n_units, "exp", dtype="<U10"),
+        "estimator": np.full(n_units, "likelihood", dtype="<U10"),
+        "frequency": np.zeros(n_units),
         "second_ci": np.stack([none, none], axis=1),
-        "p_fit": lk.goodness(m, mode0, one.variance(m), one.parameters),
-        "silent": one.silent,
-        "bound": over.astype(int) - under,
         "order": np.where(psth, 0, order),
         "offsets": offsets,
         "dc_ratio": none,
     }
+    design = plan.designs[2 if order == 2 else 0]
     mixed = o.model != "exp" and not (o.model == "auto" and plan.few)
-    for u in range(len(tau)) if mixed else ():
-        found = choose(m.take([u]), mode0, one.D[u], plan.designs[2 if order == 2 else 0], o)
+    for u in range(n_units) if mixed else ():
+        found = choose(m.take([u]), mode0, e["deviance"][u], design, o)
         if found is not None:
             inside = found.pop("inside")
             e["order"][u] = 0 if inside else order
@@ -108,7 +95,8 @@ def doubts(e, x, slopes, lined, plan):
     for doubt, order, kind in ((slopes & ~lined, 2, "linear"), (offsets, 1, "out")):
         i = np.flatnonzero(doubt)
         if len(i) and plan.o.ci is not None:
-            out[i] = hull(out[i], one_exponential(plan.modes(x[i], order), kind, plan.o).interval)
+            other = one_exponential(plan.modes(x[i], order), kind, plan.o)
+            out[i] = hull(out[i], other["interval"])
     return out
 
 
