@@ -79,9 +79,6 @@ UNDO = {
          "leak, gain = 1 - a, a"),
         ("bptt.py", "np.tile(1 - a, (B, 1))", "1 - a"),
     ],
-    "tanh through one exponential (float64)": [
-        ("nonlinearities.py", "if x.dtype != np.float64:", "if True:"),
-    ],
 }  # fmt: skip
 NOISY = {
     "normal numbers from a table": [

@@ -12,12 +12,10 @@ from tau_rnn.bptt import backward
 from tau_rnn.gradcheck.strategies import cases, make_case
 from tau_rnn.model import Params, forward
 from tau_rnn.noise import CHUNK, normal_table, private_noise
-from tau_rnn.nonlinearities import NONLINEARITIES
 
 # Cases reach up to dt = tau, where forward warns that Euler steps are inaccurate.
 pytestmark = pytest.mark.filterwarnings("ignore:dt = :RuntimeWarning")
 
-tanh = NONLINEARITIES["tanh"].function
 
 
 def poisoned(arrays):
@@ -169,48 +167,6 @@ def test_all_but_one_argument_in_single_precision():
     same = forward(wide, u.astype(np.float64), case.dt, noise=case.noise)
     # alpha is computed from a tau of single precision: 6e-8, some steps long.
     np.testing.assert_allclose(traj.x, same.x, atol=1e-5)
-
-
-# --- tanh through one exponential ---------------------------------------------------------------
-
-
-@given(st.integers(0, 2**32 - 1), st.sampled_from([1e-12, 1e-3, 0.1, 1.0, 10.0, 1e3]))
-def test_tanh_to_the_last_digit_but_one(seed, scale):
-    x = np.random.default_rng(seed).standard_normal(1000) * scale
-    error = np.abs(tanh(x) - np.tanh(x))
-    assert error.max() <= 2.5e-16  # 1.7e-16 and np.tanh's own half digit
-    # Towards 0 np.tanh takes over at 2^-10, where the error is 1.7e-16 / 2^-10 of the value.
-    assert (error <= 2e-13 * np.abs(np.tanh(x))).all()
-    np.testing.assert_array_equal(tanh(-x), -tanh(x))
-    assert (np.diff(tanh(np.sort(x))) >= -1.2e-16).all()
-
-
-def test_tanh_at_its_ends_without_a_warning():
-    x = np.array([0.0, -0.0, 400.0, -400.0, 1e300, -1e300, np.inf, -np.inf])
-    with np.errstate(all="raise", under="ignore"):
-        r = tanh(x)
-    np.testing.assert_array_equal(r, [0, 0, 1, -1, 1, -1, 1, -1])
-    np.testing.assert_array_equal(np.signbit(r), np.signbit(x))
-    assert np.isnan(tanh(np.array([np.nan]))).all()
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.complex64, np.complex128])
-def test_tanh_elsewhere_is_that_of_numpy(dtype):
-    x = np.linspace(-3, 3, 50).astype(dtype)
-    x = x * dtype(1 + 0.1j) if np.iscomplexobj(x) else x
-    np.testing.assert_array_equal(tanh(x), np.tanh(x))
-
-
-def test_tanh_may_overwrite_its_argument():
-    x = np.concatenate([np.linspace(-3, 3, 50), np.linspace(-1e-3, 1e-3, 50)])
-    expected = tanh(x)
-    assert tanh(x, out=x) is x
-    np.testing.assert_array_equal(x, expected)
-
-
-@pytest.mark.parametrize("x", [0.5, -1e-5, 0.0, np.float64(2), np.array(-0.3)])
-def test_tanh_of_one_number(x):
-    assert tanh(x) == pytest.approx(np.tanh(x), rel=1e-15, abs=0)
 
 
 # --- private noise ------------------------------------------------------------------------------
