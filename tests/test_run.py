@@ -867,7 +867,7 @@ def test_a_run_that_another_process_computes(call):
         busy = call(*RUN)
         assert busy.status == 1 and busy.out == "" and busy.err.count("\n") == 1
         assert f"is being computed by process {os.getpid()}" in busy.err
-        assert call(*RUN, "--gain", 1.1).status == 0  # another run is none of its business
+        assert call(*RUN, "--gain", 1.1).status == 0  # another run leaves it alone
     assert call(*RUN).status == 0
 
 

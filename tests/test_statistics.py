@@ -180,7 +180,7 @@ def test_signed_rank_keeps_its_level_where_runs_are_censored():
 
 
 def test_censored_runs_are_not_dropped():
-    # Where both got there, the condition is faster; but it failed in the seven other pairs.
+    # Where both reached it, the condition is faster; but it failed in the seven other pairs.
     steps = [100] * 3 + [None] * 7
     reference = [120] * 3 + [300] * 7
     effect = steps_effect(steps, reference)

@@ -185,7 +185,7 @@ class Level(NamedTuple):
 def levels(results: Iterable[RunResult], metrics: Sequence[str]) -> list[Level]:
     """Mean of each metric in each condition.
 
-    Of the steps to criterion it is the median over all runs; one that never got there is infinite.
+    Of the steps to criterion it is the median over all runs; one that never reached it is infinite.
 
     >>> runs = [RunResult(RunConfig(seed=seed), {"accuracy": value}, [], None, None, {})
     ...         for seed, value in enumerate((0.7, 0.8, 0.9))]
