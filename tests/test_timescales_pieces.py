@@ -265,6 +265,21 @@ def test_modes_that_count(mode0, first):
     np.testing.assert_allclose(lk.white(m, mode0), null)
 
 
+@pytest.mark.parametrize("noisy", [True, False])
+@pytest.mark.parametrize("mode0", ["in", "out", "free", "linear"])
+def test_the_coarse_grid_has_the_least_deviance_of_its_ratios(mode0, noisy):
+    m = exact_modes(np.exp(-DT * np.arange(150) / 0.4) + 0.5 * np.eye(1, 150)[0])
+    m.found[:, :3] *= np.array([3.0, 0.5, 2.0])
+    D, ratio = lk.coarse(m, [(mode0, noisy)])[mode0, noisy]
+    w = lk.counted(m, mode0)
+    ratios = np.r_[0, np.geomspace(1e-4, 1e4, lk.N_RATIO)] if noisy else [0.0]
+    for i in (0, 20, 30, len(lk.COARSE) - 1):
+        V = m.shapes(m.log_tau[lk.COARSE[i]]) + np.outer(ratios, m.noise)
+        a = (m.found / V) @ w / w.sum()
+        each = [lk.deviance(m, mode0, (a * V.T).T[[j]])[0] for j in range(len(V))]
+        assert D[0, i] == pytest.approx(min(each)) and ratio[0, i] == ratios[np.argmin(each)]
+
+
 @pytest.mark.parametrize("mode0", ["in", "out", "linear"])
 def test_goodness_is_uniform_under_the_model_and_small_beside_it(mode0):
     rng = np.random.default_rng(1)
@@ -466,6 +481,7 @@ def test_a_second_decay_within_a_step_is_counted_as_noise():
     slow = exact_modes(np.exp(-k / 1000), n_trials=100)
     found = choose(slow, "out", np.inf, d, options(100, 300, model="cos"))
     assert found["tau"] <= 3 * 300 * DT * 1.001
+    assert 0.5 / (300 * DT) <= found["frequency"] * 1.001 <= 0.5 / DT  # half a wave, two samples
     assert (found["bound"] == 1) == (found["tau"] > 0.999 * 3 * 300 * DT)
 
 
