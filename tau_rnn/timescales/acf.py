@@ -145,9 +145,10 @@ def autocovariance(
     n_lags = n if n_lags is None else check_integer("n_lags", n_lags, 1, n)
     group, _ = group_labels(conditions, n_trials)
     order = 0 if center == "psth" else 1 + (detrend == "linear")
-    acov = np.empty((n, n_units))
+    acov, there = np.empty((n, n_units)), np.isfinite(x)
     for i in range(n_units):
-        design = Design(np.isfinite(x[:, :, i]), group, order)
+        if i == 0 or (there[:, :, i] != there[:, :, i - 1]).any():
+            design = Design(there[:, :, i], group, order)
         y = design.centred(x[:, :, i], offsets_first=False)
         with np.errstate(divide="ignore", invalid="ignore"):
             acov[:, i] = np.where(design.pairs > 0, products(y) / design.pairs, np.nan)
