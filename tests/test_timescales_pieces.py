@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 from scipy.signal import lfilter
@@ -64,6 +64,7 @@ def test_bins_hold_every_mode_once(n):
     np.testing.assert_allclose(lk.binned(values), np.stack([p.mean(1) for p in parts], axis=1))
 
 
+@example(n=80, n_trials=10, last=2, seed=0)
 @given(n=st.integers(20, 90), n_trials=st.integers(2, 30), last=st.integers(1, 6), seed=seeds)
 def test_parts_for_the_bootstrap_add_up_to_the_autocovariance(n, n_trials, last, seed):
     y = np.random.default_rng(seed).standard_normal((n_trials, n))
@@ -359,7 +360,7 @@ def test_a_plan_knows_when_trials_are_too_few_for_two_exponentials():
     for n_trials, n, few in ((25, 20, False), (24, 20, True), (25, 19, True)):
         plan = Plan(np.ones((n_trials, n), dtype=bool), np.zeros(n_trials, int), options())
         assert plan.few is few
-        result = fit_timescales(ou(0, 0.2, n, n_trials), DT, model="two_exp", ci=None)
+        result = fit_timescales(ou(0, 0.2, n, n_trials, 1), DT, model="two_exp", ci=None)
         assert all(("too_few_samples" in flag) == few for flag in result.flag)
 
 
@@ -605,6 +606,9 @@ def test_anticorrelation_and_waves_have_no_tau():
     assert told(big, acf=np.where(k == 30, -0.11, sound))["flag"] == "oscillatory"
     assert told(big, acf=np.where(k == 76, -0.5, sound))["flag"] == ""
     assert told(big, acf=np.where(k == 75, -0.5, sound))["flag"] == "oscillatory"
+    # Nor are lags below the first.
+    assert told(big, acf=np.where(k == 2, -0.5, sound), first=3)["flag"] == "min_lag"
+    assert told(big, acf=np.where(k == 3, -0.5, sound), first=3)["flag"] == "oscillatory"
 
 
 def test_two_exponentials_are_reported_with_their_shares():
