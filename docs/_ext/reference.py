@@ -100,7 +100,7 @@ def find_name(app, env, node, contnode):
     package = here if is_package else here.rpartition(".")[0]
     candidates = [
         homes().get(first, first) + dot + rest, f"{package}.{target}", f"tau_rnn.{target}",
-        homes().get(target.rpartition(".")[2], ""),
+        homes().get(target.rpartition(".")[2], ""), homes().get(first, ""),
     ]  # fmt: skip
     for full in candidates:
         if entry := env.domains["py"].objects.get(full):
@@ -155,11 +155,12 @@ def set_lists(app, doctree):
 
 
 def joint(said, rest) -> str:
-    """What comes between a first line and the next: a type and a sentence are two sentences."""
-    line, following = said[-1].astext(), rest[0].astext()
-    is_type = re.match(r"(\{|array|bool|float|int|str|list|callable|generator)", said[0].astext())
-    goes_on = following[:1].islower() or line.endswith((".", ","))
-    return ". " if is_type and not goes_on else " "
+    """What comes between a first line and the next: after a type, they are not one sentence."""
+    line, following = "".join(part.astext() for part in said), rest[0].astext()
+    if re.fullmatch(r"(int|float|str|bool|tuple\[.*\]|\{.*\})", line):
+        return ": "
+    is_type = re.match(r"(array|bool|float|int|str|list|callable|generator)", line)
+    return ". " if is_type and following[:1].isupper() and not line.endswith((".", ",")) else " "
 
 
 def with_links(node, docname) -> list[nodes.Node]:
@@ -186,7 +187,13 @@ def named(name: str):
     return getattr(importlib.import_module(module), last) if module else None
 
 
+def skip_fields(app, what, name, thing, skip, options):
+    """The fields of a tuple stand among its attributes."""
+    return True if type(thing).__name__ == "_tuplegetter" else None
+
+
 def setup(app):
+    app.connect("autodoc-skip-member", skip_fields)
     app.connect("missing-reference", find_name, priority=400)
     app.connect("doctree-read", set_lists)
     return {"parallel_read_safe": True}
