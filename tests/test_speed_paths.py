@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import tau_rnn.bptt as bptt
 from tau_rnn.bptt import backward
 from tau_rnn.gradcheck.strategies import cases, make_case
-from tau_rnn.model import Params, forward
+from tau_rnn.model import Params, forward, init_params
 from tau_rnn.noise import CHUNK, normal_table, private_noise
 
 # Cases reach up to dt = tau, where forward warns that Euler steps are inaccurate.
@@ -167,6 +167,17 @@ def test_all_but_one_argument_in_single_precision():
     same = forward(wide, u.astype(np.float64), case.dt, noise=case.noise)
     # alpha is computed from a tau of single precision: 6e-8, some steps long.
     np.testing.assert_allclose(traj.x, same.x, atol=1e-5)
+
+
+def test_a_run_of_several_blocks_is_that_of_its_parts():
+    rng = np.random.default_rng(0)
+    params, u = init_params(5, 2, 1, 0.5, rng), rng.standard_normal((60, 40, 2))
+    params = params._replace(b_out=np.ones(1))
+    whole = forward(params, u, 0.1)  # a block has 12 steps of 40 trials
+    for start in range(0, 60, 10):
+        part = forward(params, u[start : start + 10], 0.1, x0=whole.x[start])
+        np.testing.assert_allclose(whole.x[start : start + 11], part.x, atol=1e-14)
+        np.testing.assert_allclose(whole.y[start : start + 10], part.y, atol=1e-14)
 
 
 # --- private noise ------------------------------------------------------------------------------
