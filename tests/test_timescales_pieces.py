@@ -12,6 +12,7 @@ from scipy.signal import lfilter
 from tau_rnn.timescales import TimescaleResult, fit_timescales
 from tau_rnn.timescales import likelihood as lk
 from tau_rnn.timescales import moments as mo
+from tau_rnn.timescales import units
 from tau_rnn.timescales.design import Design, products
 from tau_rnn.timescales.evidence import Plan, drifts, first_lag
 from tau_rnn.timescales.mixtures import choose, fit_mixture, powers, starts
@@ -386,6 +387,19 @@ def test_lines_alone_fluctuate_and_go_with_a_line():
     taken = fit_timescales(rates, DT, model="cos", detrend="linear", ci=None)
     assert list(taken.detrend_used) == ["linear"] * 2
     np.testing.assert_allclose(taken.frequency, 1 / (2 * np.pi * DT), rtol=0.02)
+
+
+@pytest.mark.parametrize(("detrend", "order"), [("linear", 2), ("constant", 0)])
+def test_a_mixture_is_expected_as_it_was_centred(monkeypatch, detrend, order):
+    seen = []
+
+    def spy(m, mode0, D_one, design, o):
+        seen.append((mode0, design.order))  # of means, mode 0 alone knows: it is left out
+
+    monkeypatch.setattr(units, "choose", spy)
+    result = fit_timescales(ou(0), DT, model="cos", detrend=detrend, ci=None)
+    assert seen == [("linear" if order else "out", order)] * 2
+    assert list(result.model_used) == ["exp"] * 2  # nothing was chosen
 
 
 def test_a_first_lag_in_samples_is_checked_against_the_trial():
