@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from scipy.signal import lfilter
 
-from tau_rnn.timescales import TimescaleResult, fit_timescales
+from tau_rnn.timescales import TimescaleResult, fit_timescales, units
 from tau_rnn.timescales import likelihood as lk
 from tau_rnn.timescales import moments as mo
-from tau_rnn.timescales import units
 from tau_rnn.timescales.design import Design, products
 from tau_rnn.timescales.evidence import Plan, drifts, first_lag
 from tau_rnn.timescales.mixtures import choose, fit_mixture, powers, starts
