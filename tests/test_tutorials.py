@@ -18,12 +18,14 @@ from tutorial_lint import ROOT, TUTORIALS, Block, blocks, chapters, missing, not
 #: Chapters that train, fit or measure for more than about 3 s; run with --slow.
 SLOW = {"00", "04", "07", "08", "09", "10", "11", "12", "14", "15"}
 
-CHAPTERS = [
+CHAPTERS = [pytest.param(path, id=path.stem) for path in chapters()]
+RUNNING = [
     pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.name[:2] in SLOW else ())
     for path in chapters()
 ]
 TEXTS = [pytest.param(path, id=path.stem) for path in sorted(TUTORIALS.glob("*.md"))]
 every_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
+running_chapter = pytest.mark.parametrize("chapter", RUNNING)
 every_text = pytest.mark.parametrize("path", TEXTS)
 
 
@@ -45,7 +47,7 @@ def tracked(pattern) -> list[str] | None:
 # Running
 
 
-@every_chapter
+@running_chapter
 def test_chapter_runs_prints_and_draws_what_it_shows(chapter, running_chapters, tmp_path):
     if chapter in running_chapters:
         future, folder = running_chapters[chapter]
@@ -112,7 +114,7 @@ def test_a_notebook_has_each_block_once_and_folds_solutions(tmp_path):
 
 
 @pytest.mark.slow
-@every_chapter
+@running_chapter
 def test_chapter_becomes_a_notebook_that_runs(chapter, tmp_path, monkeypatch):
     nbclient = pytest.importorskip("nbclient")
     nbformat = pytest.importorskip("nbformat")
