@@ -454,6 +454,15 @@ def test_unconstrain_and_constrain_undo_each_other(where, dt):
     np.testing.assert_allclose(unconstrain(constrain(s, dt)[0], dt), s, rtol=1e-9, atol=1e-9)
 
 
+def test_log_tau_is_a_tanh_between_those_of_dt_and_ten_seconds():
+    dt, s = 0.02, np.array([-1e3, -2, 0, 1, 1e3])
+    centre, half = np.log(dt * 10) / 2, np.log(10 / dt) / 2
+    tau, slope = constrain(s, dt)
+    np.testing.assert_allclose(tau, np.exp(centre + half * np.tanh(s / half)), rtol=1e-13)
+    np.testing.assert_allclose(tau[[0, -1]], [dt, 10], rtol=1e-13)
+    np.testing.assert_allclose(slope[1:4], tau[1:4] / np.cosh(s[1:4] / half) ** 2, rtol=1e-13)
+
+
 @given(st.floats(-300, 300), time_steps, st.sampled_from([np.float32, np.float64]))
 def test_tau_stays_between_dt_and_ten_seconds_and_its_slope_does_not_die(s, dt, dtype):
     tau, slope = constrain(np.array([s], dtype), dt)
