@@ -7,6 +7,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
 
 from elsewhere import write_inventories  # noqa: E402
+from sphinxcontrib import katex  # noqa: E402
 
 import tau_rnn  # noqa: E402
 
@@ -39,6 +40,9 @@ highlight_language = "none"
 # Formulas are set when the site is built: a page shows them without JavaScript.
 katex_prerender = True
 katex_css_path = "katex/katex.min.css"
+# On a busy machine its server is asked before it listens; only the start on a port asks again.
+katex.STARTUP_TIMEOUT = 60.0
+katex.KaTeXServer.start_server_process = katex.KaTeXServer.start_network_socket
 
 # API reference: public names only, in the order of __all__; `a name` is a link.
 default_role = "py:obj"
