@@ -223,6 +223,12 @@ def test_the_window_takes_fast_units_for_fast_and_noise_for_noise():
 # --- the likelihood -----------------------------------------------------------------------------
 
 
+def test_a_decay_within_a_step_is_not_split_into_a_slower_one_and_noise():
+    clean = ou(5, tau=DT, n=400, n_units=60)
+    auto, ruled_out = (fit_timescales(clean, DT, ci=None, use_lag0=u) for u in ("auto", True))
+    np.testing.assert_allclose(auto.tau, ruled_out.tau, rtol=1e-3)
+
+
 def parabola(center, width, low, high, n_units=1):
     theta = np.linspace(low, high, lk.N_FINE)
     D = 100 + ((theta - center) / width) ** 2

@@ -13,7 +13,8 @@ from tau_rnn.timescales.design import Design
 __all__: list[str] = []
 
 MIN_PAIR = 24  # trials beyond the number of conditions, for two exponentials; and 20 samples
-SIMPLER = 2.7  # rise of D below which noise is left out: 5 %, one-sided
+SIMPLER = 2.7  # rise of D below which noise is left out: 5 %, one-sided; SIGNAL where tau is
+AS_FAST = 1.25  # below this many steps, since such a decay is nearly noise itself
 SIGNAL = 9.2  # fall of D that an exponential must bring: 1 %
 DRIFT, TREND = 3.0, 5.4  # the same for offsets and slopes: 4 % and 1 %, one-sided
 Z_PEAK = 3.5  # standard errors
@@ -61,7 +62,7 @@ def one_exponential(m, mode0, o, dof=0):
     noises = [True, False] if o.use_lag0 == "auto" else [not o.use_lag0]
     p = lk.fit(m, [(mode0, noisy) for noisy in noises], wide=1)
     rise = p[-1].least - p[0].least
-    simple = rise < SIMPLER
+    simple = rise < np.where(np.exp(p[0].best[0]) < AS_FAST * o.dt, SIGNAL, SIMPLER)
     full, bare = p[0].best, p[-1].best
     log_tau, a, b = (np.where(simple, new, old) for new, old in zip(bare, full))
     D = np.where(simple, p[-1].least, p[0].least)

@@ -93,9 +93,8 @@ def fit_timescales(
         highest peak on where that lies clearly above lag 1 (flag "min_lag").
     use_lag0 : {"auto", True, False}
         Whether white observation noise is ruled out (True), granted (False), or granted where it
-        shows. The interval grants it unless it is ruled out. Rule it out where there is none and
-        units may be as fast as the step: by chance it shows in one of 20 of these, and takes them
-        from an RMS error of 1.3 to 2.1 % (200 units of tau = dt, 100 trials of 400 steps).
+        shows: at 5 %, at 1 % where tau is about dt, since such a decay is nearly noise itself. The
+        interval grants it unless it is ruled out.
     ci : {"auto", "bootstrap", None}
         Interval. "auto": where the log likelihood is within its chi-square quantile of the top,
         widened where trials vary more than the model says; for the window, percentiles over
