@@ -278,7 +278,9 @@ def test_noise_is_white_normal_and_scaled_to_each_tau():
     assert np.abs(between_trials).max() < 4 / np.sqrt(T * len(tau))
 
 
-@pytest.mark.parametrize(("N", "B"), [(30001, 3), (CHUNK, 1), (CHUNK + 1, 1), (5, CHUNK)])
+@pytest.mark.parametrize(
+    ("N", "B"), [(30001, 3), (3, 30001), (CHUNK, 1), (CHUNK + 1, 1), (5, CHUNK)]
+)
 def test_a_step_of_more_numbers_than_a_chunk_is_drawn_whole(N, B):
     """Against the definition: each step takes its 16-bit indices from 64-bit numbers of its own."""
     T, sigma, a = 2, 0.5, 0.25
