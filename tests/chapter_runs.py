@@ -60,7 +60,7 @@ class Forked:
         return subprocess.CompletedProcess(arguments, status, *printed)
 
     def close(self):
-        self.process.stdin.close()
+        self.process.kill()  # other children of this process may hold its input open
         self.process.wait()
 
 

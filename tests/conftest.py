@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from types import SimpleNamespace
 
 import hypothesis
@@ -61,6 +62,7 @@ def networks_once():
     def exact(loss, params):
         return once(of(loss.__self__), numerical_gradient, loss, params)
 
+    @wraps(of_scene)
     def scene(asked, shared=()):
         key = (of(asked.network), *map(id, shared))
         s = once(key, of_scene, asked, shared)

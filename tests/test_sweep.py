@@ -321,7 +321,7 @@ def test_a_run_that_its_executor_lost_is_tried_once_more(tmp_path, lost, failed)
 
 
 def test_a_worker_of_another_version_says_so():
-    text = work(EXPERIMENT_VERSION + 1, BASE.to_json())
+    text = work(EXPERIMENT_VERSION + 1, BASE.to_json(), parts=())
     assert f"version {EXPERIMENT_VERSION} of the experiment, not {EXPERIMENT_VERSION + 1}" in text
 
 
