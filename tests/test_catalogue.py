@@ -79,8 +79,8 @@ def statement(finding, field) -> str:
     return f"{field}: {copy}{finding.value}"
 
 
-def consists_of(statement: str, names) -> bool:
-    """Whether slips of these names make a statement true: "everywhere" is in both places."""
+def consists_of(statement: str, names, field: str) -> bool:
+    """Whether slips of these names make a statement on a field true; "everywhere" is in both."""
     place = r"(in the recurrent term|where the readout enters)$"
     everywhere = re.sub(place, "everywhere", statement)
     both = [statement.replace("everywhere", place) for place in PLACES if place != "everywhere"]
@@ -89,6 +89,9 @@ def consists_of(statement: str, names) -> bool:
     # What happens at 0 shows in dx0 alone.
     if {"x0: zero", "x0: dx[1]", "adjoint: nothing passed back"} & set(names):
         names = {name.removesuffix(" but at 0") for name in names} | set(names)
+    # Euler's method has two formulas: tau reads both, the others only that of alpha.
+    if "adjoint: alpha of Euler" in names and (field != "tau" or "tau: -alpha/tau" in names):
+        names = {*names, "adjoint: Euler"}
     return bool({statement, everywhere, turned} & set(names)) or set(both) <= set(names)
 
 
@@ -114,7 +117,7 @@ def is_true(finding, source, names, phi, method) -> bool:
         factors = [finding.value or (g * right).sum() / (right**2).sum() for g, right in pairs]
         return all(agrees(g, c * right) for c, (g, right) in zip(factors, pairs))
     if finding.kind in NAMED:
-        return all(consists_of(statement(finding, f), names) for f in finding.fields)
+        return all(consists_of(statement(finding, f), names, f) for f in finding.fields)
     if finding.kind == "first_wrong_step":
         return finding.value == first_wrong(source, phi, method)
     if finding.kind == "adjoint_right":
@@ -292,5 +295,7 @@ def test_the_judge_can_tell_what_is_false():
         ((late, "x0: dx[1]"), "W", "slip", "readout late", True),
         (("tau: copy of x0",), "x0", "copy", "tau", True),
         (("tau: copy of x0",), "b", "copy", "tau", False),
+        (("adjoint: alpha of Euler",), "W", "slip", "Euler", True),
+        (("adjoint: alpha of Euler",), "tau", "slip", "Euler", False),
     ]:
         assert is_true(Finding(kind, (field,), "", value), RIGHT, names, "tanh", "euler") == true
