@@ -187,6 +187,7 @@ def test_every_slip_is_caught_and_nine_in_ten_are_named():
     judge(cases)
 
 
+@pytest.mark.slow
 def test_every_pair_of_twelve_is_caught_and_nine_in_ten_are_named():
     cases = {}
     for first, second in itertools.combinations(TWELVE, 2):
