@@ -499,6 +499,10 @@ def test_a_sweep_of_a_minimal_task(file, capsys, workers):
     assert "## Echo" in report and "accuracy" not in Path("sweep/effects.csv").read_text()
     figures = sorted(path.name for path in Path("sweep").rglob("*.png"))
     assert any("learning" in name for name in figures)
+    # It has no steps to criterion that were "never" reached.
+    said = "The task has no accuracy, so there are no scores and no steps to a criterion."
+    assert "never" not in shown and "never |" not in report
+    assert shown.count(said) == 1 and report.count(f"\n{said}\n") == 1
     # Figures and tables name the task in words, without its path and hash.
     results = [load_run(path.parent) for path in Path("sweep").glob("*/metrics.json")]
     assert len(results) == 6 and "Echo: means over seeds" in shown

@@ -24,7 +24,7 @@ from tau_rnn.experiment.claims import (
     word_for,
 )
 from tau_rnn.experiment.effects import size
-from tau_rnn.experiment.report import brief, claims_in_brief, reading
+from tau_rnn.experiment.report import _verdict_table, brief, claims_in_brief, claims_table, reading
 from tau_rnn.experiment.statistics import (
     Effect,
     at_matched_loss,
@@ -383,6 +383,13 @@ def test_a_claim_in_brief_is_one_word_and_one_sentence():
     both = [t._replace(dist="bimodal", verdict=v) for t, v in zip(tests[1:3], said)]
     assert brief([*tests[1:3], *both]).endswith("; bimodal: last step, shown; same loss, open.")
     assert word_for(tests[:1]) == "shown" and word_for(tests[:2]) == "mixed"
+
+
+def test_a_task_of_a_file_has_its_name_in_the_tables_of_claims():
+    tests = [finding(1, "log_mean_loss", "my_task.py:MyTask:delay=3#ad7ca1aa5a3d", "shown"),
+             finding(1, "log_mean_loss", "multi_timescale", "not shown")]  # fmt: skip
+    for text in (claims_table(tests), reading(tests), _verdict_table(tests)):
+        assert "MyTask:delay=3" in text and "#ad7" not in text and "my_task.py" not in text
 
 
 def test_sizes_in_words():

@@ -348,9 +348,11 @@ def draw(result, folder: Path, tell) -> None:
 
 def _print_table(result) -> None:
     """The numbers of a run, before and after training."""
+    from tau_rnn.experiment.outcome import NO_ACCURACY
+
     m = result.metrics
     print(f"\n{result.title}\n{result.table}\n  {m['steps']} steps in {m['seconds']:.1f} s\n")
     if "accuracy" not in m:
-        print("  The task has no accuracy, so there are no scores and no steps to a criterion.\n")
+        print(f"  {NO_ACCURACY}\n")
     for part, what in (result.measures.left_out if result.measures else {}).items():
         print(f"  Left out: {part.replace('_', ' ')}, since the task has no {what}.")

@@ -15,7 +15,7 @@ from tau_rnn.experiment.effects import effects
 from tau_rnn.experiment.executors import Engine, dask_engine, process_engine
 from tau_rnn.experiment.files import StoreError, write_text
 from tau_rnn.experiment.jobs import Event, SweepStopped
-from tau_rnn.experiment.outcome import BASIC_MEASURES
+from tau_rnn.experiment.outcome import BASIC_MEASURES, remark
 from tau_rnn.experiment.report import claims_table, level_table, report_text, write_tables
 from tau_rnn.experiment.sweeps import Sweep, sweep
 from tau_rnn.measures.run import within_bounds
@@ -99,6 +99,8 @@ def _write_report(done: Sweep, results, out: Path, shown: Progress, figures, par
         for task, name in {c.task: c.task_label for c in done.configs}.items():
             print(f"\n{name}: means over seeds with 95 % intervals (steps: median)\n")
             print(level_table(results, task))
+            if said := remark(r for r in results if r.config.task == task):
+                print(f"\n{said}")
         if figures:
             from tau_rnn.plotting.style import files_only
             from tau_rnn.plotting.sweep import plot_sweep

@@ -35,6 +35,7 @@ from tau_rnn.experiment.conditions import POSTER, matched_constant, setting_of
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.effects import ITSELF, MATCHED, VANILLA, Row
 from tau_rnn.experiment.statistics import Effect, holm
+from tau_rnn.tasks.spec import parse_task
 
 __all__ = ["CLAIMS", "findings", "load_claims", "pick"]
 
@@ -110,6 +111,11 @@ class Finding(NamedTuple):
     p_holm: float
     controls: tuple[Control, ...]
     verdict: str
+
+    @property
+    def task_label(self) -> str:
+        """The task as tables name it, without its path and hash."""
+        return parse_task(self.task).label
 
 
 def judge(rows: Iterable[Row], base: RunConfig, tasks: Iterable[str]) -> list[Finding]:
@@ -260,7 +266,7 @@ def over_tasks(tests: Iterable[Finding]) -> dict[tuple[int, str, str], str]:
         key: next(iter(by_task.values()))
         if len(set(by_task.values())) == 1
         else "depends on the task: "
-        + "; ".join(f"{task}: {verdict}" for task, verdict in by_task.items())
+        + "; ".join(f"{parse_task(task).label}: {verdict}" for task, verdict in by_task.items())
         for key, by_task in found.items()
     }
 

@@ -186,6 +186,7 @@ def levels(results: Iterable[RunResult], metrics: Sequence[str]) -> list[Level]:
     """Mean of each metric in each condition.
 
     Of the steps to criterion it is the median over all runs; one that never reached it is infinite.
+    A metric that no run of a condition has is left out.
 
     >>> runs = [RunResult(RunConfig(seed=seed), {"accuracy": value}, [], None, None, {})
     ...         for seed, value in enumerate((0.7, 0.8, 0.9))]
@@ -195,7 +196,8 @@ def levels(results: Iterable[RunResult], metrics: Sequence[str]) -> list[Level]:
     """
     rows = []
     for group, runs in grouped(results).items():
-        for key in metrics:
+        there = {name for run in runs.values() for name in run.metrics}
+        for key in (key for key in metrics if key in there):
             effect = level_of(key, [r.metrics.get(key) for r in runs.values()])
             if effect.n:
                 rows.append(Level(group.task, label(group), key, effect, group))

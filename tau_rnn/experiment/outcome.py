@@ -23,6 +23,7 @@ _SHUFFLES = 3  # permutations of tau over which the accuracy with shuffled tau i
 ACTIVITY_TRIALS, ACTIVITY_SECONDS = 40, RUN
 BASIC_MEASURES = ("weights", "alignment")  # cheap, for every run of a sweep
 FULL_MEASURES = PARTS
+NO_ACCURACY = "The task has no accuracy, so there are no scores and no steps to a criterion."
 
 
 class RunResult(NamedTuple):
@@ -76,6 +77,11 @@ class RunResult(NamedTuple):
 
     def _repr_html_(self) -> str:
         return table_html(self.title, table_rows(self.metrics, self.history))
+
+
+def remark(results: Iterable[RunResult]) -> str:
+    """What to say of runs of a task that has no accuracy; else an empty text."""
+    return "" if any("accuracy" in result.metrics for result in results) else NO_ACCURACY
 
 
 class Outcome(NamedTuple):

@@ -29,7 +29,7 @@ from tau_rnn.experiment.conditions import (
 from tau_rnn.experiment.effects import ITSELF, Row, effects, interval, levels, number, p_text, size
 from tau_rnn.experiment.files import write_text
 from tau_rnn.experiment.metrics import metric, scores_of
-from tau_rnn.experiment.outcome import RunResult
+from tau_rnn.experiment.outcome import RunResult, remark
 from tau_rnn.experiment.statistics import Effect
 from tau_rnn.experiment.sweeps import Sweep
 from tau_rnn.measures.run import LONGEST
@@ -212,7 +212,7 @@ def _verdict_table(tests: Iterable[Finding]) -> str:
     for t in tests:
         controls = "; ".join(f"{c.name}: {interval(c.effect)}" for c in t.controls) or "not run"
         lines.append(
-            [t.claim.number, t.task, t.dist, t.metric, interval(t.effect), p_text(t.p_holm),
+            [t.claim.number, t.task_label, t.dist, t.metric, interval(t.effect), p_text(t.p_holm),
              controls, t.verdict]
         )  # fmt: skip
     head = ["claim", "task", "tau", "quantity", "effect [95 %]", "p (Holm)", "controls", "verdict"]
@@ -223,7 +223,6 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
     """The report of a sweep, in Markdown."""
     rows = effects(results, sweep.configs)
     names = {c.task: c.task_label for c in sweep.configs}
-    tasks = list(names)
     parts = ["# Networks with diverse time constants: what the runs say", _what_was_run(sweep)]
     if sweep.failures:
         parts.append("## Runs that failed")
@@ -232,8 +231,9 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
                       for c, error in sweep.failures.items())
         )  # fmt: skip
     parts += ["## How to read the numbers", _METHOD]
-    for task in tasks:
-        parts += [f"## {names[task]}: each condition", _LEVELS, level_table(results, task)]
+    for task, name in names.items():
+        said = remark(r for r in results if r.config.task == task)
+        parts += [f"## {name}: each condition", f"{_LEVELS}\n{said}", level_table(results, task)]
         parts += ["Scores of its parts:", level_table(results, task, _scores(results, task))]
         parts += ["What training changed:", level_table(results, task, CHANGED)]
         parts += [_TIMESCALE_TEXT, level_table(results, task, TIMESCALES)]
@@ -243,7 +243,7 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
                       claims_table(tests), _VERDICTS, reading(tests), "### The tests",
                       f"Holm's p values are over the family of these {len(tests)} tests.",
                       _verdict_table(tests)]  # fmt: skip
-    for task in tasks:
+    for task in names:
         parts.append(f"## {names[task]}: all paired effects")
         for key in dict.fromkeys(r.metric for r in rows if r.task == task):
             chosen = [r for r in rows if r.task == task and r.metric == key]
@@ -308,7 +308,7 @@ def sentence(test: Finding) -> str:
     within = test.metric == "tau_eff_spread"
     compared = "after training against before" if within else "against vanilla"
     text = (
-        f"{test.task}, {test.dist}: {metric(test.metric).label} {compared}: "
+        f"{test.task_label}, {test.dist}: {metric(test.metric).label} {compared}: "
         f"{size(test.metric, test.effect)}."
     )
     for control in test.controls:
@@ -335,7 +335,7 @@ def claims_in_brief(tests: Iterable[Finding]) -> list[tuple[Claim, str, str, str
         for task in dict.fromkeys(t.task for t in tests):
             mine = [t for t in tests if (t.claim.number, t.task) == (claim.number, task)]
             if mine:
-                found.append((claim, task, word_for(mine), brief(mine)))
+                found.append((claim, mine[0].task_label, word_for(mine), brief(mine)))
     return found
 
 
