@@ -429,6 +429,20 @@ def test_a_cosine_is_looked_for_where_the_power_is():
         assert np.log(DT) - 1e-9 <= fast < slow <= np.log(200 * DT / 3) + 1e-9
 
 
+@pytest.mark.parametrize("center", ["auto", "trial"])
+def test_a_second_exponential_is_no_slope_and_no_offset(center):
+    rates = ou(3, tau=0.1, n=200, n_trials=100, n_units=12) + ou(
+        4, tau=1.0, n=200, n_trials=100, n_units=12
+    )
+    result = fit_timescales(rates, DT, model="two_exp", center=center)
+    assert set(result.model_used) == {"two_exp"}
+    assert not any("trend" in flag for flag in result.flag)
+    assert sum("dc_drift" in flag for flag in result.flag) <= 2
+    holds = (result.tau_ci[:, 0] <= 1.0) & (result.tau_ci[:, 1] >= 1.0)
+    # Not stretched to what one exponential says of rates with two.
+    assert holds.sum() >= 10 and np.median(result.tau_ci[:, 0]) > 0.4
+
+
 def test_offsets_beside_two_exponentials():
     k, d, o = DT * np.arange(150), design(100, 150), options(100, 150, model="two_exp")
     exact = exact_modes(0.5 * np.exp(-k) + 0.5 * np.exp(-k / 0.15), n_trials=100)

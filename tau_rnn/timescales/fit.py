@@ -122,7 +122,8 @@ def fit_timescales(
         too_few_samples     fewer than 10 samples, or too few trials for "two_exp"; NaN
         no_positive_decay   successive samples are anticorrelated; NaN
         no_power            no correlation found, and a weak one may have escaped: NaN, [dt, inf)
-        unresolved          tau < dt: lower end of the interval 0; NaN if no correlation shows
+        unresolved          the estimate is below dt: lower end of the interval 0, and its upper end
+                            says how long tau may be; NaN and [0, dt] if no correlation shows
                             although a hundredth of the variance would have
         oscillatory         the autocovariance falls clearly below 0: use "cos"; NaN
         exceeds_trial       tau > T/3: upper end infinite; NaN if the search ended at its bound
@@ -131,8 +132,9 @@ def fit_timescales(
                             models have no interval
         min_lag             lags below a peak were left out: refractoriness or smoothing
         dc_drift            trial means vary more than tau explains: offsets, or a slower component
-        trend               lines through trials do: a drift, or a slower component. The interval
-                            grants both unless the line was taken out (``detrend_used``)
+        trend               lines through trials do: a drift, or a slower component (not a second
+                            exponential that was fitted). The interval grants both unless the
+                            line was taken out (``detrend_used``)
         ==================  ======================================================================
 
     Raises
@@ -223,6 +225,8 @@ def fit_units(rates, job, out):
         lined = lines(x, slopes, plan)
         # The likelihood of one exponential and noise, or of the mixture that was asked for.
         e = by_likelihood(m, x, lined, offsets, plan)
+        # What a second exponential explains that ends within the trial is no slope.
+        slopes &= (e["model"] != "two_exp") | (e["tau"][:, 0] > x.shape[2] * plan.o.dt / 3)
         e["slopes"], e["doubts"] = slopes, doubts(e, x, slopes, lined, plan)
         known = np.isfinite(e["dc_ratio"]) | (x.shape[1] == 1)
         e["dc_ratio"] = np.where(known, e["dc_ratio"], ratio)

@@ -54,7 +54,8 @@ def check_options(n_trials, n, dt, **given):
     if not (isinstance(first, str) and first == "auto"):
         samples = isinstance(first, (int, np.integer))
         if not samples:  # seconds: the first lag that is not below
-            first = int(np.ceil(check_number("min_lag", first, least=0) / dt * (1 - 1e-9)))
+            seconds = check_number("min_lag", first, least=0, most=(n - 1) * dt)
+            first = int(np.ceil(seconds / dt * (1 - 1e-9)))
         first = check_integer("min_lag", first, 0, n - 1)
     try:
         seed = int(np.random.default_rng(given["seed"]).integers(2**63))

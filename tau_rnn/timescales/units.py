@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tau_rnn.timescales import moments as mo
-from tau_rnn.timescales.evidence import first_lag, one_exponential
+from tau_rnn.timescales.evidence import DRIFT, first_lag, one_exponential
 from tau_rnn.timescales.mixtures import choose
 from tau_rnn.timescales.recordings import MIN_SAMPLES
 from tau_rnn.timescales.result import MISFIT
@@ -79,7 +79,9 @@ def _by_likelihood(m, mode0, order, offsets, plan):
         if found is not None:
             inside = found.pop("inside")
             e["order"][u] = 0 if inside else order
-            e["offsets"][u] &= not inside
+            r = found["dc_ratio"]  # power of mode 0, found / predicted
+            outside = r > 1 and m.weight * (r - 1 - np.log(r)) > DRIFT
+            e["offsets"][u] &= outside if mode0 == "out" else not inside
             for name, value in found.items():
                 e[name][u] = value
     return e
