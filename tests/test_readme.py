@@ -4,7 +4,10 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 from test_rooms import FILES, imports, module_name
+
+import tau_rnn
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,7 +30,37 @@ def test_they_run_one_after_the_other(tmp_path, monkeypatch):
         exec(block, names)
     assert names["gradient"].tau.shape == (100,) and len(names["history"]) == 20
     assert names["fit"].tau.shape == (5,)
+    assert np.all(np.abs(names["fit"].tau / 0.1 - 1) < 0.25)  # the comment beside it: tau = 0.1 s
     assert len(names["done"].load()) == 4 and any(row.effect.n == 2 for row in names["effects"])
+
+
+def test_the_gradient_is_the_one_of_the_lines():
+    rng = np.random.default_rng(0)
+    params = tau_rnn.init_params(5, 2, 1, rng.uniform(0.3, 1, 5), rng)
+    traj = tau_rnn.forward(params, rng.standard_normal((6, 1, 2)), 0.1)
+    _, dy = tau_rnn.mse(traj.y, np.ones_like(traj.y))
+    gradient = tau_rnn.backward(params, traj, dy)
+    alpha, r, dy = 1 - np.exp(-0.1 / params.tau), np.tanh(traj.x[:, 0]), dy[:, 0]
+    dx = np.zeros((8, 5))
+    for t in range(6, -1, -1):
+        back = alpha * dx[t + 1] @ params.W + (dy[t - 1] @ params.W_out if t else 0)
+        dx[t] = (1 - alpha) * dx[t + 1] + (1 - r[t] ** 2) * back
+    right = {
+        "dW ": (alpha * dx[1:7]).T @ r[:6], "dW_out": dy.T @ r[1:],
+        "db_out": dy.sum(axis=0), "dx0": dx[0],
+    }  # fmt: skip
+    lines = TEXT.partition("in a few lines")[2].partition("where")[0]
+    for name, value in right.items():
+        assert name in lines
+        np.testing.assert_allclose(getattr(gradient, name.strip()[1:]), value, atol=1e-12)
+    for line in ("sum_t (alpha dx[t+1]) r[t]^T", "dW_out = sum_t dy[t] r[t+1]^T,",
+                 "db_out = sum_t dy[t],", "dx0 = dx[0]"):  # fmt: skip
+        assert line in lines
+
+
+def test_commands_name_files_as_they_are_seen_from_the_root():
+    for name in re.findall(r"python (?:-m tau_rnn\.gradcheck )?(\w\S*\.py)", TEXT):
+        assert (ROOT / name).exists(), name
 
 
 def test_the_map_names_every_part_behind_what_it_imports():
