@@ -7,8 +7,8 @@ from pathlib import Path
 from _evidence_effects import CLAIMED
 from _evidence_figures import REACH, draw_all, reach_rows
 from _evidence_runs import PARTS, TASKS
+from _evidence_untrained import FAST, TESTED
 from _evidence_untrained import PART as UNTRAINED
-from _evidence_untrained import TESTED
 
 from tau_rnn.experiment.claims import CLAIMS, LEVEL, effect_of, findings, on_side, pick
 from tau_rnn.experiment.conditions import POSTER
@@ -17,8 +17,11 @@ from tau_rnn.experiment.files import write_text
 from tau_rnn.experiment.metrics import Metric, metric
 from tau_rnn.experiment.report import claims_table, grid
 
-#: Runs of 400 steps and 100 units, and all parts, on two cores that do nothing else.
-COST = "about 4 s of one core each; in all two hours on two cores"
+
+def cost(tables) -> str:
+    """What the runs took, in words."""
+    seconds = {r["key"]: r["seconds"] for r in tables["runs"] if r["seconds"] is not None}
+    return f"all took {sum(seconds.values()) / 3600:.1f} core hours on a busy machine"
 
 
 def shown(row, quantity: Metric | None = None) -> str:
@@ -53,7 +56,7 @@ def degree_text(tables, task: str, metric: str, name: str) -> str:
     """What the slope of a measure is in a task."""
     rows = [slope(tables, task, metric), slope(tables, task, metric, held=True)]
     plain, held = map(shown, rows)
-    return f"{name} {plain}; held, {held}: **{degree_word(*rows)}**."
+    return f"{name} {plain} **{degree_word(*rows)}**; held, {held}."
 
 
 def monotone_text(tables) -> str:
@@ -61,7 +64,7 @@ def monotone_text(tables) -> str:
     rows = [r for r in pick(tables["effects"], kind="slope")
             if is_shown(r, CLAIMED[r["metric"]])]  # fmt: skip
     bent = [f"{r['metric']} in {r['task']}" for r in rows if r["note"] != "monotone"]
-    return "Slopes that are shown are monotone" + (f", but {', '.join(bent)}." if bent else ".")
+    return "Slopes shown are monotone" + (f", but {', '.join(bent)}." if bent else ".")
 
 
 def best_text(tables, task: str, key: str) -> str:
@@ -74,14 +77,14 @@ def best_text(tables, task: str, key: str) -> str:
         word = "better" if is_shown(row, sign) else "worse" if is_shown(row, -sign) else "open"
         if dist == "uniform":
             lead, numbers = word, f"{shown(row)}, **{word}**"
-            chosen = row["note"]
+            chosen = row["note"].replace(" and ", " or ")  # by half of the seeds each
         else:
             came.setdefault(word, []).append(dist)
     others = ", ".join(
         f"{' and '.join(dists)} {'likewise' if word == lead else word}"
         for word, dists in came.items()
     )
-    return f"Uniform from the best homogeneous network ({chosen}): {numbers}; {others}."
+    return f"Uniform from the best homogeneous ({chosen}): {numbers}; {others}."
 
 
 def claim_text(tables, claim, made: list[str]) -> str:
@@ -99,9 +102,9 @@ def claim_text(tables, claim, made: list[str]) -> str:
         if claim.number == 2 and "homogeneous" in made:
             (row,) = pick(tables["effects"], task=task, metric="loss_last5", condition="uniform",
                           kind="best, other seeds")  # fmt: skip
-            said[-1] = f"{said[-1][:-1]}; uniform's loss at the end {shown(row)}."
+            said[-1] = f"{said[-1][:-1]}; loss at the end {shown(row)}."
         lines.append(f"- {task}: {' '.join(said)}")
-    intro = ["Does more do more? tau uniform on 1 - h to 1 + h s; held: rescaled to vanilla's leak "
+    intro = ["More diversity: tau uniform on 1 - h to 1 + h s; held: rescaled to vanilla's leak "
              f"rate. {monotone_text(tables)}"] if claim.number == 1 else []  # fmt: skip
     return "\n\n".join([*intro, "\n".join(lines)])
 
@@ -114,9 +117,19 @@ def spread_text(tables) -> str:
                       metric="tau_eff_spread", note="burn-in 60 s, longest left out")  # fmt: skip
         said.append(f"{dist} {shown(row)}")
     return (
-        f"The poster speaks of {task} alone. There, after 60 s of burn-in and "
-        f"with the longest timescales left out: {', '.join(said)}."
+        f"The poster speaks of {task} alone. There, after a burn-in of 60 s and without the "
+        f"longest timescales: {', '.join(said)}.{reversed_text(tables)}"
     )
+
+
+def reversed_text(tables) -> str:
+    """Where a control turns the change of the spread around."""
+    found: dict[str, list[str]] = {}
+    for t in findings(tables["claims"]):
+        for control in t.controls:
+            if t.claim.number == 4 and on_side(-1, control.effect):
+                found.setdefault(f"{t.task}, {control.name}", []).append(t.dist)
+    return "".join(f" {where}: {' and '.join(dists)} below 0." for where, dists in found.items())
 
 
 # --- beyond the claims ---------------------------------------------------------------------------
@@ -137,17 +150,31 @@ def untrained_text(tables) -> str:
             each.append(f"{shown(plain, quantity)} **{word}**")
         said.append(f"{task}: {', '.join(each)}.")
     return (
-        "The poster reads: diverse networks start closer to the dynamics needed. Uniform against "
-        "vanilla before training (less is closer): loss of the best linear readout; least change "
-        "of W, to first order, that leaves 30 % of the squared error; that leaves 10 %. "
-        f"{' '.join(said)}"
+        "The poster reads: diverse networks start closer to the dynamics needed. Uniform minus "
+        "vanilla (less is closer): loss of the best linear readout; least change "
+        "of W, to first order, that leaves 30 % of the squared error; 10 %. "
+        f"{' '.join(said)}\n\n{modes_text(tables)}"
+    )
+
+
+def modes_text(tables) -> str:
+    """How many more slow modes diverse networks have; numbers, for the protocol has no word."""
+    said = []
+    for task in TASKS:
+        rows = pick(tables["effects"], part=UNTRAINED, task=task, metric="slow_modes")
+        each = (f"{row['estimate']:+.1f} ({row['low']:+.1f} to {row['high']:+.1f})"
+                for row in rows[:3])  # fmt: skip
+        said.append(f"{task}: {', '.join(each)}.")
+    return (
+        "Modes that outlast the longest delay (more is closer), uniform minus vanilla; "
+        f"held; minus {FAST}. {' '.join(said)}"
     )
 
 
 def reach_text(tables, made: list[str]) -> str:
     """In how many settings an effect is there, and what some of them say."""
     parts = [
-        "One thing changed at a time; 10 seeds, no tests ([table](poster_claims_settings.md))."
+        "[Table](poster_claims_settings.md): one thing changed at a time, 10 seeds, no tests."
     ]
     said = []
     for task in TASKS:
@@ -156,22 +183,20 @@ def reach_text(tables, made: list[str]) -> str:
             found = [row for part, steps, _ in REACH for row in
                      reach_rows(tables, task, part, steps, "log_mean_loss", held)]  # fmt: skip
             below = sum(on_side(-1, effect_of(row)) for row in found)
-            counts.append(f"{below} of {len(found)}")
-        said.append(f"{task} in {counts[0]} settings, held in {counts[1]}")
-    parts.append(f"Uniform's mean loss has its interval below 0: {'; '.join(said)}.")
+            counts.append(below)
+        said.append(f"{task} {counts[0]} of {len(found)} rows, held {counts[1]}")
+    parts.append(f"Intervals of uniform's mean loss below 0: {'; '.join(said)}.")
     last = [reach_rows(tables, task, "lasting", 1600, "loss_last5", False) for task in TASKS]
     if all(last):
         each = (f"{task} {shown(row)}" for task, (row,) in zip(TASKS, last))
         parts.append(f"Loss at the end of 1,600 steps: {', '.join(each)}.")
-    if "tau-trained" in made:
-        parts.append(trained_tau_text(tables))
     if "harder" in made:
         (plain,), (held,) = (reach_rows(tables, TASKS[0], "harder", 400, "accuracy_last5", h)
                              for h in (False, True))  # fmt: skip
         level = pick(tables["conditions"], part="harder", metric="accuracy_last5",
                      condition="vanilla")[0]  # fmt: skip
         parts.append(f"Without a ceiling (harder {TASKS[0]}, vanilla at {level['estimate']:.2f}): "
-                     f"accuracy {shown(plain)}, leak rate held {shown(held)}.")  # fmt: skip
+                     f"accuracy {shown(plain)}, held {shown(held)}.")  # fmt: skip
     return " ".join(parts)
 
 
@@ -201,6 +226,8 @@ def settings_page(tables) -> str:
         names = "mean loss", "accuracy, points", "change of W, same loss"
         head = [f"{name}{held}" for name in names for held in ("", ", held")]
         parts += [f"## {task}", grid(["setting", "accuracy of vanilla", *head], lines)]
+    if pick(tables["conditions"], part="tau-trained"):
+        parts.append(trained_tau_text(tables))
     return "\n\n".join(parts) + "\n"
 
 
@@ -250,8 +277,8 @@ def first_run_text(tables) -> str:
         inside += t.effect.low <= row["estimate"] <= t.effect.high
     partly = f" **{done} of its 20 seeds so far.**" if done < 20 else ""
     return (
-        f"Part 1 was made again with exact private noise:{partly} {inside} of the first run's "
-        f"{len(tests)} estimates lie in today's intervals."
+        f"Part 1 is a second run, with exact private noise:{partly} {inside} of {len(tests)} first "
+        "estimates lie in today's intervals."
     )
 
 
@@ -266,7 +293,8 @@ def page(tables, figures: list[str]) -> str:
     parts = [
         "# The poster's four claims: what came out",
         f"{n:,} runs (table: {seeds_of(tables, 'confirmation')}), after a "
-        "[protocol](poster_claims_protocol.md) that says what each word means. All numbers: "
+        "[protocol](poster_claims_protocol.md) that says what each word means. Words follow "
+        "Holm's correction, intervals do not. All numbers: "
         "[tau_rnn/evidence](../tau_rnn/evidence).",
         first_run_text(tables),
         *figure("claims", "Claims: effects and controls"),
@@ -283,8 +311,8 @@ def page(tables, figures: list[str]) -> str:
         parts += ["## How far it reaches", reach_text(tables, made),
                   *figure("claims_reach", "One thing changed")]  # fmt: skip
     if "structure" in tables:
-        parts += ["## What else", "Low rank, Dale's law, a hierarchy, two populations: "
-                  "[structure.md](structure.md)."]  # fmt: skip
+        parts += ["## What else", "[Low rank, Dale's law, a hierarchy, two populations]"
+                  "(structure.md)."]  # fmt: skip
     parts.append("## Limits")
     if "time_step" in tables:
         parts.append(time_step_text(tables))
@@ -293,7 +321,7 @@ def page(tables, figures: list[str]) -> str:
         parts.append(f"Not run yet: {', '.join(lacking)}.")
     parts.append(
         "`python validation/poster_claims.py` writes this page; with `--part NAME` it makes the "
-        f"part's runs ({COST})."
+        f"part's runs ({cost(tables)})."
     )
     return "\n\n".join(part for part in parts if part) + "\n"
 
