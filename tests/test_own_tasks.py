@@ -461,6 +461,7 @@ def test_training_checks_the_first_batch_and_no_more():
 
 def test_a_minimal_task_from_the_command_line_to_the_figures(file, capsys):
     """What needs an accuracy, labels, epochs or noise is left out; everything else is there."""
+    from tau_rnn.plotting.run import plot_run
     from tau_rnn.run import main
 
     options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
@@ -478,6 +479,11 @@ def test_a_minimal_task_from_the_command_line_to_the_figures(file, capsys):
     assert {"loss", "log_mean_loss", "loss_last5", "weight_change"} <= result.metrics.keys()
     assert not [name for name in result.metrics if "accuracy" in name or "criterion" in name]
     assert list(result.history[0]) == ["step", "train_loss", "loss", "grad_norm", "weight_change"]
+    # Without noise there are no effective timescales: no rows, no numbers, no panel.
+    assert "effective timescale" not in shown and "tau_eff" not in str(result.metrics)
+    assert list(result.units) == ["weight_change", "tau_before", "tau_after"]
+    labels = [axes.get_ylabel() for axes in plot_run(result).axes]
+    assert len(labels) == 8 and not any("timescale" in label for label in labels)
     assert main(["--task", "my_task.py:Echo", "--out", "out", "--quiet", *options]) == 0
     assert "This is the stored result" in capsys.readouterr().out
 
@@ -502,6 +508,7 @@ def test_a_sweep_of_a_minimal_task(file, capsys, workers):
     # It has no steps to criterion that were "never" reached.
     said = "The task has no accuracy, so there are no scores and no steps to a criterion."
     assert "never" not in shown and "never |" not in report
+    assert "ffective timescales of" not in report and "timescales.png" not in report
     assert shown.count(said) == 1 and report.count(f"\n{said}\n") == 1
     # Figures and tables name the task in words, without its path and hash.
     results = [load_run(path.parent) for path in Path("sweep").glob("*/metrics.json")]

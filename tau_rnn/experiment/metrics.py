@@ -48,7 +48,7 @@ class Metric(NamedTuple):
         the word for ``<when>``; None for columns of the history and for what is only ``measured``
     measured : a field of `tau_rnn.measures.TrainingMeasures`, and what computes the number from it
         (and from the word for ``<when>``), or a dict of numbers by key where there are other words
-    needs : columns of the history, or "criterion"; it is left out where one is not there
+    needs : columns of the history, "criterion" or "noise"; it is left out where one is not there
     compared : whether conditions are compared in it
     change : the keys of two metrics, after and before, whose difference or ratio it is
 
@@ -281,21 +281,21 @@ METRICS = (
            measured=("kernel_alignment", float), compared=True),
     Metric("tau_eff_median_<when>", "effective timescale, median (s)",
            "median over units of the effective timescale; one too long for the trials counts as a "
-           "third of a trial", unit="s", scale="ratio", value=_median),
+           "third of a trial", unit="s", scale="ratio", value=_median, needs=("noise",)),
     Metric("tau_eff_sd_log_<when>", "effective timescale, sd of ln",
            "sd of ln effective timescale <when> training", value=_sd,
-           measured=_of_spread("sd_log"), compared=True),
+           measured=_of_spread("sd_log"), compared=True, needs=("noise",)),
     Metric("tau_eff_correlation_<when>", "effective timescale, correlation with tau",
            "Spearman correlation of effective and intrinsic timescale; none where all tau are "
-           "equal", value=_correlation, measured=_of_spread("correlation")),
+           "equal", value=_correlation, measured=_of_spread("correlation"), needs=("noise",)),
     Metric("tau_eff_too_long_<when>", "units beyond a third of the trial",
            "units whose effective timescale is longer than a third of the trials", decimals=0,
-           value=lambda run, when: int(run.too_long(when).sum()),
+           value=lambda run, when: int(run.too_long(when).sum()), needs=("noise",),
            measured=("effective", lambda e, when: sum(
                "exceeds_trial" in flag for flag in getattr(e, f"flag_{when}")))),
     Metric("tau_eff_unfitted_<when>", "units without an effective timescale",
            "units whose effective timescale could not be estimated", decimals=0,
-           value=lambda run, when: int((~run.fitted(when)).sum()),
+           value=lambda run, when: int((~run.fitted(when)).sum()), needs=("noise",),
            measured=("effective", lambda e, when: getattr(e, f"spread_{when}").n_left_out)),
     Metric("tau_eff_spread", "spread of the effective timescales",
            "sd of ln effective timescale, after minus before training",

@@ -188,7 +188,8 @@ def summarise_run(
     if "accuracy" in state.history[-1]:
         tell("shuffled tau")
         shuffled = _shuffled_accuracy(setup, final)
-    tell("effective timescales")
+    if setup.task.noise:
+        tell("effective timescales")
     units = unit_table(setup, final)
     measures = measured()
     if "effective" in parts:
@@ -222,17 +223,20 @@ def unit_table(setup: Setup, final: Params) -> dict[str, Array]:
 
     The rates are those of 40 trials of 20 s without input, driven by private noise, the same before
     and after training, after a burn-in: a network that still drifts from its start towards where
-    it settles would seem slower than it is. See `tau_rnn.measures.effective_tau`.
+    it settles would seem slower than it is. See `tau_rnn.measures.effective_tau`. A task without
+    noise has no effective timescales: they are left out.
     """
     config, initial = setup.config, setup.initial
     table = {"weight_change": np.linalg.norm(final.W.astype(float) - initial.W, axis=1)}
     for when, params in (("before", initial), ("after", final)):
+        table[f"tau_{when}"] = np.asarray(params.tau, float)
+        if not setup.task.noise:
+            continue
         fit = effective_tau(
             params, config.dt, setup.rng("analysis"), sigma=setup.task.noise,
             n_trials=ACTIVITY_TRIALS, duration=ACTIVITY_SECONDS, burn_in=config.burn_in,
             phi=config.phi, method=config.method,
         )  # fmt: skip
-        table[f"tau_{when}"] = np.asarray(params.tau, float)
         table[f"tau_eff_{when}"] = fit.tau
         table[f"tau_eff_flag_{when}"] = np.asarray(fit.flag, str)
     return table
@@ -245,7 +249,9 @@ def numbers_of(run, measures: TrainingMeasures) -> dict[str, Any]:
     """All metrics of a run that is complete: of an `Outcome`, and of what training changed."""
     last = run.history[-1]
     found = {name: value for name, value in last.items() if name not in NO_SCORES}
-    there = {*last, *(["criterion"] if run.setup.task.criterion is not None else [])}
+    task = run.setup.task
+    there = {*last, *(["criterion"] if task.criterion is not None else [])}
+    there |= {"noise"} if task.noise else set()
     for row in METRICS:
         if row.value is None or not there.issuperset(row.needs):
             continue

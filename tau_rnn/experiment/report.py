@@ -225,18 +225,17 @@ def report_text(sweep: Sweep, results: Sequence[RunResult], figures: Sequence[st
     names = {c.task: c.task_label for c in sweep.configs}
     parts = ["# Networks with diverse time constants: what the runs say", _what_was_run(sweep)]
     if sweep.failures:
-        parts.append("## Runs that failed")
-        parts.append(
-            "\n".join(f"- {label(c)}, {c.task_label}, seed {c.seed}: {error}"
-                      for c, error in sweep.failures.items())
-        )  # fmt: skip
+        lines = (f"- {label(c)}, {c.task_label}, seed {c.seed}: {error}"
+                 for c, error in sweep.failures.items())  # fmt: skip
+        parts += ["## Runs that failed", "\n".join(lines)]
     parts += ["## How to read the numbers", _METHOD]
     for task, name in names.items():
         said = remark(r for r in results if r.config.task == task)
         parts += [f"## {name}: each condition", f"{_LEVELS}\n{said}", level_table(results, task)]
         parts += ["Scores of its parts:", level_table(results, task, _scores(results, task))]
         parts += ["What training changed:", level_table(results, task, CHANGED)]
-        parts += [_TIMESCALE_TEXT, level_table(results, task, TIMESCALES)]
+        if any(TIMESCALES[0] in r.metrics for r in results if r.config.task == task):
+            parts += [_TIMESCALE_TEXT, level_table(results, task, TIMESCALES)]
     for setting, tests in judged(sweep.configs, rows):
         if tests:
             parts += [", ".join(["## The poster's claims", *setting_parts(setting)]),

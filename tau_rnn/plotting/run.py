@@ -74,7 +74,10 @@ def plot_run(result: RunResult):
         accuracy_axis.remove()
         loss_axis.tick_params(labelbottom=True)
         loss_axis.set_xlabel("training step; the task has no accuracy")
-    _timescales(timescale_axis, result, color)
+    if "tau_eff_after" in result.units:
+        _timescales(timescale_axis, result, color)
+    else:  # the task has no noise
+        timescale_axis.remove()
 
     tau, last = result.units["tau_before"], result.history[-1]
     score = next(name for name in ("accuracy", "loss") if name in last)

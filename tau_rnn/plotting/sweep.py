@@ -54,8 +54,10 @@ def plot_sweep(results: Sequence[RunResult], folder) -> list[Path]:
     figures = {
         "learning": plot_learning(main),
         "weight_change": plot_weight_change(main),
-        "timescales": plot_timescales(main),
     }
+    timed = [r for r in main if "tau_eff_after" in r.units]  # a task without noise has none
+    if timed:
+        figures["timescales"] = plot_timescales(timed)
     scored = [r for r in main if "steps_to_criterion" in r.metrics]
     if scored:
         figures["steps_to_criterion"] = plot_steps(scored)
