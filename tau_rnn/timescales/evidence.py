@@ -23,12 +23,12 @@ Z_PEAK = 3.5  # standard errors
 class Plan:
     """What the units with one pattern of gaps share: designs, expected powers, windows."""
 
-    def __init__(self, mask, group, o):
+    def __init__(self, mask, group, options):
         designs = [Design(mask, group, order) for order in range(3)]
-        self.o, self.designs = o, designs
+        self.options, self.designs = options, designs
         self.few = designs[0].dof < MIN_PAIR or designs[0].n < 20  # for two exponentials
-        self.powers = cache(lambda order: lk.expected(designs[order], o.dt))
-        self.window = cache(lambda order: mo.Window(designs[order], o.dt, o.window))
+        self.powers = cache(lambda order: lk.expected(designs[order], options.dt))
+        self.window = cache(lambda order: mo.Window(designs[order], options.dt, options.window))
 
     def modes(self, y, order):
         """Modes less each trial's line (order 2), or its mean (1): then mode 0 is that before."""
@@ -52,26 +52,27 @@ class Plan:
         return own._replace(shapes=shapes)
 
 
-def one_exponential(m, mode0, o, dof=0):
+def one_exponential(m, mode0, options, dof=0):
     """Estimates by name of one exponential, with noise where it shows.
 
     The interval grants noise unless it is ruled out. `dof` independent trials are resampled.
     """
     from scipy.special import chdtri
 
-    noises = [True, False] if o.use_lag0 == "auto" else [not o.use_lag0]
+    noises = [True, False] if options.use_lag0 == "auto" else [not options.use_lag0]
     p = lk.fit(m, [(mode0, noisy) for noisy in noises], wide=1)
     rise = p[-1].least - p[0].least
-    simple = rise < np.where(np.exp(p[0].best[0]) < AS_FAST * o.dt, SIGNAL, SIMPLER)
+    simple = rise < np.where(np.exp(p[0].best[0]) < AS_FAST * options.dt, SIGNAL, SIMPLER)
     full, bare = p[0].best, p[-1].best
     log_tau, a, b = (np.where(simple, new, old) for new, old in zip(bare, full))
     D = np.where(simple, p[-1].least, p[0].least)
-    noisy = rise > SIGNAL if o.use_lag0 == "auto" else b > 0
+    noisy = rise > SIGNAL if options.use_lag0 == "auto" else b > 0
     wide = lk.spread(m, mode0, *full)
-    interval = lk.interval(p[0], m, chdtri(1, 1 - o.level) * wide)
-    if o.ci == "bootstrap" and dof >= mo.MIN_RESAMPLED:
+    interval = lk.interval(p[0], m, chdtri(1, 1 - options.level) * wide)
+    if options.ci == "bootstrap" and dof >= mo.MIN_RESAMPLED:
         for i in range(len(rise)):
-            interval[i] = _resampled(m.take([i]), mode0, bool(noises[0] and not simple[i]), dof, o)
+            granted = bool(noises[0] and not simple[i])
+            interval[i] = _resampled(m.take([i]), mode0, granted, dof, options)
     silent = lk.white(m, mode0) - p[0].least < SIGNAL * wide
     tau, edge = np.exp(log_tau), m.log_tau[1] - m.log_tau[0]
     return {
@@ -87,19 +88,19 @@ def one_exponential(m, mode0, o, dof=0):
     }
 
 
-def _resampled(m, mode0, noisy, dof, o):
+def _resampled(m, mode0, noisy, dof, options):
     """Percentile interval (2,) of one unit over resampled trials."""
     n_trials = m.by_trial.shape[1]
-    found = mo.draws(n_trials, o) @ m.by_trial[0] / m.weight
+    found = mo.draws(n_trials, options) @ m.by_trial[0] / m.weight
     of = m._replace(found=found, by_trial=found[:, None])
     tau = np.exp(lk.fit(of, [(mode0, noisy)])[0].best[0])
     tau[tau > 0.99 * np.exp(m.log_tau[-1])] = np.inf
-    return mo.percentile_interval(tau, n_trials, dof, o.level)
+    return mo.percentile_interval(tau, n_trials, dof, options.level)
 
 
-def drifts(m, o):
+def drifts(m, options):
     """Ratio of the power of mode 0 to its prediction, and whether offsets, and slopes, show."""
-    p = lk.fit(m, [(kind, o.use_lag0 is not True) for kind in ("in", "out", "linear")])
+    p = lk.fit(m, [(kind, options.use_lag0 is not True) for kind in ("in", "out", "linear")])
     shows = []
     for j, (less, more, height) in enumerate(zip(p, p[1:], (DRIFT, TREND))):
         V = m.variance(*more.best)[:, j]
@@ -111,11 +112,11 @@ def drifts(m, o):
     return ratio, *shows
 
 
-def first_lag(c, design, o):
+def first_lag(c, design, options):
     """First lag to use of each unit, from a peak that is not at lag 1 where asked to."""
     n_units, n = c.shape
-    if o.min_lag != "auto":
-        return np.full(n_units, min(o.min_lag, n - 2))
+    if options.min_lag != "auto":
+        return np.full(n_units, min(options.min_lag, n - 2))
     k = np.arange(n)
     near = (k >= 1) & (k <= n // 3) & (design.kept > 0)
     top = np.where(near, c, -np.inf).argmax(axis=1)

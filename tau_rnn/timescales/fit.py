@@ -173,9 +173,11 @@ def fit_timescales(
     from concurrent.futures import ThreadPoolExecutor
 
     rates, dt = as_rates(rates, conditions), check_dt(dt)
-    o = check_options(len(rates), rates.shape[1], dt, center=center, detrend=detrend, model=model,
-                      estimator=estimator, window=window, min_lag=min_lag, use_lag0=use_lag0, ci=ci,
-                      level=level, n_boot=n_boot, seed=seed)  # fmt: skip
+    options = check_options(
+        len(rates), rates.shape[1], dt, center=center, detrend=detrend, model=model,
+        estimator=estimator, window=window, min_lag=min_lag, use_lag0=use_lag0, ci=ci,
+        level=level, n_boot=n_boot, seed=seed,
+    )  # fmt: skip
     workers = check_integer("workers", workers, 1)
     if progress is not None and not callable(progress):
         raise ValueError(f"progress: must be a function of (done, total), got {shown(progress)}")
@@ -188,7 +190,7 @@ def fit_timescales(
     done = 0
     with ThreadPoolExecutor(workers) as pool:
         each = map if workers == 1 else pool.map
-        for units in each(lambda job: fit_units(rates, job, out), _jobs(rates, group, o)):
+        for units in each(lambda job: fit_units(rates, job, out), _jobs(rates, group, options)):
             done += units
             if progress is not None:
                 progress(done, n_units)
@@ -197,7 +199,7 @@ def fit_timescales(
     return TimescaleResult(lags=np.arange(n) * dt, n_trials=n_trials, **out)
 
 
-def _jobs(rates, group, o):
+def _jobs(rates, group, options):
     """Units with the same gaps, which share a plan: (units, plan), as many as memory holds."""
     there = ~np.isnan(rates)
     patterns: dict[bytes, list[int]] = {}
@@ -205,7 +207,7 @@ def _jobs(rates, group, o):
         patterns.setdefault(there[:, :, unit].tobytes(), []).append(unit)
     size = max(1, CHUNK // rates[:, :, 0].size)
     for units in patterns.values():
-        plan = Plan(there[:, :, units[0]], group, o)
+        plan = Plan(there[:, :, units[0]], group, options)
         for i in range(0, len(units), size):
             yield np.array(units[i : i + size]), plan
 
@@ -221,12 +223,12 @@ def fit_units(rates, job, out):
         x = x[live]
         # Do offsets of trials show, do slopes? A line is taken out where nothing else is wrong.
         m = plan.modes(x, 1)
-        ratio, offsets, slopes = drifts(m, plan.o)
+        ratio, offsets, slopes = drifts(m, plan.options)
         lined = lines(x, slopes, plan)
         # The likelihood of one exponential and noise, or of the mixture that was asked for.
         e = by_likelihood(m, x, lined, offsets, plan)
         # What a second exponential explains that ends within the trial is no slope.
-        slopes &= (e["model"] != "two_exp") | (e["tau"][:, 0] > x.shape[2] * plan.o.dt / 3)
+        slopes &= (e["model"] != "two_exp") | (e["tau"][:, 0] > x.shape[2] * plan.options.dt / 3)
         e["slopes"], e["doubts"] = slopes, doubts(e, x, slopes, lined, plan)
         known = np.isfinite(e["dc_ratio"]) | (x.shape[1] == 1)
         e["dc_ratio"] = np.where(known, e["dc_ratio"], ratio)
@@ -238,6 +240,6 @@ def fit_units(rates, job, out):
             acf = np.where(d.kept > 1e-9, products(y) / np.maximum(d.kept, 1e-9), 0.0)
             by_window(some, y, acf, plan, d)
             some["interval"] = hull(some["interval"], some["doubts"])
-            for name, values in report(acf, some, d, plan.o, size[live][i]).items():
+            for name, values in report(acf, some, d, plan.options, size[live][i]).items():
                 out[name][units[live][i]] = values
     return len(units)

@@ -120,7 +120,7 @@ def _amplitudes(columns, P, w, scale):
     return np.log(np.maximum(found, 1e-3 * scale))
 
 
-def choose(m, mode0, D_one, design, o):
+def choose(m, mode0, D_one, design, options):
     """The mixture of one unit as values of what `units` collects; None where one is enough.
 
     `D_one` is that of one exponential. Offsets that mode 0 may have ("free") are granted where they
@@ -128,23 +128,23 @@ def choose(m, mode0, D_one, design, o):
     """
     from scipy.special import ndtri
 
-    model = "cos" if o.model == "cos" else "two_exp"
-    noisy = o.use_lag0 is not True
+    model = "cos" if options.model == "cos" else "two_exp"
+    noisy = options.use_lag0 is not True
     kind = "out" if mode0 == "free" else mode0
-    mix = fit_mixture(model, m, design, o.dt, kind, noisy)
+    mix = fit_mixture(model, m, design, options.dt, kind, noisy)
     D = mix.deviance
     if mode0 == "free":
         D += m.weight * (np.log(max(m.found[0, 0], lk.TINY)) + 1)
-        inside = fit_mixture(model, m, design, o.dt, "in", noisy)
+        inside = fit_mixture(model, m, design, options.dt, "in", noisy)
         if inside.deviance < D + OFFSET or m.found[0, 0] < mix.V[0]:
             mix, kind, D = inside, "in", inside.deviance
     price = {"auto": 2 * np.log(m.weight * m.sizes.sum()), "two_exp": PAIR, "cos": -np.inf}
-    if D + price[o.model] > D_one:
+    if D + price[options.model] > D_one:
         return None
-    end = 3 * design.n * o.dt
+    end = 3 * design.n * options.dt
     pair, tau = model == "two_exp", np.exp(mix.shape)
-    hidden = pair and tau[1] < o.dt  # within a step: noise, as far as samples can tell
-    half = ndtri(0.5 + o.level / 2) * mix.error
+    hidden = pair and tau[1] < options.dt  # within a step: noise, as far as samples can tell
+    half = ndtri(0.5 + options.level / 2) * mix.error
     ends = np.exp(np.clip(mix.shape[:, None] + half[:, None] * [-1, 1], -700, 700))
     return {
         "model": model,

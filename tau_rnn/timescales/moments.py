@@ -123,10 +123,10 @@ def fit_window(c, w, first, *, last=None, iterations=15, refine=True):
     return Fit(log_tau, projected(log_tau)[0], used, bound)
 
 
-def draws(n_parts, o):
+def draws(n_parts, options):
     """How often each of the parts is drawn in each bootstrap sample (n_boot, parts)."""
-    rng = np.random.default_rng(o.seed)
-    return rng.multinomial(n_parts, np.full(n_parts, 1 / n_parts), size=o.n_boot)
+    rng = np.random.default_rng(options.seed)
+    return rng.multinomial(n_parts, np.full(n_parts, 1 / n_parts), size=options.n_boot)
 
 
 def percentile_interval(samples, n_parts, dof, level):
@@ -188,7 +188,7 @@ def by_parts(y, design, n_lags, last):
     return parts.reshape(-1, n_lags) * scale
 
 
-def by_window(y, c, first, w, o, interval_of):
+def by_window(y, c, first, w, options, interval_of):
     """The window's exponential of units, as values of what `units` collects.
 
     Lag 0 is left out where it stands out, its jump over the next three lags less that of the fit to
@@ -215,7 +215,7 @@ def by_window(y, c, first, w, o, interval_of):
     noise = np.maximum(c[:, 0] - fit.amplitude * f[:, 0], 0) / max(w.noise[0], TINY)
     shows = (jump > Z_JUMP * error) & (np.abs(z(left, f, fit.last)) > Z_LEFT)
     shows &= (noise > MIN_NUGGET * c[:, 0]) & (d.dof >= MIN_TRIALS)
-    lag0 = (first == 0) & (~shows if o.use_lag0 == "auto" else bool(o.use_lag0))
+    lag0 = (first == 0) & (~shows if options.use_lag0 == "auto" else bool(options.use_lag0))
     fit = Fit(*(np.where(lag0, a, b) for a, b in zip(whole, fit)))
     start = np.where(lag0, 0, later)
     signal = z(w.free_of_noise(c_lags), w.shapes(fit.log_tau), fit.last)
@@ -229,23 +229,23 @@ def by_window(y, c, first, w, o, interval_of):
         "bound": fit.bound,
     }
     if interval_of.any():
-        ends = [_interval(y[i], start[i], fit.last[i], w, o) for i in range(len(y))]
+        ends = [_interval(y[i], start[i], fit.last[i], w, options) for i in range(len(y))]
         found["interval"] = np.array(ends)
     return found
 
 
-def _interval(y, first, last, w, o):
+def _interval(y, first, last, w, options):
     """Percentile interval (2,) of one unit; open where there are too few parts to resample."""
     need = int(min(w.n_lags, max(4 * last, 50)))
     parts = by_parts(y, w.design, need, int(last))
     dof = len(parts) * w.design.dof // len(y)
     if dof < MIN_RESAMPLED:
         return 0.0, np.inf
-    c = draws(len(parts), o) / len(parts) @ parts
-    rows = np.full(o.n_boot, first)
+    c = draws(len(parts), options) / len(parts) @ parts
+    rows = np.full(options.n_boot, first)
     fit = fit_window(c, w, rows, last=last, iterations=3, refine=False)
     tau = np.choose(fit.bound + 1, (0.0, np.exp(fit.log_tau), np.inf))
-    return percentile_interval(tau, len(parts), dof, o.level)
+    return percentile_interval(tau, len(parts), dof, options.level)
 
 
 def timescale_of_acf(acov, dt: float, *, window: float = 2.0, center="psth") -> np.ndarray:

@@ -95,12 +95,12 @@ def blank(n_units, n):
     return out | {name: np.full(n_units, word, dtype=object) for name, word in WORDS.items()}
 
 
-def report(acf, e, d, o, size):
+def report(acf, e, d, options, size):
     """What is told of units: `e`, their estimates by name, and `acf` (units, n), of design `d`.
 
     Both are those of rates divided by `size` (units,).
     """
-    n, dt, tau = d.n, o.dt, e["tau"][:, 0]
+    n, dt, tau = d.n, options.dt, e["tau"][:, 0]
     k, pairs = np.arange(n), np.maximum(d.kept, 1e-9)
     parts = e["amplitude"][:, :, None] * np.exp(-k * dt / e["tau"][:, :, None])
     gamma = parts.sum(axis=1) * np.cos(2 * np.pi * e["frequency"][:, None] * dt * k)
@@ -109,7 +109,7 @@ def report(acf, e, d, o, size):
     total, first = e["amplitude"].sum(axis=1), e["first"]
 
     white = acf[:, 0] / np.sqrt(pairs[1])  # standard error of c(k) where nothing is correlated
-    negative = (acf[:, 1] < -Z_CLEAR * white) & (first <= 1) & (o.model != "cos")
+    negative = (acf[:, 1] < -Z_CLEAR * white) & (first <= 1) & (options.model != "cos")
     error = np.sqrt((2 * np.sum(gamma[:, 1:] ** 2, axis=1) + acf[:, 0] ** 2)[:, None] / pairs)
     seen = (k >= np.maximum(first, 1)[:, None]) & (k <= 0.75 * n) & (d.kept > 0)
     dip = (debiased < -Z_CLEAR * error) & (debiased < -MIN_DIP * total[:, None]) & seen
@@ -118,8 +118,9 @@ def report(acf, e, d, o, size):
     lost = nothing | negative | wavy
     fades = np.exp(-2) / (1 - np.exp(-2))  # sum of squared correlations at tau = dt: the weakest
     could = SMALL_SHARE * np.sqrt(pairs[1] * fades) > Z_CLEAR
-    below = (nothing & (could | (o.use_lag0 is True))) | (~lost & (tau < dt))
-    long, asked = ~lost & (tau > n * dt / 3), o.use_lag0 == "auto" or o.model in ("two_exp", "auto")
+    below = (nothing & (could | (options.use_lag0 is True))) | (~lost & (tau < dt))
+    long = ~lost & (tau > n * dt / 3)
+    asked = options.use_lag0 == "auto" or options.model in ("two_exp", "auto")
     pair = (e["model"] == "two_exp") & (e["amplitude"][:, 1] > 0)
     hidden = (e["model"] == "two_exp") & ~pair
     words = {
@@ -130,7 +131,7 @@ def report(acf, e, d, o, size):
         "exceeds_trial": long,
         "nugget": ~lost & (first <= 1) & ((e["noisy"] & asked) | hidden),
         "misfit": ~lost & (e["p_fit"] < MISFIT),
-        "min_lag": ~lost & (first > 1) & (o.min_lag == "auto"),
+        "min_lag": ~lost & (first > 1) & (options.min_lag == "auto"),
         "dc_drift": e["offsets"],
         "trend": e["slopes"],
     }
@@ -145,7 +146,7 @@ def report(acf, e, d, o, size):
     interval = np.stack([low, high], axis=1)
     second = e["second_ci"]
     for ends in (interval, second):
-        ends[negative | wavy | refuted | (o.ci is None)] = np.nan
+        ends[negative | wavy | refuted | (options.ci is None)] = np.nan
 
     gone = lost | (e["bound"] != 0)
     wave, kept = e["model"] == "cos", d.kept / np.maximum(d.pairs, 1e-9)
@@ -162,7 +163,7 @@ def report(acf, e, d, o, size):
         "fraction_slow": np.where(pair, e["amplitude"][:, 0] / np.where(pair, total, 1), np.nan),
         "frequency": np.where(wave, e["frequency"], np.nan),
     }
-    window = np.clip(np.ceil(o.window * tau / dt), min(mo.MIN_LAGS, n - 1), n - 1)
+    window = np.clip(np.ceil(options.window * tau / dt), min(mo.MIN_LAGS, n - 1), n - 1)
     return {name: np.where(gone, np.nan, values) for name, values in found.items()} | {
         "tau_ci": interval,
         "tau_fast_ci": np.where(pair[:, None] & ~gone[:, None], second, np.nan),

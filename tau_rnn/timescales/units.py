@@ -21,7 +21,7 @@ FEW = 3.0  # a variance that so few of many trials hold tells nothing of the oth
 
 def scaled(x, plan):
     """Rates whose largest is 1, 0 in the gaps; the scale; a flag where nothing can be fitted."""
-    d, o = plan.designs, plan.o
+    d, options = plan.designs, plan.options
     x = np.where(d[0].mask, x, 0.0)
     wrong = np.isinf(x).any(axis=(1, 2))
     x[wrong] = 0
@@ -29,25 +29,25 @@ def scaled(x, plan):
     x /= np.where(size > 0, size, 1)[:, None, None]  # squares stay in range
     flat = np.abs(d[1].centred(x)).max(axis=(1, 2)) <= 1e-12  # of the largest rate: rounding
     short = d[0].mask.sum(axis=1).max() < MIN_SAMPLES or d[0].weight < 1e-9
-    short |= o.model == "two_exp" and plan.few
+    short |= options.model == "two_exp" and plan.few
     flag = np.where(short, "too_few_samples", np.where(flat, "constant", ""))
     return x, size, np.where(wrong, "nonfinite", flag)
 
 
 def lines(x, slopes, plan):
     """Units from whose trials a line is taken: where slopes show, if that leaves no misfit."""
-    o = plan.o
-    lined = np.full(len(x), o.detrend == "linear")
+    options = plan.options
+    lined = np.full(len(x), options.detrend == "linear")
     i = np.flatnonzero(slopes)
-    if o.detrend == "auto" and o.center == "auto" and len(i):
-        lined[i] = one_exponential(plan.modes(x[i], 2), "linear", o)["p_fit"] > MISFIT
+    if options.detrend == "auto" and options.center == "auto" and len(i):
+        lined[i] = one_exponential(plan.modes(x[i], 2), "linear", options)["p_fit"] > MISFIT
     return lined
 
 
 def by_likelihood(m, x, lined, offsets, plan):
     """Estimates of every unit, m its modes less means: one exponential, or a mixture."""
-    mode0 = {"trial": "out", "psth": "in", "auto": "free"}[plan.o.center]
-    if x.shape[1] == 1 or plan.o.model == "cos":
+    mode0 = {"trial": "out", "psth": "in", "auto": "free"}[plan.options.center]
+    if x.shape[1] == 1 or plan.options.model == "cos":
         mode0 = "out"
     e: dict[str, np.ndarray] = {}
     for which, kind, order in ((lined, "linear", 2), (~lined, mode0, 1)):
@@ -60,10 +60,10 @@ def by_likelihood(m, x, lined, offsets, plan):
 
 
 def _by_likelihood(m, mode0, order, offsets, plan):
-    o = plan.o
+    options = plan.options
     n_units, none = len(offsets), np.full(len(offsets), np.nan)
     psth = (mode0 == "in") | ((mode0 == "free") & ~offsets)
-    e = one_exponential(m, mode0, o, plan.designs[0].dof) | {
+    e = one_exponential(m, mode0, options, plan.designs[0].dof) | {
         "model": np.full(n_units, "exp", dtype="<U10"),
         "estimator": np.full(n_units, "likelihood", dtype="<U10"),
         "frequency": np.zeros(n_units),
@@ -73,9 +73,9 @@ def _by_likelihood(m, mode0, order, offsets, plan):
         "dc_ratio": none,
     }
     design = plan.designs[2 if order == 2 else 0]
-    mixed = o.model != "exp" and not (o.model == "auto" and plan.few)
+    mixed = options.model != "exp" and not (options.model == "auto" and plan.few)
     for u in range(n_units) if mixed else ():
-        found = choose(m.take([u]), mode0, e["deviance"][u], design, o)
+        found = choose(m.take([u]), mode0, e["deviance"][u], design, options)
         if found is not None:
             inside = found.pop("inside")
             e["order"][u] = 0 if inside else order
@@ -93,26 +93,26 @@ def doubts(e, x, slopes, lined, plan):
     Either may be the nuisance or the signal; NaN where there is no doubt.
     """
     out = np.full((len(x), 2), np.nan)
-    offsets = e["offsets"] & (plan.o.center == "psth") & (plan.o.model != "cos")
+    offsets = e["offsets"] & (plan.options.center == "psth") & (plan.options.model != "cos")
     for doubt, order, kind in ((slopes & ~lined, 2, "linear"), (offsets, 1, "out")):
         i = np.flatnonzero(doubt)
-        if len(i) and plan.o.ci is not None:
-            other = one_exponential(plan.modes(x[i], order), kind, plan.o)
+        if len(i) and plan.options.ci is not None:
+            other = one_exponential(plan.modes(x[i], order), kind, plan.options)
             out[i] = hull(out[i], other["interval"])
     return out
 
 
 def by_window(e, y, acf, plan, d):
     """The window's estimates where they count, of centred rates y of design d."""
-    o = plan.o
-    e["first"] = first_lag(acf, d, o)
-    if o.model == "exp":
+    options = plan.options
+    e["first"] = first_lag(acf, d, options)
+    if options.model == "exp":
         misfit = (e["first"] > 1) | (~e["silent"] & ~(e["p_fit"] >= MISFIT))
-        i = np.flatnonzero(misfit | (o.estimator == "window"))
+        i = np.flatnonzero(misfit | (options.estimator == "window"))
         if len(i):
-            own = (misfit[i] | (o.ci == "bootstrap")) & (o.ci is not None)
+            own = (misfit[i] | (options.ci == "bootstrap")) & (options.ci is not None)
             w = plan.window(d.order)
-            for name, values in mo.by_window(y[i], acf[i], e["first"][i], w, o, own).items():
+            for name, values in mo.by_window(y[i], acf[i], e["first"][i], w, options, own).items():
                 e[name][i] = values
             e["estimator"][i] = "window"
     energy = np.sum(y**2, axis=2)
