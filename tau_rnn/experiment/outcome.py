@@ -280,9 +280,10 @@ def summarise(measures: TrainingMeasures) -> dict[str, float | int | None]:
             continue
         part, value = row.measured
         for key, when in zip(row.keys, WHEN):
-            of = getattr(measures, part.replace("<when>", when))
-            if of is not None:
-                number = value(of, when) if key != row.key and "<when>" not in part else value(of)
+            measure = getattr(measures, part.replace("<when>", when))
+            if measure is not None:
+                of_when = key != row.key and "<when>" not in part
+                number = value(measure, when) if of_when else value(measure)
                 found |= number if isinstance(number, dict) else {key: number}
     return {key: _plain(value) for key, value in found.items()}
 

@@ -273,8 +273,8 @@ def _what_was_run(sweep: Sweep) -> str:
     dists = {dist: one_of[dist] for dist in dict.fromkeys(c.dist for c in sweep.configs)}
     table = []
     for dist, config in dists.items():
-        s = parse_tau(dist)
-        cells = (number(v, 2) for v in (s.mean, s.cv, s.mean_rate))
+        law = parse_tau(dist)
+        cells = (number(v, 2) for v in (law.mean, law.cv, law.mean_rate))
         table.append([config.dist_label, *cells])
     lines.append(grid(["tau", "mean (s)", "CV", "E[1/tau] (1/s)"], table))
     matched = [

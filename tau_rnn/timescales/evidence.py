@@ -33,16 +33,16 @@ class Plan:
     def modes(self, y, order):
         """Modes less each trial's line (order 2), or its mean (1): then mode 0 is that before."""
 
-        def of(order):
+        def modes_of(order):
             d = self.designs[order]
             return lk.modes(d.centred(y), d, self.powers(order))
 
         if order == 2:
-            return of(2)
-        means = of(0)
+            return modes_of(2)
+        means = modes_of(0)
         if self.designs[0].whole:  # a mean lives in mode 0 alone
             return means
-        own = of(1)
+        own = modes_of(1)
         own.found[:, 0], own.by_trial[:, :, 0] = means.found[:, 0], means.by_trial[:, :, 0]
         own.noise[0] = means.noise[0]
 
@@ -92,8 +92,8 @@ def _resampled(m, mode0, noisy, dof, options):
     """Percentile interval (2,) of one unit over resampled trials."""
     n_trials = m.by_trial.shape[1]
     found = mo.draws(n_trials, options) @ m.by_trial[0] / m.weight
-    of = m._replace(found=found, by_trial=found[:, None])
-    tau = np.exp(lk.fit(of, [(mode0, noisy)])[0].best[0])
+    resampled = m._replace(found=found, by_trial=found[:, None])
+    tau = np.exp(lk.fit(resampled, [(mode0, noisy)])[0].best[0])
     tau[tau > 0.99 * np.exp(m.log_tau[-1])] = np.inf
     return mo.percentile_interval(tau, n_trials, dof, options.level)
 
