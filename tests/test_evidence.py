@@ -197,6 +197,11 @@ def test_a_refined_path_is_the_same_path():
     assert abs(np.mean(fine[1:] * fine[:-1])) < 5 / math.sqrt(fine.size)
 
 
+def test_the_page_of_the_time_step_is_what_its_table_says(tables):
+    text = (ROOT / "validation" / "time_step.md").read_text(encoding="utf-8")
+    assert time_step.page(tables["time_step"]) == text
+
+
 def test_the_page_is_two_screens():
     text = (ROOT / "validation" / "poster_claims.md").read_text(encoding="utf-8")
     assert 0 < len(text.split()) <= 900

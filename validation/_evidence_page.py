@@ -259,8 +259,9 @@ def time_step_text(tables) -> str:
                 if not r["output_difference"]}  # fmt: skip
     change = max(abs(r["accuracy"] - accuracy[r["task"], r["dist"]]) for r in rows)
     return (
-        f"With [smaller time steps](time_step.md), accuracy changes by {100 * change:.1f} points "
-        f"at most and {100 * max(r['flipped'] for r in rows):.1f} % of the decisions flip."
+        f"With [smaller time steps](time_step.md), accuracy changes by at most "
+        f"{100 * change:.1f} points, correctness in {100 * max(r['flipped'] for r in rows):.1f} % "
+        "of trials."
     )
 
 
