@@ -224,9 +224,8 @@ def init_params(
     rng : numpy.random.Generator
     gain : spectral radius of W for large N, >= 0
     dtype : floating dtype of every field
-    init : how W is made of these random weights: "random" leaves them, "rank:K" takes their K
-        largest singular values at the same norm, "random+rank:K,strength=1" adds structure; see
-        `tau_rnn.initial`
+    init : how W is made of these weights: "random" leaves them, "rank:K" takes their K largest
+        singular values at equal norm, "random+rank:K,strength=1" adds structure (`tau_rnn.initial`)
 
     Returns
     -------
@@ -255,6 +254,8 @@ def init_params(
         check_fits(**{name: n, "N": n_units})
     check_generator(rng)
     check_dtype(dtype, may_be_complex=True)
+    if isinstance(tau, str):
+        raise ValueError(f"tau: must be numbers; sample_tau({tau!r}, {n_units}, rng) draws them")
     tau = check_array("tau", tau)
     if tau.shape not in ((), (n_units,)):
         raise ValueError(f"tau: must be a number or have shape ({n_units},), got {tau.shape}")
@@ -263,9 +264,8 @@ def init_params(
     W = rng.standard_normal((n_units, n_units)) * (gain / np.sqrt(n_units))
     W_in = rng.standard_normal((n_units, n_in))
     W_out = rng.standard_normal((n_out, n_units)) * (0.5 / np.sqrt(n_units))
-    W = init.weights(W, rng)
     zeros, tau = np.zeros(n_units), np.broadcast_to(tau, (n_units,))
-    params = Params(W, W_in, zeros, W_out, np.zeros(n_out), zeros, tau)
+    params = Params(init.weights(W, rng), W_in, zeros, W_out, np.zeros(n_out), zeros, tau)
     return Params(*(np.array(p, dtype=dtype) for p in params))
 
 

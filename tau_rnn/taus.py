@@ -221,6 +221,8 @@ class _Truncated(TauDistribution):
             problem = f"its parameters give no distribution, its median is {median}"
         elif low < 0 or (low == 0 and below > 0):
             problem = f"must give tau > 0 s only, but can give {low:g}; see tau_rnn.taus.truncate"
+        elif None not in (self._low, self._high) and not self._low < self._high:
+            problem = f"low must be below high, got low={self._low:g}, high={self._high:g}"
         elif not above - below >= _LEAST_SHARE:
             problem = f"only {above - below:.2g} of it lie within [{low:g}, {high:g}] s"
         elif not last - first > _LEAST_WIDTH * last:
@@ -316,8 +318,7 @@ def parse_tau(spec) -> TauDistribution:
         return spec
     if isinstance(spec, str):
         name, _, path = (part.strip() for part in spec.partition(":"))
-        # A file is read again each time: it may have changed.
-        if name.lower() == "file" and path:
+        if name.lower() == "file" and path:  # it is read again each time: it may have changed
             return Fixed(read_values(path), source=f"file:{path}")
         return _from_text(spec)
     if hasattr(spec, "ppf"):
@@ -345,8 +346,7 @@ def truncate(dist, low=None, high=None) -> TauDistribution:
     Raises
     ------
     ValueError
-        If it is not continuous, a bound is not a number > 0, or less than a millionth of it lies
-        within them.
+        If it is not continuous, a bound is not > 0, or less than a millionth of it lies within.
 
     Examples
     --------
@@ -354,17 +354,19 @@ def truncate(dist, low=None, high=None) -> TauDistribution:
     >>> truncate(stats.norm(1, 0.5), 0.2, 3).text
     'scipy:norm:loc=1,scale=0.5,low=0.2,high=3'
     """
-    from scipy.stats import rv_continuous
+    from scipy import stats
 
-    if isinstance(dist, rv_continuous) and not dist.shapes:
+    name = str(getattr(dist, "name", None))  # one that is frozen has none
+    if isinstance(dist, stats.rv_continuous) and not dist.shapes:
         dist = dist()  # a histogram, or one with all its parameters as they are by default
-    if not isinstance(getattr(dist, "dist", None), rv_continuous):
+    if not isinstance(getattr(dist, "dist", None), stats.rv_continuous):
         what = "a continuous distribution of scipy.stats with its parameters, as stats.gamma(3)"
         raise ValueError(f"tau: must be {what}, got {shown(dist)}")
     given = [("low", low), ("high", high)]
     bounds = {k: check_number(k, v, **_RANGE) for k, v in given if v is not None}
     truncated = _Truncated(scipy_text(dist, bounds), lambda: dist, **bounds)
-    return truncated.check(f"tau: {dist.dist.name}")
+    advice = f" (not frozen; freeze it: scipy.stats.{name}(1, 0.3))" * hasattr(stats, name)
+    return truncated.check(f"tau: {dist.dist.name}{advice}")
 
 
 @lru_cache(maxsize=256)

@@ -333,6 +333,7 @@ def nan_at_the_end(u):
     "task, message",
     [
         (Echo, r"task: Echo is a class; give an instance of it, Echo\(\)"),
+        ("mine", r"str has no method trials.*; make_task\('mine', dt=...\) makes one"),
         (type("Mine", (), {"trials": good})(), "task: Mine has no dt, its time step in s"),
         (type("Mine", (), {"dt": 0.1})(), r"has no method trials\(batch_size, rng, dtype=...\)"),
         (task_of(good, dt=0), "task: dt of Mine: must be a finite number > 0, got 0"),

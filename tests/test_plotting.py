@@ -6,6 +6,7 @@ import pytest
 from matplotlib.text import Text
 
 from tau_rnn.experiment import RunConfig, run_one
+from tau_rnn.experiment.metrics import metric
 from tau_rnn.measures.run import LONGEST, PARTS
 from tau_rnn.plotting import color_of, plot_measures, plot_run
 from tau_rnn.plotting.run import example_trials
@@ -125,6 +126,12 @@ def test_panels_are_in_seconds_and_tell_before_from_after(result, panels):
     np.testing.assert_array_equal(lines["before training"].get_ydata(), 0.2)
     expected = np.where(long == "", 2.0, LONGEST)
     np.testing.assert_array_equal(lines["after training"].get_ydata(), expected)
+
+
+def test_scores_have_the_names_of_the_table(result):
+    (axis,) = (a for a in plot_run(result).axes if a.get_ylabel() == "accuracy, held-out trials")
+    names = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert names == [metric(key).label for key in ("accuracy", "conflict_accuracy")]
 
 
 @pytest.mark.parametrize("dist", ["vanilla", "bimodal"])

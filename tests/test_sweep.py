@@ -111,9 +111,9 @@ def test_a_damaged_entry_is_named_set_aside_and_redone(tmp_path, name, damage):
     assert same(load_run(done.folders[config]), good)
 
 
-@pytest.mark.parametrize("wrong", [BASE, [BASE.to_json()], [BASE, "uniform"], 3])
+@pytest.mark.parametrize("wrong", [BASE, [BASE.to_json()], [BASE, "uniform"], 3, "normal"])
 def test_what_is_swept_are_configurations(tmp_path, wrong):
-    with pytest.raises(ValueError, match="configs: must be RunConfigs, got"):
+    with pytest.raises(ValueError, match=r"configs: must be a list of RunConfigs, got (?!'n')"):
         sweep(wrong, store=tmp_path / "store")
     assert not (tmp_path / "store").exists()
 

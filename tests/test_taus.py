@@ -197,6 +197,9 @@ def test_a_distribution_without_a_text():
         ("lognormal:cv0=1e200", "cv0: must be a finite number"),
         ("gamma:shape=1e-9", "only 4.6e-09 of it"),
         ("scipy:norm:loc=1,scale=0.01,low=1.2,high=2", "only 0 of it lie within"),
+        ("scipy:norm:loc=1,low=2,high=1", "norm: low must be below high, got low=2, high=1"),
+        (stats.norm, r"norm \(not frozen; freeze it: scipy.stats.norm\(1, 0.3\)\): must give tau"),
+        (stats.rv_histogram(([1, 2], [-1, 0, 1])), "^tau: [A-Za-z]*: must give tau > 0 s only"),
         ("scipy:norm:loc=1", "can give -inf"),
         ("scipy:gamma:scale=2", "gamma also needs a"),
         ("scipy:gamma:a=x", "a: must be a finite number, got 'x'"),
@@ -221,6 +224,8 @@ def test_a_tail_beyond_a_millionth_is_refused():
             continue
         with pytest.raises(ValueError, match=r"norm: only 5e-07 of it lie within"):
             truncate(parent, low, 5)
+    with pytest.raises(ValueError, match="norm: low must be below high, got low=2, high=1"):
+        truncate(parent, 2, 1)
     with pytest.raises(ValueError, match="norm: only"):  # between two levels of F
         truncate(parent, 1, 1 + 1e-8)
 

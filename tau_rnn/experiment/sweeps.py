@@ -133,12 +133,14 @@ def sweep(
 
 
 def _checked(configs) -> tuple[RunConfig, ...]:
-    if not isinstance(configs, Iterable) or getattr(configs, "ndim", 1) == 0:
-        raise ValueError(f"configs: must be RunConfigs, got {shown(configs)}")
+    wanted = "configs: must be a list of RunConfigs, got"
+    listed = isinstance(configs, Iterable) and not isinstance(configs, str)
+    if not listed or getattr(configs, "ndim", 1) == 0:
+        raise ValueError(f"{wanted} {shown(configs)}")
     configs = tuple(configs)
     for config in configs:
         if not isinstance(config, RunConfig):
-            raise ValueError(f"configs: must be RunConfigs, got {config!r}")
+            raise ValueError(f"{wanted} one that holds {shown(config)}")
     return tuple(dict.fromkeys(configs))
 
 

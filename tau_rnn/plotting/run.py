@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tau_rnn.experiment import RunResult
+from tau_rnn.experiment.metrics import metric
 from tau_rnn.experiment.run import streams
 from tau_rnn.measures.run import LONGEST, measurable
 from tau_rnn.model import forward
@@ -226,7 +227,7 @@ def _accuracy(axis, history, criterion, color):
         shown = ["accuracy", "conflict_accuracy"]
     for name in shown:
         values = [row[name] for row in history]
-        axis.plot(steps, values, color=color, ls=_SCORES[name], label=name.replace("_", " "))
+        axis.plot(steps, values, color=color, ls=_SCORES[name], label=metric(name).label)
     if criterion is not None:
         axis.axhline(criterion, color="black", lw=0.7, ls=(0, (1, 3)))
         axis.annotate("criterion", (0, criterion), va="bottom", fontsize=8, xytext=(2, 1),

@@ -90,7 +90,8 @@ class OwnTask(Channels):
         if isinstance(task, type):
             raise ValueError(f"task: {kind} is a class; give an instance of it, {kind}()")
         if not callable(getattr(task, "trials", None)):
-            raise ValueError(f"task: {kind} has no method trials(batch_size, rng, dtype=...)")
+            made = f"; make_task({task!r}, dt=...) makes one" if isinstance(task, str) else ""
+            raise ValueError(f"task: {kind} has no method trials(batch_size, rng, dtype=...){made}")
         if not hasattr(task, "dt"):
             raise ValueError(f"task: {kind} has no dt, its time step in s")
         self.task, self.name = task, str(getattr(task, "name", kind))
