@@ -117,7 +117,7 @@ class TrainConfig:
     clip: float = setting(1.0, "largest norm of a gradient; a longer one is scaled", _positive)
     train: tuple[str, ...] = setting(
         DEFAULT_FIELDS,
-        "fields to train, separated by commas; +tau adds tau to the default",
+        "what is trained (+tau adds tau to the default), of these, separated by commas",
         lambda name, value: parse_fields(value),
         allowed=(*Params._fields, *FIELD_GROUPS),
     )

@@ -92,7 +92,7 @@ class RunConfig(TrainConfig):
     )
     rescale_tau: str = setting(
         "none",
-        "harmonic rescales tau to harmonic mean 1 s, so that the mean leak rate is the same",
+        "rescale tau: harmonic, to harmonic mean 1 s, so that the mean leak rate is the same",
         allowed=("none", "harmonic"),
     )
     units: int = setting(100, "number of units", _count)
