@@ -77,7 +77,9 @@ def best_text(tables, task: str, key: str) -> str:
         word = "better" if is_shown(row, sign) else "worse" if is_shown(row, -sign) else "open"
         if dist == "uniform":
             lead, numbers = word, f"{shown(row)}, **{word}**"
-            chosen = row["note"].replace(" and ", " or ")  # by half of the seeds each
+            chosen = row["note"]
+            if " and " in chosen:  # the halves of the seeds chose differently
+                chosen = f"{chosen.replace(' and ', ' or ')}, half the seeds each"
         else:
             came.setdefault(word, []).append(dist)
     others = ", ".join(
@@ -104,7 +106,7 @@ def claim_text(tables, claim, made: list[str]) -> str:
                           kind="best, other seeds")  # fmt: skip
             said[-1] = f"{said[-1][:-1]}; loss at the end {shown(row)}."
         lines.append(f"- {task}: {' '.join(said)}")
-    intro = ["More diversity: tau uniform on 1 - h to 1 + h s; held: rescaled to vanilla's leak "
+    intro = ["Tau is uniform on 1 - h to 1 + h s; held: rescaled to vanilla's leak "
              f"rate. {monotone_text(tables)}"] if claim.number == 1 else []  # fmt: skip
     return "\n\n".join([*intro, "\n".join(lines)])
 
@@ -283,8 +285,8 @@ def first_run_text(tables) -> str:
         inside += t.effect.low <= row["estimate"] <= t.effect.high
     partly = f" **{done} of its 20 seeds so far.**" if done < 20 else ""
     return (
-        f"Part 1 is a second run, with exact private noise:{partly} {inside} of {len(tests)} first "
-        "estimates lie in today's intervals."
+        f"Part 1 was made twice, now with exact private noise:{partly} {inside} of the first "
+        f"{len(tests)} estimates lie in today's intervals."
     )
 
 
@@ -326,7 +328,7 @@ def page(tables, figures: list[str]) -> str:
     if lacking:
         parts.append(f"Not run yet: {', '.join(lacking)}.")
     parts.append(
-        "`python validation/poster_claims.py` writes this page; with `--part NAME` it makes the "
+        "`python validation/poster_claims.py` writes this page; `--part NAME` makes a "
         f"part's runs ({cost(tables)})."
     )
     return "\n\n".join(part for part in parts if part) + "\n"
