@@ -127,7 +127,7 @@ def timescale_rows(settings: dict, store: str) -> list[dict[str, Any]]:
             for longest in LONGEST:
                 kept = tau[np.isfinite(tau) & ~(too_long & (longest == "left out"))]
                 found[wait][longest] |= {
-                    f"sd_{when}": float(np.log(kept).std(ddof=1)),
+                    f"sd_{when}": float(np.log(kept).std(ddof=1)) if len(kept) > 1 else np.nan,
                     f"median_{when}": float(np.median(kept)),
                     f"too_long_{when}": int(too_long.sum()),
                     f"unfitted_{when}": int((~np.isfinite(tau)).sum()),
