@@ -173,7 +173,7 @@ def _lesions(lesions) -> dict[str, float]:
     curves = {"slowest": lesions.slowest, "fastest": lesions.fastest, "random": random}
     return {
         f"lesion_{which}_{fraction:g}": curve[k]
-        for k, fraction in enumerate(lesions.fractions)
+        for k, fraction in enumerate(lesions.fractions) if fraction > 0
         for which, curve in curves.items()
     }
 
