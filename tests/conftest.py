@@ -48,7 +48,7 @@ def networks_once():
 
     from tau_rnn.gradcheck import check, numerical_gradient, search
 
-    known, totals, of_scene = {}, search._totals, search.Asked.scene
+    known, totals, with_slips = {}, search._totals, search.Asked.run_with
 
     def once(key, function, *args):
         if key not in known:
@@ -62,20 +62,21 @@ def networks_once():
     def exact(loss, params):
         return once(of(loss.__self__), numerical_gradient, loss, params)
 
-    @wraps(of_scene)
-    def scene(asked, shared=()):
+    @wraps(with_slips)
+    def run_with(asked, shared=()):
         key = (of(asked.network), *map(id, shared))
-        s = once(key, of_scene, asked, shared)
-        return SimpleNamespace(**vars(s) | {"dx": s.dx.copy()}, key=key)
+        run = once(key, with_slips, asked, shared)
+        return SimpleNamespace(**vars(run) | {"dx": run.dx.copy()}, key=key)
 
-    def plain_totals(field, s, slips=()):
-        if slips or not hasattr(s, "key"):
-            return totals(field, s, slips)
-        return once((field, s.key, s.dx.tobytes()), totals, field, s)  # dx may be read from it
+    def plain_totals(field, run, slips=()):
+        if slips or not hasattr(run, "key"):
+            return totals(field, run, slips)
+        # The adjoint may have been read off the gradients since.
+        return once((field, run.key, run.dx.tobytes()), totals, field, run)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(check, "numerical_gradient", exact)
-        patch.setattr(search.Asked, "scene", scene)
+        patch.setattr(search.Asked, "run_with", run_with)
         patch.setattr(search, "_totals", plain_totals)
         yield
 

@@ -16,7 +16,7 @@ from tau_rnn.gradcheck import check_backward
 from tau_rnn.gradcheck.answers import agrees, ask, draw_network
 from tau_rnn.gradcheck.diagnosis import conditions
 from tau_rnn.gradcheck.known_errors import PLACES
-from tau_rnn.gradcheck.recipe import scene
+from tau_rnn.gradcheck.recipe import run_of
 from tau_rnn.gradcheck.report import Finding
 
 pytestmark = pytest.mark.usefixtures("networks_once")
@@ -56,7 +56,7 @@ def recorded(source: str, network):
     seen = backward.__globals__["SEEN"] = {}
     traj = network.run()
     backward(network.params, traj, network.dy)
-    return seen, scene(network.params, traj, network.dy).dx
+    return seen, run_of(network.params, traj, network.dy).dx
 
 
 def first_wrong(source: str, phi: str, method: str) -> int | None:

@@ -18,7 +18,7 @@ from tau_rnn.gradcheck import (
     relative_error,
 )
 from tau_rnn.gradcheck.derivatives import inner
-from tau_rnn.gradcheck.recipe import RECIPE, scene
+from tau_rnn.gradcheck.recipe import RECIPE, run_of
 from tau_rnn.gradcheck.strategies import cases, make_case
 from tau_rnn.losses import mse, rate_penalty
 from tau_rnn.model import NONLINEARITIES, Nonlinearity, Params, alpha, forward
@@ -315,7 +315,7 @@ def test_single_precision(case):
 
     traj = case.run()
     dy = case.dy(traj)
-    terms = scene(case.params, traj, dy)
+    terms = run_of(case.params, traj, dy)
     # Single precision has no digits left where all units saturate, and none to spare at 1e3.
     assume((terms.phi.derivative(terms.r).max(axis=(1, 2)) > 0.1).all() and abs(traj.x).max() < 1e3)
     small = case._replace(

@@ -44,14 +44,16 @@ def read_adjoint(
         dy=np.roll(first.dy, 1, axis=2),
         noise=None if first.noise is None else np.roll(first.noise, 1, axis=2),
     )
-    s, other = (_scene_as_read(backward, each, found, own) for each in (first, second))
-    if s is None or other is None:
+    run, other = (_run_as_read(backward, each, found, own) for each in (first, second))
+    if run is None or other is None:
         return None
-    reading = _compare(s, T)
+    reading = _compare(run, T)
     if reading.steps is not None and not reading.cut_off:
         t = T - reading.steps
-        right, right_other = (_asked(backward, n).scene(found.shared).dx for n in (first, second))
-        if distance(s.dx[t] * right_other[t], other.dx[t] * right[t]) < _READ:
+        right, right_other = (
+            _asked(backward, each).run_with(found.shared).dx for each in (first, second)
+        )
+        if distance(run.dx[t] * right_other[t], other.dx[t] * right[t]) < _READ:
             return None
     return reading
 
@@ -61,34 +63,34 @@ def _asked(backward: Callable, network: Network) -> Asked:
     return Asked(network, network.run(), ask(backward, network, exact).grads, exact)
 
 
-def _scene_as_read(backward, network, found, own):
+def _run_as_read(backward, network, found, own):
     """What the formulas read, with the adjoint that the gradients imply; None if they differ."""
     asked = _asked(backward, network)
-    grads, s = asked.grads, asked.scene(found.shared)
+    grads, run = asked.grads, asked.run_with(found.shared)
     own = {name: own.get(name, Own()) for name in READERS}
     if not all(name in grads and np.isfinite(grads[name]).all() for name in READERS):
         return None
     candidates = []
     if own["W_in"] == Own():
-        candidates.append(grads["W_in"].T / s.alpha)
+        candidates.append(grads["W_in"].T / run.alpha)
     if own["W"] == Own():
-        candidates.append((np.linalg.pinv(s.r[:-1, 0].T) @ grads["W"].T) / s.alpha)
+        candidates.append((np.linalg.pinv(run.r[:-1, 0].T) @ grads["W"].T) / run.alpha)
     for candidate in candidates:
-        s.dx[1:-2, 0] = candidate
+        run.dx[1:-2, 0] = candidate
         # Formulas that read more than dx, dr for instance, imply an adjoint in another way.
-        if all(distance(grads[name], own[name].of(name, s)) < _READ for name in READERS):
-            return s
+        if all(distance(grads[name], own[name].gradient(name, run)) < _READ for name in READERS):
+            return run
     return None
 
 
-def _compare(s, T: int) -> _Reading:
-    """At which steps does the adjoint of a scene not follow from the step after it?"""
+def _compare(run, T: int) -> _Reading:
+    """At which steps does the adjoint of a run not follow from the step after it?"""
     off, cut = [], []
     for t in range(T, 0, -1):
-        _, passed, dx = step_back(s, t)
-        if not distance(s.dx[t], dx) < _READ:
+        _, passed, dx = step_back(run, t)
+        if not distance(run.dx[t], dx) < _READ:
             off.append(T - t)
-            cut.append(distance(s.dx[t], dx - passed) < _READ)
+            cut.append(distance(run.dx[t], dx - passed) < _READ)
     return _Reading(off[0] if off else None, bool(off) and all(cut))
 
 
@@ -96,7 +98,7 @@ def first_wrong_step(asked, found: Explanation, reading: _Reading | None) -> int
     """Where the adjoint leaves the right one, as far as the gradients tell."""
     steps = [reading.steps] if reading else []
     for each in asked if found.shared else ():
-        given, right = each.scene(found.shared).dx, each.scene().dx
+        given, right = each.run_with(found.shared).dx, each.run_with().dx
         T = len(each.network.u)
         differ = (n for n in range(T + 1) if not agrees(given[T - n], right[T - n]))
         steps.append(next(differ, None))

@@ -51,9 +51,13 @@ def diagnose(
     findings += _named(found)
 
     # Does what was found hold in a long run as well? And if not, is it the adjoint that differs?
-    s = long.scene(found.shared)
+    run = long.run_with(found.shared)
     own = {name: Own() for name in kept} | found.own
-    late = [f for f in own if f in long.grads and not agrees(long.grads[f], own[f].of(f, s))]
+    late = [
+        name
+        for name in own
+        if name in long.grads and not agrees(long.grads[name], own[name].gradient(name, run))
+    ]
     unnamed = [name for name in seen if name not in found.own]
     reading = None
     if late or set(READERS) <= set(unnamed):
@@ -120,7 +124,9 @@ def _not_finite(name: str, steps: int | None) -> Finding:
 def _named(found: Explanation) -> list[Finding]:
     """One finding for each slip, of all the fields that have it."""
     held = tuple(f for f in ADJOINT_FIELDS if f in found.own and ZERO not in found.own[f].sums)
-    findings = [Finding("slip", held, s.words, s.name, s.equation) for s in found.shared]
+    findings = [
+        Finding("slip", held, slip.words, slip.name, slip.equation) for slip in found.shared
+    ]
     together: dict = {}
     for name in (name for name in FIELDS if name in found.own):
         own = found.own[name]
@@ -135,7 +141,7 @@ def _named(found: Explanation) -> list[Finding]:
 
 def _holders(kept: Sequence[str], found: Explanation, but: Sequence[str]) -> list[str]:
     """The fields that hold the right adjoint: right ones, and those with slips of their own."""
-    own = {} if found.shared else {f: o for f, o in found.own.items() if not o.sums}
+    own = {} if found.shared else {name: each for name, each in found.own.items() if not each.sums}
     return [f for f in ADJOINT_FIELDS if f in (*kept, *own) and f not in but]
 
 

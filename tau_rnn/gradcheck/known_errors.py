@@ -48,15 +48,15 @@ PLACES = {
     "where the readout enters": ("slope_readout",),
 }
 _SLOPES = (
-    ("missing", "phi' is missing {}", lambda s: np.ones_like(s.r)),
+    ("missing", "phi' is missing {}", lambda run: np.ones_like(run.r)),
     ("at t+1", "phi' is taken at the wrong time, t+1 instead of t, {}",
-     lambda s: shifted(s.slope, 1)),
+     lambda run: shifted(run.slope, 1)),
     ("at t-1", "phi' is taken at the wrong time, t-1 instead of t, {}",
-     lambda s: shifted(s.slope, -1)),
+     lambda run: shifted(run.slope, -1)),
     ("of x", "phi', a function of the rate r, is given the state x {}",
-     lambda s: s.phi.derivative(s.x)),
+     lambda run: run.phi.derivative(run.x)),
     *((f"of {name}", f"phi' is the slope of {name}, {formula}, {{}}, whatever phi is: ask traj.phi",
-       lambda s, name=name: NONLINEARITIES[name].derivative(s.r))
+       lambda run, name=name: NONLINEARITIES[name].derivative(run.r))
       for name, formula in (("tanh", "1 - r^2"), ("sigmoid", "r (1 - r)"), ("relu", "r > 0"),
                             ("softplus", "1 - e^-r"))),
 )  # fmt: skip
@@ -74,67 +74,68 @@ def _slopes():
 
 SHARED: tuple[Slip, ...] = (
     Slip("W untransposed", "W is not transposed: unit j collects from all units i that it drives, "
-         "sum_i alpha_i dx_i[t+1] W_ij", {"back": lambda s: s.W.T}, "3.4"),
+         "sum_i alpha_i dx_i[t+1] W_ij", {"back": lambda run: run.W.T}, "3.4"),
     Slip("leak missing", "the leak term (1 - alpha) dx[t+1] is missing",
-         {"leak": lambda s, t: 0 * s.dx[t]}, "3.5"),
+         {"leak": lambda run, t: 0 * run.dx[t]}, "3.5"),
     Slip("leak alpha", "the leak term has alpha where 1 - alpha belongs",
-         {"leak": lambda s, t: s.alpha * s.dx[t + 1]}, "3.5"),
+         {"leak": lambda run, t: run.alpha * run.dx[t + 1]}, "3.5"),
     Slip("leak 1", "the leak term has 1 where 1 - alpha belongs",
-         {"leak": lambda s, t: s.dx[t + 1]}, "3.5"),
+         {"leak": lambda run, t: run.dx[t + 1]}, "3.5"),
     Slip("leak 1 + alpha", "the leak term has 1 + alpha where 1 - alpha belongs",
-         {"leak": lambda s, t: (1 + s.alpha) * s.dx[t + 1]}, "3.5"),
+         {"leak": lambda run, t: (1 + run.alpha) * run.dx[t + 1]}, "3.5"),
     Slip("leak sign", "the leak term (1 - alpha) dx[t+1] has the wrong sign",
-         {"leak": lambda s, t: (s.alpha - 1) * s.dx[t + 1]}, "3.5"),
+         {"leak": lambda run, t: (run.alpha - 1) * run.dx[t + 1]}, "3.5"),
     Slip("leak late", "the leak term takes dx[t+2] where dx[t+1] belongs",
-         {"leak": lambda s, t: (1 - s.alpha) * s.dx[t + 2]}, "3.5"),
+         {"leak": lambda run, t: (1 - run.alpha) * run.dx[t + 2]}, "3.5"),
     Slip("leak too soon", "the leak term takes dx[t+1] before the part of the output y[t] is added "
-         "to it", {"leak": lambda s, t: (1 - s.alpha) * s.passed[t + 1]}, "3.5"),
+         "to it", {"leak": lambda run, t: (1 - run.alpha) * run.passed[t + 1]}, "3.5"),
     Slip("leak through phi", "the leak term is multiplied by phi': the leak acts on x, not phi(x)",
-         {"leak": lambda s, t: s.slope_recurrent[t] * (1 - s.alpha) * s.dx[t + 1]}, "3.5"),
+         {"leak": lambda run, t: run.slope_recurrent[t] * (1 - run.alpha) * run.dx[t + 1]}, "3.5"),
     Slip("recurrent alpha missing", "the factor alpha is missing in the recurrent term",
-         {"driven": lambda s, t: s.dx[t + 1]}, "3.4"),
+         {"driven": lambda run, t: run.dx[t + 1]}, "3.4"),
     Slip("recurrent alpha doubled", "the factor alpha is doubled (alpha^2) in the recurrent term",
-         {"driven": lambda s, t: s.alpha**2 * s.dx[t + 1]}, "3.4"),
+         {"driven": lambda run, t: run.alpha**2 * run.dx[t + 1]}, "3.4"),
     Slip("alpha after W", "alpha is multiplied after W^T instead of before it: it must be alpha_i "
          "of the unit that is driven, not alpha_j of the unit that drives (the same only if all "
          "tau are equal)",
-         {"driven": lambda s, t: s.dx[t + 1], "driver": lambda s: s.alpha}, "3.4"),
+         {"driven": lambda run, t: run.dx[t + 1], "driver": lambda run: run.alpha}, "3.4"),
     Slip("recurrent missing", "the recurrent term, through W, is missing",
-         {"driver": lambda s: 0.0}, "3.4"),
+         {"driver": lambda run: 0.0}, "3.4"),
     Slip("recurrent sign", "the recurrent term has the wrong sign",
-         {"driver": lambda s: -1.0}, "3.4"),
+         {"driver": lambda run: -1.0}, "3.4"),
     Slip("recurrent late", "the recurrent term takes dx[t+2] where dx[t+1] belongs",
-         {"driven": lambda s, t: s.alpha * s.dx[t + 2]}, "3.4"),
+         {"driven": lambda run, t: run.alpha * run.dx[t + 2]}, "3.4"),
     Slip("recurrent too soon", "the recurrent term takes dx[t+1] before the part of the output "
-         "y[t] is added to it", {"driven": lambda s, t: s.alpha * s.passed[t + 1]}, "3.4"),
+         "y[t] is added to it", {"driven": lambda run, t: run.alpha * run.passed[t + 1]}, "3.4"),
     Slip("nothing passed back", "nothing is passed back from dx[t+1] to dx[t]: neither the leak "
          "nor the recurrent term",
-         {"driver": lambda s: 0.0, "leak": lambda s, t: 0 * s.dx[t]}, "3.5"),
+         {"driver": lambda run: 0.0, "leak": lambda run, t: 0 * run.dx[t]}, "3.5"),
     Slip("readout late", "the readout is shifted by one step: dy[t] enters dx[t], but y[t] reads "
-         "x[t+1]", {"output": lambda s, t: output(s, t)}, "3.4"),
+         "x[t+1]", {"output": lambda run, t: output(run, t)}, "3.4"),
     Slip("readout late but at 0", "the readout is shifted by one step: dy[t] enters dx[t] (t > 0), "
-         "but y[t] reads x[t+1]", {"output": lambda s, t: output(s, t if t else -1)}, "3.4"),
+         "but y[t] reads x[t+1]", {"output": lambda run, t: output(run, t if t else -1)}, "3.4"),
     Slip("readout early", "the readout is shifted by one step: dy[t-2] enters dx[t], but y[t-1] "
-         "reads x[t]", {"output": lambda s, t: output(s, t - 2)}, "3.4"),
+         "reads x[t]", {"output": lambda run, t: output(run, t - 2)}, "3.4"),
     Slip("readout wraps", "the readout is shifted by one step, and wraps around at the start "
          "(dy[-1] is the last entry): dy[t-2] enters dx[t], but y[t-1] reads x[t]",
-         {"output": lambda s, t: s.dy[t - 2] if t else output(s, -1)}, "3.4"),
+         {"output": lambda run, t: run.dy[t - 2] if t else output(run, -1)}, "3.4"),
     Slip("readout at 0", "an output y[-1] that does not exist is read at t = 0 (dy[-1] is the last "
-         "entry)", {"output": lambda s, t: s.dy[t - 1]}, "3.4"),
+         "entry)", {"output": lambda run, t: run.dy[t - 1]}, "3.4"),
     Slip("readout at the end", "the readout enters at the last step alone",
-         {"output": lambda s, t: output(s, t - 1 if t == len(s.dy) else -1)}, "3.4"),
+         {"output": lambda run, t: output(run, t - 1 if t == len(run.dy) else -1)}, "3.4"),
     Slip("last step", "the last step is left out: dx[T] is not phi'(x[T]) W_out^T dy[T-1]",
-         {"output": lambda s, t: output(s, t - 1 if t < len(s.dy) else -1)}, "3.5"),
+         {"output": lambda run, t: output(run, t - 1 if t < len(run.dy) else -1)}, "3.5"),
     *_slopes(),
     Slip("Euler", "alpha is dt/tau (Euler), but the method is exponential: 1 - exp(-dt/tau); read "
          "traj.method, or check it with --method euler",
-         {"alpha": lambda s: s.dt / s.tau, "alpha_slope": lambda s: -s.dt / s.tau**2}, "3.12"),
+         {"alpha": lambda run: run.dt / run.tau,
+          "alpha_slope": lambda run: -run.dt / run.tau**2}, "3.12"),
     Slip("exponential", "alpha is 1 - exp(-dt/tau), but the method is Euler's: dt/tau; read "
          "traj.method, or check it with --method exponential",
-         {"alpha": lambda s: -np.expm1(-s.dt / s.tau),
-          "alpha_slope": lambda s: -np.exp(-s.dt / s.tau) * s.dt / s.tau**2}, "3.12"),
+         {"alpha": lambda run: -np.expm1(-run.dt / run.tau),
+          "alpha_slope": lambda run: -np.exp(-run.dt / run.tau) * run.dt / run.tau**2}, "3.12"),
     Slip("alpha of Euler", "alpha is dt/tau (Euler), but the method is exponential: "
-         "1 - exp(-dt/tau)", {"alpha": lambda s: s.dt / s.tau}, "3.12"),
+         "1 - exp(-dt/tau)", {"alpha": lambda run: run.dt / run.tau}, "3.12"),
 )  # fmt: skip
 
 
@@ -149,20 +150,20 @@ def _other_times(part, symbol, read, k, endings=_ENDS):
     said = f"{symbol}[t{k:+d}] is used where {symbol}[t] belongs"
     for ends, words in endings:
         yield Slip(f"{symbol}[t{k:+d}] {ends}", said + words,
-                   {part: lambda s, ends=ends: shifted(read(s), k, ends)})  # fmt: skip
+                   {part: lambda run, ends=ends: shifted(read(run), k, ends)})  # fmt: skip
 
 
 def _own_adjoint(field, partner):
     """Slips in which adjoint a gradient takes; `partner` is what it is multiplied by."""
     post = f"{field}.post"
     return (
-        Slip("dx[t]", "dx[t] is used where dx[t+1] belongs", {post: lambda s: s.dx[:-3]}),
+        Slip("dx[t]", "dx[t] is used where dx[t+1] belongs", {post: lambda run: run.dx[:-3]}),
         Slip("dx[t+2]", f"{partner} is paired with dx[t+2] where dx[t+1] belongs",
-             {post: lambda s: s.dx[2:-1]}),
+             {post: lambda run: run.dx[2:-1]}),
         Slip("dr", "dr, the derivative of the rate, is used where dx, that of the state, belongs: "
-             "dx = ... + phi' dr", {post: lambda s: s.dr[1:-2]}),
+             "dx = ... + phi' dr", {post: lambda run: run.dr[1:-2]}),
         Slip("dx without output", "dx[t+1] is used before the part of the output y[t] is added to "
-             "it", {post: lambda s: s.passed[1:-2]}),
+             "it", {post: lambda run: run.passed[1:-2]}),
     )  # fmt: skip
 
 
@@ -172,7 +173,7 @@ def _gain(field):
     return (
         Slip("alpha missing", "the factor alpha is missing", {gain: one}),
         Slip("alpha doubled", "the factor alpha is doubled (alpha^2)",
-             {gain: lambda s: s.alpha**2}),
+             {gain: lambda run: run.alpha**2}),
     )  # fmt: skip
 
 
@@ -199,80 +200,79 @@ def _currents(k):
         if (k, ends) == (-1, "repeat"):
             continue  # its parts are the same
         yield Slip(f"c[t{k:+d}] {ends} in parts", said + words,
-                   {"tau.recurrent": lambda s, ends=ends: shifted(s.r, k, ends)[:-1] @ s.W.T,
-                    "tau.inputs": lambda s, ends=ends: shifted(s.u, k, ends) @ s.W_in.T,
-                    "tau.noise": lambda s, ends=ends: shifted(s.noise, k, ends)})  # fmt: skip
+                   {"tau.recurrent": lambda run, ends=ends: shifted(run.r, k, ends)[:-1] @ run.W.T,
+                    "tau.inputs": lambda run, ends=ends: shifted(run.u, k, ends) @ run.W_in.T,
+                    "tau.noise": lambda run, ends=ends: shifted(run.noise, k, ends)})  # fmt: skip
 
 
 OWN: dict[str, tuple[Slip, ...]] = {
     "W": (
         *_gain("W"), *_own_adjoint("W", "r[t]"),
-        Slip("r[t+1]", "r[t+1] is used where r[t] belongs", {"W.pre": lambda s: s.r[1:]}),
+        Slip("r[t+1]", "r[t+1] is used where r[t] belongs", {"W.pre": lambda run: run.r[1:]}),
         Slip("r[t-1]", "r[t-1] is used where r[t] belongs, and wraps around at the start",
-             {"W.pre": lambda s: shifted(s.r, -1, "wrap")[:-1]}),
-        Slip("x", "the state x is used where the rate r belongs", {"W.pre": lambda s: s.x[:-1]}),
+             {"W.pre": lambda run: shifted(run.r, -1, "wrap")[:-1]}),
+        Slip("x", "the state x is used where the rate r belongs",
+             {"W.pre": lambda run: run.x[:-1]}),
         Slip("transposed", "the result is transposed: W_ij is the weight from j to i",
              {"W.turn": lambda terms: terms.swapaxes(-1, -2)}),
         Slip("alpha of the sender", "alpha is that of unit j, where the weight comes from, not of "
-             "i, where it goes to", {"W.gain": one, "W.pre": lambda s: s.alpha * s.r[:-1]}),
+             "i, where it goes to", {"W.gain": one, "W.pre": lambda run: run.alpha * run.r[:-1]}),
     ),
     "W_in": (
         *_gain("W_in"), *_own_adjoint("W_in", "u[t]"),
-        *_other_times("W_in.pre", "u", lambda s: s.u, 1),
-        *_other_times("W_in.pre", "u", lambda s: s.u, -1, _ENDS[:2]),  # the third is dx[t+2]
+        *_other_times("W_in.pre", "u", lambda run: run.u, 1),
+        *_other_times("W_in.pre", "u", lambda run: run.u, -1, _ENDS[:2]),  # the third is dx[t+2]
     ),
     # Without dx[t+2]: with nothing to multiply it, that is to leave out the first step.
     "b": (*_gain("b"), *(slip for slip in _own_adjoint("b", "") if slip.name != "dx[t+2]"),
           *_over("units")),
     "W_out": (
         Slip("r[t]", "r[t] is used where r[t+1] belongs: y[t] reads the state after the step (the "
-             "readout is shifted by one step)", {"W_out.pre": lambda s: s.r[:-1]}),
-        Slip("x", "the state x is used where the rate r belongs", {"W_out.pre": lambda s: s.x[1:]}),
+             "readout is shifted by one step)", {"W_out.pre": lambda run: run.r[:-1]}),
+        Slip("x", "the state x is used where the rate r belongs",
+             {"W_out.pre": lambda run: run.x[1:]}),
         Slip("phi'", "a factor phi' has slipped in",
-             {"W_out.pre": lambda s: s.slope_readout[1:] * s.r[1:]}),
+             {"W_out.pre": lambda run: run.slope_readout[1:] * run.r[1:]}),
     ),
     "b_out": _over("outputs"),
     "x0": (
         Slip("dx[1]", "it stops one step early: it is dx[1], not dx[0]",
-             {"x0.post": lambda s: s.dx[1:2]}),
+             {"x0.post": lambda run: run.dx[1:2]}),
         Slip("dx[1] passed", "it stops one step early: it is what dx[2] passes back to dx[1], not "
-             "dx[0]", {"x0.post": lambda s: s.passed[1:2]}),
-        Slip("alpha", "a factor alpha has slipped in", {"x0.gain": lambda s: s.alpha}),
+             "dx[0]", {"x0.post": lambda run: run.passed[1:2]}),
+        Slip("alpha", "a factor alpha has slipped in", {"x0.gain": lambda run: run.alpha}),
         Slip("phi'", "a factor phi' has slipped in: x0 is a state, not a rate",
-             {"x0.gain": lambda s: s.slope_recurrent[0]}),
+             {"x0.gain": lambda run: run.slope_recurrent[0]}),
         Slip("right step", "it is the right step back from dx[1], but this dx[1] is wrong",
-             {"x0.post": lambda s: ((1 - s.alpha) * s.dx[1] + s.phi.derivative(s.r[0])
-                                    * ((s.alpha * s.dx[1]) @ s.W))[np.newaxis]}),
+             {"x0.post": lambda run: ((1 - run.alpha) * run.dx[1] + run.phi.derivative(run.r[0])
+                                    * ((run.alpha * run.dx[1]) @ run.W))[np.newaxis]}),
         Slip("dr", "dr[0], the derivative of the rate, is used where dx[0] belongs",
-             {"x0.post": lambda s: s.dr[:1]}),
+             {"x0.post": lambda run: run.dr[:1]}),
     ),
     "tau": (
         *_own_adjoint("tau", "c[t] - x[t]"),
         Slip("alpha", "a factor alpha has slipped in (x[t+1] - x[t], if that is used, is "
-             "alpha times c[t] - x[t])", {"tau.gain": lambda s: s.alpha}),
+             "alpha times c[t] - x[t])", {"tau.gain": lambda run: run.alpha}),
         Slip("1/tau missing", "the factor 1/tau of dalpha/dtau is missing",
-             {"tau.scale": lambda s: s.tau}, "3.12"),
+             {"tau.scale": lambda run: run.tau}, "3.12"),
         Slip("dalpha/dtau missing", "the factor dalpha/dtau is missing: this is the gradient of "
              "alpha", {"tau.slope": one}, "3.12"),
         Slip("-alpha/tau", "dalpha/dtau is that of Euler, -alpha/tau, but the method is "
-             "exponential", {"tau.slope": lambda s: -s.alpha / s.tau}, "3.12"),
+             "exponential", {"tau.slope": lambda run: -run.alpha / run.tau}, "3.12"),
         Slip("-dt/tau^2", "dalpha/dtau is that of Euler, -dt/tau^2, but the method is exponential",
-             {"tau.slope": lambda s: -s.dt / s.tau**2}, "3.12"),
+             {"tau.slope": lambda run: -run.dt / run.tau**2}, "3.12"),
         Slip("1/tau^2", "dalpha/dtau is divided by tau once too often",
-             {"tau.scale": lambda s: 1 / s.tau}, "3.12"),
+             {"tau.scale": lambda run: 1 / run.tau}, "3.12"),
         Slip("leak missing", "the leak is missing: it needs c[t] - x[t], not the current c[t] "
-             "alone", {"tau.state": lambda s: 0}),
-        Slip("noise missing", "the noise is missing in the current c[t]",
-             {"tau.noise": lambda s: 0}),
-        Slip("bias missing", "the bias is missing in the current c[t]", {"tau.bias": lambda s: 0}),
-        Slip("inputs missing", "the inputs are missing in the current c[t]",
-             {"tau.inputs": lambda s: 0}),
-        Slip("recurrent missing", "the recurrent input is missing in the current c[t]",
-             {"tau.recurrent": lambda s: 0}),
+             "alone", {"tau.state": lambda run: 0}),
+        *(Slip(f"{part} missing", f"the {words} missing in the current c[t]",
+               {f"tau.{part}": lambda run: 0})
+          for part, words in (("noise", "noise is"), ("bias", "bias is"), ("inputs", "inputs are"),
+                              ("recurrent", "recurrent input is"))),
         Slip("x[t+1]", "x[t+1] is used where x[t] belongs in c[t] - x[t]",
-             {"tau.state": lambda s: s.x[1:]}),
+             {"tau.state": lambda run: run.x[1:]}),
         Slip("r[t+1]", "r[t+1] is used where r[t] belongs in c[t]",
-             {"tau.recurrent": lambda s: s.r[1:] @ s.W.T}),
+             {"tau.recurrent": lambda run: run.r[1:] @ run.W.T}),
         *_currents(1), *_currents(-1),
     ),
 }  # fmt: skip

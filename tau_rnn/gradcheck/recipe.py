@@ -44,6 +44,16 @@ EQUATION_OF = {
 }  # fmt: skip
 
 
+class Run(SimpleNamespace):
+    """What the formulas read, by the names of the derivation.
+
+    The fields of Params; x, r, u, noise, dt, method and dy of the run; phi, a Nonlinearity; the
+    recipe, and what ``_ONCE`` names of it. The adjoint is dx[t] for t = 0 .. T and zero after the
+    end; dr is it where phi' has not been applied, and `passed` what dx[t+1] passes back, that is
+    dx without what the output puts in: all (T+3, B, N).
+    """
+
+
 def shifted(a, k, ends="repeat"):
     """a[t + k]: where there is no such entry the end is repeated, wrapped around, or zero."""
     at = np.arange(len(a)) + k
@@ -53,22 +63,22 @@ def shifted(a, k, ends="repeat"):
     return a[np.clip(at, 0, len(a) - 1)] * inside.reshape(-1, *[1] * (a.ndim - 1))
 
 
-def output(s, t):
+def output(run, t):
     """dy[t], zero where there is no such output."""
-    return s.dy[t] if 0 <= t < len(s.dy) else np.zeros_like(s.dy[0])
+    return run.dy[t] if 0 <= t < len(run.dy) else np.zeros_like(run.dy[0])
 
 
-def parts(s, *names):
+def parts(run, *names):
     """The parts of the recipe that do not change with the time of the adjoint."""
-    return [s.recipe[name](s) for name in names]
+    return [run.recipe[name](run) for name in names]
 
 
 def weight(field):
     """Terms (T, B, to, from) of the gradient of a weight."""
 
-    def terms(s):
-        gain, post, pre = parts(s, *(f"{field}.{part}" for part in ("gain", "post", "pre")))
-        return s.recipe[f"{field}.turn"]((gain * post)[..., np.newaxis] * pre[..., np.newaxis, :])
+    def terms(run):
+        gain, post, pre = parts(run, *(f"{field}.{part}" for part in ("gain", "post", "pre")))
+        return run.recipe[f"{field}.turn"]((gain * post)[..., np.newaxis] * pre[..., np.newaxis, :])
 
     return terms
 
@@ -76,21 +86,21 @@ def weight(field):
 def bias(field):
     """Terms (T, B, N) of the gradient of a bias."""
 
-    def terms(s):
-        gain, post = parts(s, f"{field}.gain", f"{field}.post")
-        return s.recipe[f"{field}.turn"](gain * post)
+    def terms(run):
+        gain, post = parts(run, f"{field}.gain", f"{field}.post")
+        return run.recipe[f"{field}.turn"](gain * post)
 
     return terms
 
 
-def _tau_terms(s):
+def _tau_terms(run):
     """Terms (T, B, N) of dtau: dx[t+1] (c[t] - x[t]) dalpha/dtau."""
     gain, post, state, slope, scale = parts(
-        s, "tau.gain", "tau.post", "tau.state", "tau.slope", "tau.scale"
+        run, "tau.gain", "tau.post", "tau.state", "tau.slope", "tau.scale"
     )
-    currents = parts(s, "tau.recurrent", "tau.inputs", "tau.bias", "tau.noise")
-    c = sum(currents, start=np.zeros_like(s.x[:-1]))
-    return gain * post * (s.recipe["tau.shift"](c) - state) * slope * scale
+    currents = parts(run, "tau.recurrent", "tau.inputs", "tau.bias", "tau.noise")
+    c = sum(currents, start=np.zeros_like(run.x[:-1]))
+    return gain * post * (run.recipe["tau.shift"](c) - state) * slope * scale
 
 
 def same(a):
@@ -98,44 +108,44 @@ def same(a):
     return a
 
 
-def one(s):
+def one(run):
     """No factor."""
     return 1.0
 
 
-def adjoint(s):
+def adjoint(run):
     """dx[t+1] for t = 0 .. T-1."""
-    return s.dx[1:-2]
+    return run.dx[1:-2]
 
 
 RECIPE: dict[str, Callable] = {
-    "alpha": lambda s: alpha(s.tau, s.dt, s.method),
-    "alpha_slope": lambda s: (
-        -s.alpha / s.tau if s.method == "euler" else -(1 - s.alpha) * s.dt / s.tau**2
+    "alpha": lambda run: alpha(run.tau, run.dt, run.method),
+    "alpha_slope": lambda run: (
+        -run.alpha / run.tau if run.method == "euler" else -(1 - run.alpha) * run.dt / run.tau**2
     ),
     # The adjoint: what the units that are driven send back, through which weights, times what.
-    "driven": lambda s, t: s.alpha * s.dx[t + 1],
-    "back": lambda s: s.W,
+    "driven": lambda run, t: run.alpha * run.dx[t + 1],
+    "back": lambda run: run.W,
     "driver": one,
-    "slope": lambda s: s.phi.derivative(s.r),
-    "slope_recurrent": lambda s: s.slope,
-    "leak": lambda s, t: (1 - s.alpha) * s.dx[t + 1],
-    "output": lambda s, t: output(s, t - 1),
-    "slope_readout": lambda s: s.slope,
+    "slope": lambda run: run.phi.derivative(run.r),
+    "slope_recurrent": lambda run: run.slope,
+    "leak": lambda run, t: (1 - run.alpha) * run.dx[t + 1],
+    "output": lambda run, t: output(run, t - 1),
+    "slope_readout": lambda run: run.slope,
     # The gradients, each from its parts.
-    "W": weight("W"), "W.gain": lambda s: s.alpha, "W.post": adjoint,
-    "W.pre": lambda s: s.r[:-1], "W.turn": same,
-    "W_in": weight("W_in"), "W_in.gain": lambda s: s.alpha, "W_in.post": adjoint,
-    "W_in.pre": lambda s: s.u, "W_in.turn": same,
-    "b": bias("b"), "b.gain": lambda s: s.alpha, "b.post": adjoint, "b.turn": same,
-    "W_out": weight("W_out"), "W_out.gain": one, "W_out.post": lambda s: s.dy,
-    "W_out.pre": lambda s: s.r[1:], "W_out.turn": same,
-    "b_out": bias("b_out"), "b_out.gain": one, "b_out.post": lambda s: s.dy, "b_out.turn": same,
-    "x0": bias("x0"), "x0.gain": one, "x0.post": lambda s: s.dx[:1], "x0.turn": same,
-    "tau": _tau_terms, "tau.gain": one, "tau.post": adjoint, "tau.state": lambda s: s.x[:-1],
-    "tau.slope": lambda s: s.alpha_slope, "tau.scale": one, "tau.shift": same,
-    "tau.recurrent": lambda s: s.r[:-1] @ s.W.T, "tau.inputs": lambda s: s.u @ s.W_in.T,
-    "tau.bias": lambda s: s.b, "tau.noise": lambda s: s.noise,
+    "W": weight("W"), "W.gain": lambda run: run.alpha, "W.post": adjoint,
+    "W.pre": lambda run: run.r[:-1], "W.turn": same,
+    "W_in": weight("W_in"), "W_in.gain": lambda run: run.alpha, "W_in.post": adjoint,
+    "W_in.pre": lambda run: run.u, "W_in.turn": same,
+    "b": bias("b"), "b.gain": lambda run: run.alpha, "b.post": adjoint, "b.turn": same,
+    "W_out": weight("W_out"), "W_out.gain": one, "W_out.post": lambda run: run.dy,
+    "W_out.pre": lambda run: run.r[1:], "W_out.turn": same,
+    "b_out": bias("b_out"), "b_out.gain": one, "b_out.post": lambda run: run.dy, "b_out.turn": same,
+    "x0": bias("x0"), "x0.gain": one, "x0.post": lambda run: run.dx[:1], "x0.turn": same,
+    "tau": _tau_terms, "tau.gain": one, "tau.post": adjoint, "tau.state": lambda run: run.x[:-1],
+    "tau.slope": lambda run: run.alpha_slope, "tau.scale": one, "tau.shift": same,
+    "tau.recurrent": lambda run: run.r[:-1] @ run.W.T, "tau.inputs": lambda run: run.u @ run.W_in.T,
+    "tau.bias": lambda run: run.b, "tau.noise": lambda run: run.noise,
 }  # fmt: skip
 
 
@@ -143,32 +153,30 @@ RECIPE: dict[str, Callable] = {
 _ONCE = ("alpha", "alpha_slope", "slope", "back", "driver", "slope_recurrent", "slope_readout")
 
 
-def scene(params, traj, dy, recipe=RECIPE) -> SimpleNamespace:
-    """Everything the formulas read, by the names of the derivation, with the adjoint solved."""
-    s = SimpleNamespace(**dict(zip(FIELDS, params)), recipe=recipe)
-    s.x, s.r, s.u, s.dt, s.method, s.dy = traj.x, traj.r, traj.u, traj.dt, traj.method, dy
-    s.noise = np.zeros_like(s.x[:-1]) if traj.noise is None else traj.noise
-    s.phi = nonlinearity(traj.phi)
+def run_of(params, traj, dy, recipe=RECIPE) -> Run:
+    """The run of a network, its adjoint solved by a recipe."""
+    run = Run(**dict(zip(FIELDS, params)), recipe=recipe)
+    run.x, run.r, run.u, run.dt, run.method = traj.x, traj.r, traj.u, traj.dt, traj.method
+    run.dy, run.phi = dy, nonlinearity(traj.phi)
+    run.noise = np.zeros_like(run.x[:-1]) if traj.noise is None else traj.noise
     for name in _ONCE:
-        setattr(s, name, recipe[name](s))
-    # dx[t] for t = 0 .. T, zero after the end; dr as it is where phi' has not been applied, and
-    # `passed` what dx[t+1] passes back, that is dx without what the output puts in.
-    s.dx, s.dr, s.passed = np.zeros((3, len(dy) + 3, *s.x.shape[1:]))
+        setattr(run, name, recipe[name](run))
+    run.dx, run.dr, run.passed = np.zeros((3, len(dy) + 3, *run.x.shape[1:]))
     for t in reversed(range(len(dy) + 1)):
-        s.dr[t], s.passed[t], s.dx[t] = step_back(s, t)
-    return s
+        run.dr[t], run.passed[t], run.dx[t] = step_back(run, t)
+    return run
 
 
-def step_back(s, t):
+def step_back(run, t):
     """dr[t], what dx[t+1] passes back, and dx[t], from dx[t+1]."""
-    recurrent = s.driver * (s.recipe["driven"](s, t) @ s.back)
-    readout = s.recipe["output"](s, t) @ s.W_out
-    passed = s.recipe["leak"](s, t) + s.slope_recurrent[t] * recurrent
-    return recurrent + readout, passed, passed + s.slope_readout[t] * readout
+    recurrent = run.driver * (run.recipe["driven"](run, t) @ run.back)
+    readout = run.recipe["output"](run, t) @ run.W_out
+    passed = run.recipe["leak"](run, t) + run.slope_recurrent[t] * recurrent
+    return recurrent + readout, passed, passed + run.slope_readout[t] * readout
 
 
 def gradient(params, traj, dy, edits: dict[str, Callable] | None = None) -> dict:
     """dLoss/dfield for every field, right if the recipe is not edited."""
     recipe = RECIPE | (edits or {})
-    s = scene(params, traj, dy, recipe)
-    return {name: recipe[name](s).sum((0, 1)) for name in FIELDS}
+    run = run_of(params, traj, dy, recipe)
+    return {name: recipe[name](run).sum((0, 1)) for name in FIELDS}

@@ -9,14 +9,13 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 
 from tau_rnn.gradcheck.answers import Network, agrees, tolerance
 from tau_rnn.gradcheck.known_errors import OWN, SHARED, SUMS, Slip, Sum, edits_of
-from tau_rnn.gradcheck.recipe import ADJOINT_FIELDS, RECIPE, scene
+from tau_rnn.gradcheck.recipe import ADJOINT_FIELDS, RECIPE, Run, run_of
 from tau_rnn.model import Array, Trajectory
 
 __all__: list[str] = []
@@ -38,10 +37,10 @@ class Asked(NamedTuple):
     grads: dict[str, Array]
     exact: dict[str, Array]
 
-    def scene(self, shared: Sequence[Slip] = ()) -> SimpleNamespace:
+    def run_with(self, shared: Sequence[Slip] = ()) -> Run:
         """What the formulas read, with these slips in the adjoint."""
         n = self.network
-        return scene(n.params, self.traj, n.dy, RECIPE | edits_of(shared))
+        return run_of(n.params, self.traj, n.dy, RECIPE | edits_of(shared))
 
 
 class Own(NamedTuple):
@@ -55,9 +54,9 @@ class Own(NamedTuple):
         """The names of all of them."""
         return *(slip.name for slip in self.slips), *(each.name for each in self.sums)
 
-    def of(self, field: str, s: SimpleNamespace) -> Array:
-        """The gradient of the field with these slips, in a scene."""
-        return _totals(field, s, self.slips)[_ADDED_UP.index(self.sums)]
+    def gradient(self, field: str, run: Run) -> Array:
+        """The gradient of the field with these slips, in a run."""
+        return _totals(field, run, self.slips)[_ADDED_UP.index(self.sums)]
 
 
 class Explanation(NamedTuple):
@@ -104,11 +103,11 @@ def explain(asked: Sequence[Asked], wrong: Sequence[str], right: Sequence[str]) 
     return Explanation(best.shared, zero | readout | best.own)
 
 
-def _totals(field: str, s: SimpleNamespace, slips: Sequence[Slip] = ()) -> Array:
+def _totals(field: str, run: Run, slips: Sequence[Slip] = ()) -> Array:
     """The gradient of a field with these slips, for each way in ``_ADDED_UP``."""
-    s = SimpleNamespace(**{**vars(s), "recipe": s.recipe | edits_of(slips)})
-    terms = s.recipe[field](s)
-    T, B = s.dy.shape[:2]
+    run = Run(**{**vars(run), "recipe": run.recipe | edits_of(slips)})
+    terms = run.recipe[field](run)
+    T, B = run.dy.shape[:2]
     flat = terms.reshape(terms.shape[0] * B, -1)
     return (_weights(len(terms), T, B) @ flat).reshape(-1, *terms.shape[2:])
 
@@ -132,8 +131,8 @@ def _compatible(slips: Sequence[Slip], size: int) -> Iterator[tuple[Slip, ...]]:
 
 def _may_be(asked: Asked, shared: Sequence[Slip], wrong, right) -> bool:
     """Whether slips in the adjoint leave the right gradients right, and change a wrong one."""
-    s = asked.scene(shared)
-    plain = {name: s.recipe[name](s).sum((0, 1)) for name in (*wrong, *right)}
+    run = asked.run_with(shared)
+    plain = {name: run.recipe[name](run).sum((0, 1)) for name in (*wrong, *right)}
     return all(agrees(plain[name], asked.exact[name]) for name in right) and any(
         not agrees(plain[name], asked.exact[name]) for name in wrong
     )
@@ -144,7 +143,7 @@ class _Attempt:
 
     def __init__(self, asked: Sequence[Asked], shared: Sequence[Slip]):
         self.asked, self.shared = asked, shared
-        self.scenes: dict[int, SimpleNamespace] = {}
+        self.runs: dict[int, Run] = {}
 
     def own(self, fields: Sequence[str], limit: int) -> dict[str, Own]:
         """The slips of each field, up to a limit; without those for which there are none.
@@ -185,10 +184,10 @@ class _Attempt:
         compared = False
         for k, asked in enumerate(self.asked):
             if field in asked.grads and fits.any():
-                if k not in self.scenes:
-                    self.scenes[k] = asked.scene(self.shared)
+                if k not in self.runs:
+                    self.runs[k] = asked.run_with(self.shared)
                 given, compared = asked.grads[field], True
-                candidates = _totals(field, self.scenes[k], slips)
+                candidates = _totals(field, self.runs[k], slips)
                 axes = tuple(range(1, candidates.ndim))
                 differences = np.abs(candidates - given).sum(axes)
                 size = np.abs(candidates).sum(axes)
