@@ -164,7 +164,7 @@ def level_table(results: Sequence[RunResult], task: str, shown=SHOWN) -> str:
     columns = [metric(key) for key in shown if any(key in c for c in conditions.values())]
     rows = []
     for name, found in conditions.items():
-        cells = [name, str(max(e.n for e in found.values()))]
+        cells = [name, str(max(effect.n for effect in found.values()))]
         for column in columns:
             effect, digits = found.get(column.key), column.mean_decimals
             text = "-" if effect is None else interval(effect, signed=False, digits=digits)
@@ -185,14 +185,15 @@ def _effect_table(rows: Iterable[Row]) -> str:
     """Paired effects, one line each."""
     lines = []
     for row in rows:
-        e = row.effect
+        effect = row.effect
         remarks = []
-        if e.never or e.never_reference:
-            remarks.append(f"never: {e.never}, reference {e.never_reference}")
-        if e.missing:
-            remarks.append(f"{e.missing} missing")
+        if effect.never or effect.never_reference:
+            remarks.append(f"never: {effect.never}, reference {effect.never_reference}")
+        if effect.missing:
+            remarks.append(f"{effect.missing} missing")
         what = row.condition if row.kind == ITSELF else f"{row.condition} - {row.reference}"
-        lines.append([what, interval(e), row.unit, p_text(e.p), e.n, "; ".join(remarks)])
+        told = interval(effect), row.unit, p_text(effect.p), effect.n, "; ".join(remarks)
+        lines.append([what, *told])
     return grid(["comparison", "effect [95 %]", "scale", "p", "pairs", "remarks"], lines)
 
 

@@ -201,26 +201,26 @@ def explore(settings: Settings) -> View:
     >>> bool(np.allclose(view.effective, view.tau))
     True
     """
-    s, rng = settings, np.random.default_rng(settings.seed)
-    tau = _time_constants(s, np.sort(stratified_quantiles(s.n_units, rng)))
-    params = init_params(s.n_units, 1, 1, tau, rng, gain=s.gain)
-    epochs = np.cumsum([round(t / s.dt) for t in (REST, STIMULUS, s.delay, REPORT)])
-    rates, dx = _trial(params, epochs, s.dt)
-    thirds = np.array_split(np.arange(s.n_units), 3)
+    rng = np.random.default_rng(settings.seed)
+    tau = _time_constants(settings, np.sort(stratified_quantiles(settings.n_units, rng)))
+    params = init_params(settings.n_units, 1, 1, tau, rng, gain=settings.gain)
+    epochs = np.cumsum([round(t / settings.dt) for t in (REST, STIMULUS, settings.delay, REPORT)])
+    rates, dx = _trial(params, epochs, settings.dt)
+    thirds = np.array_split(np.arange(settings.n_units), 3)
 
-    a, J = alpha(tau, s.dt), jacobian(params, np.zeros(s.n_units))
-    mu, V = np.linalg.eig(np.eye(s.n_units) + (a * tau)[:, np.newaxis] * J)
-    eigenvalues = mu if s.dynamics == "discrete" else np.linalg.eigvals(J)
-    lags, acf = _autocorrelation(mu, V, a * (2 - a), s.dt)
+    a, J = alpha(tau, settings.dt), jacobian(params, np.zeros(settings.n_units))
+    mu, V = np.linalg.eig(np.eye(settings.n_units) + (a * tau)[:, np.newaxis] * J)
+    eigenvalues = mu if settings.dynamics == "discrete" else np.linalg.eigvals(J)
+    lags, acf = _autocorrelation(mu, V, a * (2 - a), settings.dt)
     view = View(
         tau=tau,
-        time=np.arange(epochs[-1] + 1) * s.dt,
-        stimulus=(epochs[0] * s.dt, epochs[1] * s.dt),
-        report=(epochs[2] * s.dt, epochs[3] * s.dt),
+        time=np.arange(epochs[-1] + 1) * settings.dt,
+        stimulus=(epochs[0] * settings.dt, epochs[1] * settings.dt),
+        report=(epochs[2] * settings.dt, epochs[3] * settings.dt),
         rates=rates,
         adjoint=np.stack([np.sqrt(np.mean(dx[:, k] ** 2, axis=1)) for k in thirds], axis=1),
         eigenvalues=eigenvalues.astype(complex),
-        slowest=_slowest(eigenvalues, s),
+        slowest=_slowest(eigenvalues, settings),
         lags=lags,
         autocorrelation=np.stack([acf[:, k].mean(axis=1) for k in thirds], axis=1),
         effective=_fall(lags, acf),
@@ -230,26 +230,26 @@ def explore(settings: Settings) -> View:
         third=np.repeat(np.arange(3), [len(k) for k in thirds]),
         panels={},
     )
-    return view._replace(panels=_panels(view, s))
+    return view._replace(panels=_panels(view, settings))
 
 
-def _time_constants(s: Settings, q: Array) -> Array:
+def _time_constants(settings: Settings, q: Array) -> Array:
     """What `sample_tau` gives for these quantiles, without SciPy's import."""
-    w, normal = s.width, NormalDist()
+    w, normal = settings.width, NormalDist()
     if w == 0:
         return np.ones(len(q))
-    if s.dist == "bimodal":
+    if settings.dist == "bimodal":
         return np.where(q < 0.5, 1 - w, 1 + w)
-    if s.dist == "uniform":
+    if settings.dist == "uniform":
         return 1 + _half_width(w) * (2 * q - 1)
-    low, high = BOUNDS[s.dist]
+    low, high = BOUNDS[settings.dist]
     mean, sd = 1.0, w
-    if s.dist == "lognormal":  # mean and sd of ln tau
+    if settings.dist == "lognormal":  # mean and sd of ln tau
         sd = math.sqrt(math.log1p(w**2))
         low, high, mean = math.log(low), math.log(high), -(sd**2) / 2
     below, above = (normal.cdf((bound - mean) / sd) for bound in (low, high))
     z = np.array([normal.inv_cdf(below + k * (above - below)) for k in q])
-    return np.exp(mean + sd * z) if s.dist == "lognormal" else mean + sd * z
+    return np.exp(mean + sd * z) if settings.dist == "lognormal" else mean + sd * z
 
 
 def _trial(params: Params, epochs, dt: float) -> tuple[Array, Array]:
@@ -297,24 +297,24 @@ def _fall(lags: Array, acf: Array) -> Array:
     return lags[at - 1] + share * (lags[at] - lags[at - 1])
 
 
-def _slowest(eigenvalues: Array, s: Settings) -> float:
+def _slowest(eigenvalues: Array, settings: Settings) -> float:
     """Time constant in s of the mode that decays last, negative where it grows."""
-    if s.dynamics == "discrete":
-        rate = math.log(np.abs(eigenvalues).max()) / s.dt
+    if settings.dynamics == "discrete":
+        rate = math.log(np.abs(eigenvalues).max()) / settings.dt
     else:
         rate = float(eigenvalues.real.max())
     return -1 / rate if rate else math.inf
 
 
-def _panels(view: View, s: Settings) -> dict[str, Panel]:
+def _panels(view: View, settings: Settings) -> dict[str, Panel]:
     trial, what = (0.0, float(view.time[-1])), "one step"
     per_s, (re, im) = "", _square(view.eigenvalues, 1.0)
-    if s.dynamics == "continuous":
+    if settings.dynamics == "continuous":
         what, per_s, (re, im) = "the velocity", " (1/s)", _square(view.eigenvalues, 0.0)
     grows, beyond = view.slowest < 0, int(np.isnan(view.effective).sum())
     change = f"{'grows' if grows else 'decays'} by a factor e"
     mode = f"slowest mode: {change} in {abs(view.slowest):.3g} s"
-    late = f"{beyond} of {s.n_units} units: beyond {LONGEST_LAG:g} s"
+    late = f"{beyond} of {settings.n_units} units: beyond {LONGEST_LAG:g} s"
     late = late if beyond else "line: effective = intrinsic"
     still = np.isfinite(view.autocorrelation).all()
     top = float(view.adjoint.max())
@@ -322,7 +322,7 @@ def _panels(view: View, s: Settings) -> dict[str, Panel]:
     return {
         "rates": Panel(
             "Rates in one trial", "time (s)", "unit, from fast (top) to slow",
-            "dotted: stimulus on, off, report", trial, (s.n_units + 0.5, 0.5),
+            "dotted: stimulus on, off, report", trial, (settings.n_units + 0.5, 0.5),
             z=float(np.abs(view.rates).max()),
         ),
         "adjoint": Panel(

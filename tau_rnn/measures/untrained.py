@@ -167,10 +167,10 @@ def _cross_validated(X, target, weights, folds, penalties) -> Array:
     """Predictions (T, B) for one output from X (T, B, N + 1), whose last column is 1."""
     n = X.shape[2]
     grams, sides = np.zeros((len(folds), n, n)), np.zeros((len(folds), n))
-    for f, trials in enumerate(folds):  # what each fold adds to the normal equations
+    for fold, trials in enumerate(folds):  # what each fold adds to the normal equations
         Z = (X[:, trials] * weights[:, trials, np.newaxis]).reshape(-1, n)
-        grams[f] = Z.T @ X[:, trials].reshape(-1, n)
-        sides[f] = Z.T @ target[:, trials].ravel()
+        grams[fold] = Z.T @ X[:, trials].reshape(-1, n)
+        sides[fold] = Z.T @ target[:, trials].ravel()
 
     def fits(*left_out) -> Array:  # (P, N + 1) to all folds but these
         kept = np.setdiff1d(np.arange(len(folds)), left_out)
@@ -180,13 +180,13 @@ def _cross_validated(X, target, weights, folds, penalties) -> Array:
         return np.linalg.solve(gram + ridge, side[:, np.newaxis])[..., 0]
 
     y = np.empty(target.shape)
-    for f, trials in enumerate(folds):
+    for fold, trials in enumerate(folds):
         error = np.zeros(len(penalties))
-        for g, inner in enumerate(folds):
-            if g != f:
-                missed = X[:, inner] @ fits(f, g).T - target[:, inner, np.newaxis]
+        for other, inner in enumerate(folds):
+            if other != fold:
+                missed = X[:, inner] @ fits(fold, other).T - target[:, inner, np.newaxis]
                 error += np.einsum("tb,tbp->p", weights[:, inner], missed**2)
-        y[:, trials] = X[:, trials] @ fits(f)[error.argmin()]
+        y[:, trials] = X[:, trials] @ fits(fold)[error.argmin()]
     return y
 
 

@@ -81,16 +81,16 @@ def _forest_name(row: Row) -> str:
 
 
 def _forest_row(axis, y: int, row: Row, edge: float) -> None:
-    e, color = row.effect, color_of(row.group.dist)
-    if math.isnan(e.estimate):
+    effect, color = row.effect, color_of(row.group.dist)
+    if math.isnan(effect.estimate):
         return
-    middle, low, high = (min(max(v, -edge), edge) for v in e[:3])
-    if math.isfinite(e.low) or math.isfinite(e.high):
+    middle, low, high = (min(max(v, -edge), edge) for v in effect[:3])
+    if math.isfinite(effect.low) or math.isfinite(effect.high):
         axis.plot([low, high], [y, y], color=color, lw=1.6)
-        for end in (e.low, e.high):
+        for end in (effect.low, effect.high):
             if math.isinf(end):  # of steps to criterion, where runs never reached it
                 axis.plot(math.copysign(edge, end), y, ">" if end > 0 else "<", ms=5, color=color)
-    if math.isinf(e.estimate):  # the arrow has said so
+    if math.isinf(effect.estimate):  # the arrow has said so
         return
     face = "white" if row.kind == MATCHED else color
     axis.plot(middle, y, "D" if row.kind == ITSELF else "o", ms=5, color=color, mfc=face)
