@@ -10,7 +10,7 @@ import sys
 import threading
 import unittest  # noqa: F401
 
-MISSING = {"fcntl", "msvcrt", "signal", "resource", "multiprocessing", "_multiprocessing", "tqdm"}
+MISSING = {"fcntl", "msvcrt", "signal", "resource", "multiprocessing", "_multiprocessing"}
 
 
 class Missing:

@@ -23,10 +23,8 @@ def states(n):
         )
 
 
-def shown(monkeypatch, capsys, *, terminal, quiet=False, tqdm=False, phases=()):
+def shown(monkeypatch, capsys, *, terminal, quiet=False, phases=()):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
-    if not tqdm:
-        monkeypatch.setattr(progress, "find_spec", lambda name: None)
     bar = progress.Progress(60, "step", None if quiet else print)
     for state in states(60):
         show_step(bar, state, state.training.step, 0.1)
@@ -58,12 +56,6 @@ def test_quiet_shows_no_progress(monkeypatch, capsys, terminal):
     assert shown(monkeypatch, capsys, terminal=terminal, quiet=True) == ("", "")
 
 
-def test_tqdm_shows_the_same_numbers_where_it_is_installed(monkeypatch, capsys):
-    pytest.importorskip("tqdm")
-    both = shown(monkeypatch, capsys, terminal=True, tqdm=True)
-    assert "60/60" in both.err and "accuracy 0.750" in both.err
-
-
 PHASES = ["lesions", "decoding"]
 
 
@@ -80,7 +72,6 @@ def test_what_follows_the_steps_is_named(monkeypatch, capsys):
 def test_what_is_done_between_two_steps_is_named_where_lines_are_rewritten(monkeypatch, capsys):
     for terminal in (True, False):
         monkeypatch.setattr(sys.stdout, "isatty", lambda there=terminal: there, raising=False)
-        monkeypatch.setattr(progress, "find_spec", lambda name: None)
         line = progress.Progress(60, "step")
         line.show(20, "loss 0.5", due=False)
         line.doing("evaluation")
@@ -92,7 +83,6 @@ def test_what_is_done_between_two_steps_is_named_where_lines_are_rewritten(monke
 
 def test_a_note_has_a_line_of_its_own(monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(progress, "find_spec", lambda name: None)
     line = progress.Progress(3, "run")
     line.show(1, "a")
     line.note("seed 4: failed")

@@ -134,7 +134,7 @@ def test_importing_the_package_is_light():
     code = (
         "import sys, tau_rnn; "
         "print(*sorted(m for m in ('matplotlib', 'torch', 'dask', 'distributed', 'scipy.stats', "
-        "'scipy.optimize', 'concurrent.futures', 'tqdm', 'multiprocessing') if m in sys.modules))"
+        "'scipy.optimize', 'concurrent.futures', 'multiprocessing') if m in sys.modules))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == ""

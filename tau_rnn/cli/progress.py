@@ -8,21 +8,13 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from typing import Any, TextIO
 
 __all__: list[str] = []
 
 
-def _on_terminal() -> bool:
-    """Whether what is printed is seen on a terminal. A closed standard output is None."""
-    return sys.stdout is not None and sys.stdout.isatty()
-
-
 class Progress:
     """Shows how far something is: one line that is rewritten on a terminal, lines elsewhere.
-
-    With tqdm installed (the extra ``progress``) a terminal gets its bar.
 
     Parameters
     ----------
@@ -32,12 +24,9 @@ class Progress:
 
     def __init__(self, total: int, unit: str, say: Callable[[str], object] | None = print):
         self.total, self.unit, self.say = total, unit, say
-        self.terminal = say is print and _on_terminal()
-        self.line, self.width, self.phases, self.bar = "", 0, 0, None
-        if self.terminal and find_spec("tqdm"):
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=total, unit=unit)
+        # A closed standard output is None.
+        self.terminal = say is print and sys.stdout is not None and sys.stdout.isatty()
+        self.line, self.width, self.phases = "", 0, 0
 
     def show(self, done: int, text: str, rate: str = "", *, due: bool = True) -> None:
         """Show how much is done.
@@ -46,58 +35,41 @@ class Progress:
         ----------
         done : of the total
         text : what else there is to say
-        rate : what tqdm shows by itself: speed and time left
+        rate : speed and time left
         due : whether it is time for a line where lines are not rewritten
         """
         count = f"{self.unit} {done:>{len(str(self.total))}}/{self.total}"
         line = "  ".join(filter(None, (count, text, rate)))
         self.line = line
-        if self.say is None:
-            return
-        if self.bar is not None:
-            self.bar.set_postfix_str(text)
-            self.bar.update(done - self.bar.n)
-        elif self.terminal:
+        if self.terminal:
             self._rewrite(line)
-        elif due:
+        elif self.say and due:
             self.say(line)
 
     def note(self, text: str) -> None:
         """Say something in a line of its own."""
-        if self.say is None:
-            return
-        if self.bar is not None:
-            self.bar.write(text)
-        else:
-            if self.terminal:
-                self._rewrite("")
-                print("\r", end="")
+        if self.terminal:
+            self._rewrite("")
+            print("\r", end="")
+        if self.say:
             self.say(text)
 
     def phase(self, name: str) -> None:
         """Name something that is being done and is not counted."""
-        if self.say is None:
-            return
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
         if self.terminal:
             self._rewrite(f"{name} ...")
-        else:
+        elif self.say:
             print(f"{', ' if self.phases else 'then: '}{name}", end="", flush=True)
-        self.phases += 1
+            self.phases += 1
 
     def doing(self, name: str) -> None:
         """Add to the line what is being done before the next one, where it can be rewritten."""
-        if self.say is not None and self.terminal and self.bar is None:
+        if self.terminal:
             self._rewrite(f"{self.line}  {name} ...".lstrip())
 
     def close(self) -> None:
         """Leave the line."""
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
-        elif self.width or (self.phases and not self.terminal):
+        if self.width or self.phases:
             print()
         self.width = self.phases = 0
 
