@@ -16,9 +16,9 @@ from scipy.linalg import solve_discrete_lyapunov
 
 from tau_rnn import forward, init_params, private_noise, sample_tau
 from tau_rnn.discretisation import alpha
-from tau_rnn.explore import Settings, explore
+from tau_rnn.explore import Sliders, explore
 from tau_rnn.explore.__main__ import main
-from tau_rnn.explore.view import SLIDERS, frame
+from tau_rnn.explore.view import RANGES, frame
 from tau_rnn.explore.window import Window
 
 DISTS = ("normal", "uniform", "bimodal", "lognormal")
@@ -30,12 +30,12 @@ def positions(least, most, step):
 
 
 SETTINGS = st.builds(
-    Settings,
+    Sliders,
     dist=st.sampled_from(DISTS),
     dynamics=st.sampled_from(("discrete", "continuous")),
     n_units=st.integers(3, 12),
     seed=st.integers(0, 99),
-    **{name: positions(*slider) for name, slider in SLIDERS.items()},
+    **{name: positions(*slider) for name, slider in RANGES.items()},
 )
 
 
@@ -63,7 +63,7 @@ def one_step(s, params):
 @pytest.mark.parametrize("width", [0.0, 0.02, 0.2, 0.35, 0.5])
 @pytest.mark.parametrize("dist", DISTS)
 def test_time_constants_are_those_of_the_distribution(dist, width):
-    s = Settings(dist=dist, width=width, n_units=51, seed=3)
+    s = Sliders(dist=dist, width=width, n_units=51, seed=3)
     # SciPy's quantiles of the normal distribution and Python's differ by some 1e-16.
     np.testing.assert_allclose(explore(s).tau, network(s).tau, rtol=1e-12)
 
@@ -118,12 +118,12 @@ def test_eigenvalues_are_those_of_the_linearised_dynamics(s):
 
 
 def test_the_slowest_mode_is_the_one_that_decays_last():
-    s = Settings(gain=0.0, width=0.5, dist="bimodal")  # modes are units, of 0.5 s and 1.5 s
+    s = Sliders(gain=0.0, width=0.5, dist="bimodal")  # modes are units, of 0.5 s and 1.5 s
     assert explore(s).slowest == pytest.approx(1.5)
-    continuous = Settings(gain=0.0, width=0.5, dist="bimodal", dynamics="continuous")
+    continuous = Sliders(gain=0.0, width=0.5, dist="bimodal", dynamics="continuous")
     assert explore(continuous).slowest == pytest.approx(1.5)
     for dynamics in ("discrete", "continuous"):
-        assert explore(Settings(gain=1.4, dynamics=dynamics)).slowest < 0
+        assert explore(Sliders(gain=1.4, dynamics=dynamics)).slowest < 0
 
 
 @given(SETTINGS)
@@ -144,7 +144,7 @@ def test_the_autocorrelation_is_that_of_the_linear_network(s):
 
 def test_the_noise_is_private_noise():
     """Of a simulation: 400 trials tell the autocorrelation to some 1 %."""
-    s = Settings(n_units=6, gain=0.7, dt=0.1, seed=1)
+    s = Sliders(n_units=6, gain=0.7, dt=0.1, seed=1)
     view, params, rng = explore(s), network(s), np.random.default_rng(0)
     noise = private_noise(params, s.dt, 0.01, 400, 400, rng)
     x = forward(params, np.zeros((400, 400, 1)), s.dt, noise=noise, phi="linear").x[200:]
@@ -157,26 +157,26 @@ def test_the_noise_is_private_noise():
 
 @pytest.mark.parametrize("dt", [0.02, 0.05, 0.13, 0.2])
 def test_the_effective_timescale_of_a_unit_alone_is_its_tau(dt):
-    view = explore(Settings(gain=0.0, dt=dt))
+    view = explore(Sliders(gain=0.0, dt=dt))
     np.testing.assert_allclose(view.effective, view.tau, rtol=1e-9)
 
 
 def test_the_effective_timescale_is_where_the_autocorrelation_is_1_over_e():
-    view = explore(Settings(n_units=3, gain=0.9, seed=5))  # each third is one unit
+    view = explore(Sliders(n_units=3, gain=0.9, seed=5))  # each third is one unit
     for unit in range(3):
         at = np.interp(view.effective[unit], view.lags, view.autocorrelation[:, unit])
         assert at == pytest.approx(np.exp(-1), abs=1e-3)  # read off a line between two lags
 
 
 def test_what_takes_longer_than_the_last_lag_is_counted():
-    view = explore(Settings(gain=0.9, n_units=20, seed=3))
+    view = explore(Sliders(gain=0.9, n_units=20, seed=3))
     beyond = np.isnan(view.effective)
     assert 0 < beyond.sum() < 20
     assert view.panels["effective"].note == f"{beyond.sum()} of 20 units: beyond 10 s"
 
 
 def test_a_growing_mode_is_said():
-    panels = explore(Settings(gain=1.4)).panels
+    panels = explore(Sliders(gain=1.4)).panels
     assert "grows by a factor e in" in panels["eigenvalues"].note
     assert panels["autocorrelation"].note == panels["effective"].note
     assert panels["effective"].note.startswith("none: a mode grows")
@@ -249,7 +249,7 @@ def assert_shows(window, view):
 
 
 def test_the_window_shows_the_view(window):
-    assert_shows(window, explore(Settings()))
+    assert_shows(window, explore(Sliders()))
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_a_slider_moves_everything(window, name, value):
     window.sliders[name].set_val(value)
     after = window.drawn["adjoint"][0].get_ydata()
     assert len(before) != len(after) or not np.allclose(before, after)
-    assert_shows(window, explore(Settings(**{name: value})))
+    assert_shows(window, explore(Sliders(**{name: value})))
 
 
 @pytest.mark.parametrize(("name", "value"), [("dist", "bimodal"), ("dynamics", "continuous")])
@@ -269,18 +269,18 @@ def test_a_choice_moves_what_depends_on_it(window, name, value):
     before = window.drawn["eigenvalues"].get_xdata().copy()
     window.choices[name].set_active(labels.index(value))
     assert not np.allclose(before, window.drawn["eigenvalues"].get_xdata())
-    assert_shows(window, explore(Settings(**{name: value})))
+    assert_shows(window, explore(Sliders(**{name: value})))
 
 
 def test_a_window_starts_where_it_is_told_to(window):
-    window = Window(Settings(dist="uniform", gain=0.4))
+    window = Window(Sliders(dist="uniform", gain=0.4))
     assert window.sliders["gain"].val == 0.4
     assert window.choices["dist"].value_selected == "uniform"
-    assert_shows(window, explore(Settings(dist="uniform", gain=0.4)))
+    assert_shows(window, explore(Sliders(dist="uniform", gain=0.4)))
 
 
 def test_the_window_can_be_painted():
-    figure = Window(Settings(n_units=5)).figure
+    figure = Window(Sliders(n_units=5)).figure
     figure.canvas.draw()
     assert np.ptp(np.asarray(figure.canvas.buffer_rgba())) == 255
     plt.close(figure)
@@ -288,7 +288,7 @@ def test_the_window_can_be_painted():
 
 def test_the_page_gets_the_view():
     given = {"dist": "uniform", "width": 0.3, "gain": 0.5, "delay": 0.7, "dt": 0.02}
-    page, view = frame(**given), explore(Settings(**given))
+    page, view = frame(**given), explore(Sliders(**given))
     pairs = page.pop("eigenvalues")
     np.testing.assert_array_equal(pairs @ [1, 1j], view.eigenvalues)
     panels = page.pop("panels")
@@ -302,13 +302,13 @@ def test_the_sliders_of_the_page_are_those_of_the_window():
     page = Path(__file__).parent.parent / "docs" / "explore" / "index.md"
     if not page.exists():
         pytest.skip("the page is not part of this distribution")
-    text, start = page.read_text(encoding="utf-8"), Settings()
-    for name, slider in SLIDERS.items():
+    text, start = page.read_text(encoding="utf-8"), Sliders()
+    for name, slider in RANGES.items():
         (tag,) = re.findall(rf'<input type="range" name="{name}"[^>]*>', text)
         given = [float(re.search(f' {k}="([^"]*)"', tag)[1]) for k in ("min", "max", "step")]
         assert tuple(given) == slider
         assert float(re.search(' value="([^"]*)"', tag)[1]) == getattr(start, name)
-    for field in fields(Settings)[:1] + fields(Settings)[5:6]:
+    for field in fields(Sliders)[:1] + fields(Sliders)[5:6]:
         (choice,) = re.findall(rf'<select name="{field.name}">(.*?)</select>', text)
         assert tuple(re.findall("<option[^>]*>([a-z]+)", choice)) == field.metadata["allowed"]
         assert re.findall("<option selected>([a-z]+)", choice) == [field.default]

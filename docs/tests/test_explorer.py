@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from tau_rnn.explore import Settings, explore
+from tau_rnn.explore import Sliders, explore
 
 PAGE = "explore/index.html"
 BOX = {"left": 50, "right": 370, "top": 40, "bottom": 240}  # as in explore.js
@@ -67,7 +67,7 @@ def test_the_page_says_what_it_loads_and_loads_nothing_before(visit):
 
 
 def test_the_panels_draw_what_python_computes(page):
-    view = explore(Settings())
+    view = explore(Sliders())
     re_, im = view.panels["eigenvalues"].xlim, view.panels["eigenvalues"].ylim
     drawn = points(page, "eigenvalues", "circle")
     x = places(view.eigenvalues.real, re_, (BOX["left"], BOX["right"]))

@@ -4,6 +4,6 @@
 the same sliders. Both draw the numbers of `explore`, which needs NumPy alone.
 """
 
-from tau_rnn.explore.view import Settings, View, explore
+from tau_rnn.explore.view import Sliders, explore
 
-__all__ = ["Settings", "View", "explore"]
+__all__ = ["Sliders", "explore"]

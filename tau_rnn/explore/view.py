@@ -42,29 +42,29 @@ from tau_rnn.measures.dynamics import jacobian
 from tau_rnn.model import Array, Params, forward, init_params
 from tau_rnn.taus import stratified_quantiles
 
-__all__ = ["Settings", "View", "explore"]
+__all__ = ["Sliders", "explore"]
 
 #: One trial (s): rest, the stimulus, the delay, the report.
-REST, STIMULUS, REPORT = 0.2, 0.5, 0.5
+_REST, _STIMULUS, _REPORT = 0.2, 0.5, 0.5
 #: The autocorrelation is computed up to this lag and about so often (s).
-LONGEST_LAG, LAG = 10.0, 0.05
+_LONGEST_LAG, _LAG = 10.0, 0.05
 #: Bounds of the normal and the lognormal distribution (s), those of `tau_rnn.taus`.
-BOUNDS = {"normal": (0.1, 1.9), "lognormal": (0.1, 10.0)}
+_BOUNDS = {"normal": (0.1, 1.9), "lognormal": (0.1, 10.0)}
 #: Least and largest value and the step of each slider.
-SLIDERS = {
+RANGES = {
     "width": (0.0, 0.5, 0.01),
     "gain": (0.0, 1.5, 0.01),
     "delay": (0.0, 3.0, 0.1),
     "dt": (0.02, 0.2, 0.01),
 }
 #: Said instead of an autocorrelation.
-STILL = "none: a mode grows, so no state is stationary"
+_STILL = "none: a mode grows, so no state is stationary"
 #: The fastest, the middle and the slowest third of the units: names, colours, lines.
 THIRDS = (("fastest", "#B35806", "-"), ("middle", "#707070", "--"), ("slowest", "#542788", "-."))
 
 
 def _slider(name: str, default: float, text: str, unit: str = ""):
-    least, most, _ = SLIDERS[name]
+    least, most, _ = RANGES[name]
     return setting(default, text, partial(check_number, least=least, most=most), unit=unit)
 
 
@@ -75,12 +75,12 @@ def _half_width(sd: float) -> float:
 
 @documented
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Sliders:
     """What the sliders set. A value out of its range raises a ValueError.
 
     Examples
     --------
-    >>> Settings(gain=1.2).gain, Settings().gain
+    >>> Sliders(gain=1.2).gain, Sliders().gain
     (1.2, 0.8)
     """
 
@@ -105,19 +105,19 @@ class Settings:
     def tau(self) -> str:
         """The same distribution as `tau_rnn.sample_tau` takes it.
 
-        >>> Settings(dist="bimodal", width=0.4).tau
+        >>> Sliders(dist="bimodal", width=0.4).tau
         'bimodal:low=0.6,high=1.4'
         """
         w = self.width
         if w == 0:
             return "vanilla"
-        if self.dist in BOUNDS:
+        if self.dist in _BOUNDS:
             return f"{self.dist}:{'sd' if self.dist == 'normal' else 'cv0'}={w:.12g}"
         half = w if self.dist == "bimodal" else _half_width(w)
         return f"{self.dist}:low={1 - half:.12g},high={1 + half:.12g}"
 
 
-class Panel(NamedTuple):
+class _Panel(NamedTuple):
     """What frames a panel: title, labels of the axes, a note, limits, and "x", "y" or "xy" in log.
 
     ``z`` is the limit of the colours, where there are any.
@@ -153,13 +153,7 @@ class View(NamedTuple):
         unit alone; nan where it has not by the last lag, or there is no stationary state
     thirds : names of the thirds, with their mean tau
     third : (N,) which of them a unit is in: 0, 1 or 2
-    panels : `Panel` of each of the five
-
-    Examples
-    --------
-    >>> view = explore(Settings(gain=0.5, n_units=9))
-    >>> view.rates.shape == (len(view.time), 9), view.third.tolist()
-    (True, [0, 0, 0, 1, 1, 1, 2, 2, 2])
+    panels : what frames each of the five: title, labels, a note and limits
     """
 
     tau: Array
@@ -175,10 +169,10 @@ class View(NamedTuple):
     effective: Array
     thirds: tuple[str, ...]
     third: Array
-    panels: dict[str, Panel]
+    panels: dict[str, _Panel]
 
 
-def explore(settings: Settings) -> View:
+def explore(settings: Sliders) -> View:
     """Everything that the explorer shows for these settings.
 
     The network is that of ``sample_tau(settings.tau, n_units, rng)``, sorted, and then
@@ -187,7 +181,7 @@ def explore(settings: Settings) -> View:
 
     Parameters
     ----------
-    settings : Settings
+    settings : Sliders
 
     Returns
     -------
@@ -197,26 +191,26 @@ def explore(settings: Settings) -> View:
     --------
     Without recurrence, a unit's effective timescale is its own:
 
-    >>> view = explore(Settings(gain=0, n_units=10))
+    >>> view = explore(Sliders(gain=0, n_units=10))
     >>> bool(np.allclose(view.effective, view.tau))
     True
     """
-    rng = np.random.default_rng(settings.seed)
+    rng, dt = np.random.default_rng(settings.seed), settings.dt
     tau = _time_constants(settings, np.sort(stratified_quantiles(settings.n_units, rng)))
     params = init_params(settings.n_units, 1, 1, tau, rng, gain=settings.gain)
-    epochs = np.cumsum([round(t / settings.dt) for t in (REST, STIMULUS, settings.delay, REPORT)])
-    rates, dx = _trial(params, epochs, settings.dt)
+    epochs = np.cumsum([round(t / dt) for t in (_REST, _STIMULUS, settings.delay, _REPORT)])
+    rates, dx = _trial(params, epochs, dt)
     thirds = np.array_split(np.arange(settings.n_units), 3)
 
-    a, J = alpha(tau, settings.dt), jacobian(params, np.zeros(settings.n_units))
+    a, J = alpha(tau, dt), jacobian(params, np.zeros(settings.n_units))
     mu, V = np.linalg.eig(np.eye(settings.n_units) + (a * tau)[:, np.newaxis] * J)
     eigenvalues = mu if settings.dynamics == "discrete" else np.linalg.eigvals(J)
-    lags, acf = _autocorrelation(mu, V, a * (2 - a), settings.dt)
+    lags, acf = _autocorrelation(mu, V, a * (2 - a), dt)
     view = View(
         tau=tau,
-        time=np.arange(epochs[-1] + 1) * settings.dt,
-        stimulus=(epochs[0] * settings.dt, epochs[1] * settings.dt),
-        report=(epochs[2] * settings.dt, epochs[3] * settings.dt),
+        time=np.arange(epochs[-1] + 1) * dt,
+        stimulus=(epochs[0] * dt, epochs[1] * dt),
+        report=(epochs[2] * dt, epochs[3] * dt),
         rates=rates,
         adjoint=np.stack([np.sqrt(np.mean(dx[:, k] ** 2, axis=1)) for k in thirds], axis=1),
         eigenvalues=eigenvalues.astype(complex),
@@ -233,8 +227,8 @@ def explore(settings: Settings) -> View:
     return view._replace(panels=_panels(view, settings))
 
 
-def _time_constants(settings: Settings, q: Array) -> Array:
-    """What `sample_tau` gives for these quantiles, without SciPy's import."""
+def _time_constants(settings: Sliders, q: Array) -> Array:
+    """What `sample_tau` gives for these quantiles: a browser would load SciPy for this alone."""
     w, normal = settings.width, NormalDist()
     if w == 0:
         return np.ones(len(q))
@@ -242,7 +236,7 @@ def _time_constants(settings: Settings, q: Array) -> Array:
         return np.where(q < 0.5, 1 - w, 1 + w)
     if settings.dist == "uniform":
         return 1 + _half_width(w) * (2 * q - 1)
-    low, high = BOUNDS[settings.dist]
+    low, high = _BOUNDS[settings.dist]
     mean, sd = 1.0, w
     if settings.dist == "lognormal":  # mean and sd of ln tau
         sd = math.sqrt(math.log1p(w**2))
@@ -270,8 +264,8 @@ def _trial(params: Params, epochs, dt: float) -> tuple[Array, Array]:
 
 def _autocorrelation(mu, V, Q, dt: float) -> tuple[Array, Array]:
     """Lags (K,) and the stationary autocorrelation (K, N) of x[t+1] = V mu V^-1 x[t] + noise."""
-    stride = max(1, round(LAG / dt))
-    lags = np.arange(round(LONGEST_LAG / (stride * dt)) + 1) * stride * dt
+    stride = max(1, round(_LAG / dt))
+    lags = np.arange(round(_LONGEST_LAG / (stride * dt)) + 1) * stride * dt
     if np.abs(mu).max() >= 1:
         return lags, np.full((len(lags), len(mu)), np.nan)
     inverse = np.linalg.inv(V)
@@ -297,7 +291,7 @@ def _fall(lags: Array, acf: Array) -> Array:
     return lags[at - 1] + share * (lags[at] - lags[at - 1])
 
 
-def _slowest(eigenvalues: Array, settings: Settings) -> float:
+def _slowest(eigenvalues: Array, settings: Sliders) -> float:
     """Time constant in s of the mode that decays last, negative where it grows."""
     if settings.dynamics == "discrete":
         rate = math.log(np.abs(eigenvalues).max()) / settings.dt
@@ -306,7 +300,7 @@ def _slowest(eigenvalues: Array, settings: Settings) -> float:
     return -1 / rate if rate else math.inf
 
 
-def _panels(view: View, settings: Settings) -> dict[str, Panel]:
+def _panels(view: View, settings: Sliders) -> dict[str, _Panel]:
     trial, what = (0.0, float(view.time[-1])), "one step"
     per_s, (re, im) = "", _square(view.eigenvalues, 1.0)
     if settings.dynamics == "continuous":
@@ -314,32 +308,32 @@ def _panels(view: View, settings: Settings) -> dict[str, Panel]:
     grows, beyond = view.slowest < 0, int(np.isnan(view.effective).sum())
     change = f"{'grows' if grows else 'decays'} by a factor e"
     mode = f"slowest mode: {change} in {abs(view.slowest):.3g} s"
-    late = f"{beyond} of {settings.n_units} units: beyond {LONGEST_LAG:g} s"
+    late = f"{beyond} of {settings.n_units} units: beyond {_LONGEST_LAG:g} s"
     late = late if beyond else "line: effective = intrinsic"
     still = np.isfinite(view.autocorrelation).all()
     top = float(view.adjoint.max())
     decades = np.log10([max(float(view.adjoint.min()), 1e-4 * top), top])
     return {
-        "rates": Panel(
+        "rates": _Panel(
             "Rates in one trial", "time (s)", "unit, from fast (top) to slow",
             "dotted: stimulus on, off, report", trial, (settings.n_units + 0.5, 0.5),
             z=float(np.abs(view.rates).max()),
         ),
-        "adjoint": Panel(
+        "adjoint": _Panel(
             "The adjoint, flowing back from the report", "time (s)", "rms of dL/dx over units",
             "L: mean output in the report (shaded)", trial,
             (float(10 ** math.floor(decades[0])), float(10 ** math.ceil(decades[1]))), "y",
         ),
-        "eigenvalues": Panel(
+        "eigenvalues": _Panel(
             f"Eigenvalues of {what}", f"real part{per_s}", f"imaginary part{per_s}", mode, re, im
         ),
-        "autocorrelation": Panel(
+        "autocorrelation": _Panel(
             "Autocorrelation, driven by noise", "lag (s)", "autocorrelation",
-            "dotted: 1/e" if still else STILL, (0.0, 5.0), (-0.2, 1.0),
+            "dotted: 1/e" if still else _STILL, (0.0, 5.0), (-0.2, 1.0),
         ),
-        "effective": Panel(
+        "effective": _Panel(
             "Effective timescale: autocorrelation at 1/e", "intrinsic tau (s)",
-            "effective timescale (s)", late if still else STILL, (0.1, 10.0), (0.1, 10.0), "xy",
+            "effective timescale (s)", late if still else _STILL, (0.1, 10.0), (0.1, 10.0), "xy",
         ),
     }  # fmt: skip
 
@@ -355,26 +349,11 @@ def _square(eigenvalues: Array, edge: float):
 def frame(**settings) -> dict[str, Any]:
     """`explore` for the page: its view as a dict, and eigenvalues as (N, 2) real numbers.
 
-    Parameters
-    ----------
-    **settings : of `Settings`, by name
-
-    Returns
-    -------
-    dict of the fields of `View`; each panel is a dict as well
-
-    Raises
-    ------
-    ValueError
-        For an unknown setting, and a value out of its range.
-
-    Examples
-    --------
     >>> frame(width=0, n_units=3)["tau"]
     array([1., 1., 1.])
     """
-    check_names(Settings, settings)
-    shown = explore(Settings(**settings))._asdict()
+    check_names(Sliders, settings)
+    shown = explore(Sliders(**settings))._asdict()
     shown["eigenvalues"] = np.stack([shown["eigenvalues"].real, shown["eigenvalues"].imag], axis=1)
     shown["panels"] = {name: panel._asdict() for name, panel in shown["panels"].items()}
     return shown

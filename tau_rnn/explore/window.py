@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tau_rnn.explore.view import SLIDERS, THIRDS, Settings, View, explore
+from tau_rnn.explore.view import RANGES, THIRDS, Sliders, View, explore
 from tau_rnn.plotting.style import in_style, new_figure
 
 __all__: list[str] = []
@@ -33,8 +33,8 @@ class Window:
     0.5
     """
 
-    def __init__(self, settings: Settings | None = None):
-        self.settings = settings or Settings()
+    def __init__(self, settings: Sliders | None = None):
+        self.settings = settings or Sliders()
         with in_style():
             self.figure, grid = new_figure(2, 3, figsize=(13, 7.5))
             self.figure.subplots_adjust(0.05, 0.08, 0.98, 0.92, 0.22, 0.38)
@@ -63,7 +63,7 @@ class Window:
         self.figure.canvas.draw_idle()
 
 
-def _widgets(corner, settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
+def _widgets(corner, settings: Sliders) -> tuple[dict[str, Any], dict[str, Any]]:
     from matplotlib.widgets import RadioButtons, Slider
 
     corner.set_axis_off()
@@ -75,7 +75,7 @@ def _widgets(corner, settings: Settings) -> tuple[dict[str, Any], dict[str, Any]
         active = allowed.index(getattr(settings, name))
         axis.set_frame_on(False)
         choices[name] = RadioButtons(axis, allowed, active, activecolor=THIRDS[2][1])
-    for k, (name, (least, most, step)) in enumerate(SLIDERS.items()):
+    for k, (name, (least, most, step)) in enumerate(RANGES.items()):
         axis = corner.inset_axes((0.12, 0.38 - 0.13 * k, 0.7, 0.08))
         sliders[name] = Slider(
             axis, name, least, most, valinit=getattr(settings, name), valstep=step,
