@@ -23,7 +23,7 @@ import numpy as np
 
 __all__: list[str] = []
 
-Class = TypeVar("Class", bound=type)
+_Class = TypeVar("_Class", bound=type)
 
 LARGEST = 1e100  # of a number in an array: products of a few larger ones would overflow
 MOST_NUMBERS = 10**11  # of an array (800 GB): a size beyond it is a typing mistake
@@ -376,7 +376,7 @@ def check_settings(config) -> None:
         object.__setattr__(config, field.name, value)
 
 
-def documented(config: Class) -> Class:
+def documented(config: _Class) -> _Class:
     """The configuration with an Attributes section in its docstring, made from its fields."""
     about, title, examples = inspect.cleandoc(config.__doc__ or "").partition("Examples\n")
     lines = [about.rstrip(), "", "Attributes", "----------"]

@@ -37,7 +37,7 @@ from tau_rnn.specs import (
     value_text,
 )  # fmt: skip
 
-__all__ = ["DISTRIBUTIONS", "parse_tau", "sample_tau", "truncate"]
+__all__ = ["parse_tau", "sample_tau", "truncate"]
 
 #: Bounds of every time constant and parameter: others make no sense, and all squares are finite.
 _RANGE = {"least": 1e-9, "most": 1e9}
@@ -98,13 +98,8 @@ DISTRIBUTIONS: dict[str, Family] = {
 }  # fmt: skip
 
 
-class TauDistribution:
-    """A distribution of time constants, as `parse_tau` returns it.
-
-    ``text`` is the shortest that `parse_tau` reads as it; None if there is none. ``support``
-    is the smallest and the largest possible tau (s); ``mean``, ``cv`` and ``mean_rate`` are E[tau]
-    (s), sd[tau] / E[tau] and E[1/tau] (1/s).
-    """
+class _TauDistribution:
+    """A distribution of time constants; see what `parse_tau` returns."""
 
     text: str | None
     support: Any
@@ -124,7 +119,7 @@ class TauDistribution:
         )
 
 
-class Fixed(TauDistribution):
+class Fixed(_TauDistribution):
     """Given values (s), the i-th one for unit i; with a text, each for an equal share of the units.
 
     Of an odd number of units of `bimodal` one is left over: its quantile lies around 1/2, on either
@@ -147,7 +142,7 @@ class Fixed(TauDistribution):
         return np.sort(self.values)[np.minimum(index, len(self.values) - 1)]
 
 
-class _Truncated(TauDistribution):
+class _Truncated(_TauDistribution):
     """A frozen distribution of scipy.stats, ``make()``, on the condition low <= tau <= high."""
 
     def __init__(self, text: str | None, make: Callable[[], Any], low=None, high=None):
@@ -290,7 +285,7 @@ def sample_tau(dist, n_units: int, rng: np.random.Generator) -> np.ndarray:
     return tau
 
 
-def parse_tau(spec) -> TauDistribution:
+def parse_tau(spec) -> _TauDistribution:
     """The distribution of tau that a text, an object or an array stands for.
 
     Parameters
@@ -300,7 +295,9 @@ def parse_tau(spec) -> TauDistribution:
 
     Returns
     -------
-    TauDistribution, whose text leaves out what is the default, and gives the values of a file
+    the distribution. Its ``text`` is the shortest that this function reads as it, with the values
+    of a file; None if there is none. ``support`` is the smallest and the largest possible tau (s);
+    ``mean``, ``cv`` and ``mean_rate`` are E[tau] (s), sd[tau] / E[tau] and E[1/tau] (1/s)
 
     Raises
     ------
@@ -314,7 +311,7 @@ def parse_tau(spec) -> TauDistribution:
     >>> print(parse_tau("gamma"))  # the numbers are exact to 1e-9
     gamma: mean 1.003 s, CV 0.574, E[1/tau] 1.450 per s, within [0.1, 10] s
     """
-    if isinstance(spec, TauDistribution):
+    if isinstance(spec, _TauDistribution):
         return spec
     if isinstance(spec, str):
         name, _, path = (part.strip() for part in spec.partition(":"))
@@ -331,7 +328,7 @@ def parse_tau(spec) -> TauDistribution:
     return Fixed(spec)
 
 
-def truncate(dist, low=None, high=None) -> TauDistribution:
+def truncate(dist, low=None, high=None) -> _TauDistribution:
     """A continuous, frozen distribution of scipy.stats on the condition low <= tau <= high.
 
     Parameters
@@ -341,7 +338,7 @@ def truncate(dist, low=None, high=None) -> TauDistribution:
 
     Returns
     -------
-    TauDistribution
+    the distribution, as `parse_tau` returns one
 
     Raises
     ------
@@ -370,7 +367,7 @@ def truncate(dist, low=None, high=None) -> TauDistribution:
 
 
 @lru_cache(maxsize=256)
-def _from_text(spec: str) -> TauDistribution:
+def _from_text(spec: str) -> _TauDistribution:
     name, colon, rest = (part.strip() for part in spec.partition(":"))
     name = name.lower()
     if name not in DISTRIBUTIONS:

@@ -18,7 +18,7 @@ from tau_rnn.checks import nearest
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.taus import parse_tau
 
-__all__ = ["matched_constant", "sweep_configs"]
+__all__ = ["matched_constant"]
 
 #: The poster's four distributions.
 POSTER = ("vanilla", "normal", "uniform", "bimodal")

@@ -21,7 +21,7 @@ from tau_rnn.experiment.statistics import (
     steps_effect,
 )
 
-__all__ = ["Row", "effects"]
+__all__ = ["effects"]
 
 #: Of the metrics: what conditions are compared in, and the changes within a run.
 BETWEEN = tuple(key for row in METRICS if row.compared for key in row.keys)
@@ -43,13 +43,6 @@ class Row(NamedTuple):
     unit : of the effect
     effect : Effect
     group : the configuration of the condition, with seed 0
-
-    Examples
-    --------
-    >>> config, effect = RunConfig(dist="uniform"), paired_t([0.04, 0.05, 0.06])
-    >>> row = Row(config.task, "uniform", "constant", VANILLA, "accuracy", "", effect, config)
-    >>> round(row.effect.estimate, 3)
-    0.05
     """
 
     task: str
@@ -172,7 +165,7 @@ def _within(group, runs, lacking) -> list[Row]:
     return rows
 
 
-class Level(NamedTuple):
+class _Level(NamedTuple):
     """The mean of a quantity in a condition and its 95 % t interval, over seeds."""
 
     task: str
@@ -182,7 +175,7 @@ class Level(NamedTuple):
     group: RunConfig
 
 
-def levels(results: Iterable[RunResult], metrics: Sequence[str]) -> list[Level]:
+def levels(results: Iterable[RunResult], metrics: Sequence[str]) -> list[_Level]:
     """Mean of each metric in each condition.
 
     Of the steps to criterion it is the median over all runs; one that never reached it is infinite.
@@ -200,7 +193,7 @@ def levels(results: Iterable[RunResult], metrics: Sequence[str]) -> list[Level]:
         for key in (key for key in metrics if key in there):
             effect = level_of(key, [r.metrics.get(key) for r in runs.values()])
             if effect.n:
-                rows.append(Level(group.task, label(group), key, effect, group))
+                rows.append(_Level(group.task, label(group), key, effect, group))
     return rows
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from tau_rnn.experiment.statistics import ln_ratio
 
-__all__ = ["METRICS", "Metric"]
+__all__: list[str] = []
 
 WHEN = ("before", "after")  # what <when> stands for in a key
 #: What other words stand for, as a pattern, where it is not any text.
@@ -51,11 +51,6 @@ class Metric(NamedTuple):
     needs : columns of the history, "criterion" or "noise"; it is left out where one is not there
     compared : whether conditions are compared in it
     change : the keys of two metrics, after and before, whose difference or ratio it is
-
-    Examples
-    --------
-    >>> Metric("slowest", "slowest tau", "largest tau after training", unit="s").keys
-    ('slowest',)
     """
 
     key: str

@@ -66,7 +66,7 @@ class RunResult(NamedTuple):
     @property
     def table(self) -> str:
         """The main numbers before and after training, as text."""
-        return table_text(table_rows(self.metrics, self.history))
+        return _table_text(table_rows(self.metrics, self.history))
 
     def __repr__(self) -> str:
         score = "accuracy" if "accuracy" in self.metrics else "loss"
@@ -76,7 +76,7 @@ class RunResult(NamedTuple):
         )
 
     def _repr_html_(self) -> str:
-        return table_html(self.title, table_rows(self.metrics, self.history))
+        return _table_html(self.title, table_rows(self.metrics, self.history))
 
 
 def remark(results: Iterable[RunResult]) -> str:
@@ -196,7 +196,7 @@ def summarise_run(
         measures = _with_effective(measures, setup, units)
     steps, seconds = state.training.step, state.seconds
     run = Outcome(setup, state.history, final, units, steps, seconds, shuffled)
-    metrics = numbers_of(run, measures)
+    metrics = _numbers_of(run, measures)
     return RunResult(config, metrics, list(state.history), initial, final, units, measures)
 
 
@@ -245,7 +245,7 @@ def unit_table(setup: Setup, final: Params) -> dict[str, Array]:
 # --- its numbers, and their table ----------------------------------------------------------------
 
 
-def numbers_of(run, measures: TrainingMeasures) -> dict[str, Any]:
+def _numbers_of(run, measures: TrainingMeasures) -> dict[str, Any]:
     """All metrics of a run that is complete: of an `Outcome`, and of what training changed."""
     last = run.history[-1]
     found = {name: value for name, value in last.items() if name not in NO_SCORES}
@@ -315,7 +315,7 @@ def _number_text(row: Metric, value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.{row.decimals}f}"
 
 
-def table_text(rows: Iterable[tuple[Metric, Any, Any]]) -> str:
+def _table_text(rows: Iterable[tuple[Metric, Any, Any]]) -> str:
     """The rows of `table_rows` as plain text."""
     cells = [("", "before", "after")]
     cells += [(m.label, _number_text(m, a), _number_text(m, b)) for m, a, b in rows]
@@ -323,7 +323,7 @@ def table_text(rows: Iterable[tuple[Metric, Any, Any]]) -> str:
     return "\n".join(f"  {name:<{width}}  {a:>8}  {b:>8}" for name, a, b in cells)
 
 
-def table_html(title: str, rows: Iterable[tuple[Metric, Any, Any]]) -> str:
+def _table_html(title: str, rows: Iterable[tuple[Metric, Any, Any]]) -> str:
     """The rows of `table_rows` as a table for notebooks."""
     body = "".join(
         f"<tr><th title='{escape(m.text)}'>{escape(m.label)}</th>"

@@ -32,7 +32,7 @@ EVALUATION_BATCH = 128
 # --- what a run is made of -----------------------------------------------------------------------
 
 
-class HeldOut(NamedTuple):
+class _HeldOut(NamedTuple):
     """The held-out trials of a run with the standard normal part of their private noise."""
 
     trials: Trials
@@ -51,7 +51,7 @@ class Setup(NamedTuple):
     task: Any
     streams: dict[str, np.random.Generator]
     initial: Params
-    test: HeldOut
+    test: _HeldOut
     connectivity: Connectivity | None = None
 
     def rng(self, name: str) -> np.random.Generator:
@@ -74,7 +74,7 @@ def set_up(config: RunConfig) -> Setup:
     initial, connectivity = _network(config, task, rngs)
     trials = task.trials(config.test_trials, rngs["test_trials"], dtype=dtype)
     shape = (*trials.u.shape[:2], config.units)
-    test = HeldOut(trials, standard_noise(shape, initial.tau.dtype, rngs["test_noise"]))
+    test = _HeldOut(trials, standard_noise(shape, initial.tau.dtype, rngs["test_noise"]))
     return Setup(config, task, spawned, initial, test, connectivity)
 
 

@@ -48,7 +48,7 @@ from tau_rnn.model import Params
 
 __all__ = ["load_run"]
 
-FORMAT, FORMAT_VERSION = "tau_rnn run", 2
+_FORMAT, FORMAT_VERSION = "tau_rnn run", 2
 #: The files that metrics.json vouches for.
 _DATA = ("config.json", "history.csv", "initial.npz", "final.npz", "units.npz")
 STATE = "state.npz"
@@ -114,7 +114,7 @@ def write_run(folder, result: RunResult, state: bytes | None = None) -> None:
     contents = {
         "config.json": json_bytes(
             {
-                "format": FORMAT,
+                "format": _FORMAT,
                 "format_version": FORMAT_VERSION,
                 "experiment_version": EXPERIMENT_VERSION,
                 "key": config.key,
@@ -194,7 +194,7 @@ def config_of(content: bytes, folder) -> dict[str, Any]:
     """What a config.json says; a StoreError if it is not that of a run."""
     path = Path(folder) / "config.json"
     stored = json_from(content, path)
-    if not isinstance(stored, dict) or stored.get("format") != FORMAT or "key" not in stored:
+    if not isinstance(stored, dict) or stored.get("format") != _FORMAT or "key" not in stored:
         raise StoreError(f"{path}: not the configuration of a run of tau_rnn")
     return stored
 

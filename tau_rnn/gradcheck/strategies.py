@@ -34,7 +34,7 @@ from tau_rnn.losses import mse
 from tau_rnn.model import Params, Trajectory, forward
 from tau_rnn.nonlinearities import NONLINEARITIES, nonlinearity
 
-__all__ = ["Case", "cases"]
+__all__ = ["cases"]
 
 Array = np.ndarray
 

@@ -11,13 +11,7 @@ it is from a solution in `distance`.
 from tau_rnn.measures.alignment import kernel_alignment, representation_alignment
 from tau_rnn.measures.decoding import DecodingByTau, decode, decode_by_tau
 from tau_rnn.measures.dynamics import FixedPoints, fixed_points
-from tau_rnn.measures.effective_tau import (
-    EffectiveTau,
-    TauSpread,
-    effective_tau,
-    spontaneous_rates,
-    tau_spread,
-)
+from tau_rnn.measures.effective_tau import TauSpread, effective_tau, spontaneous_rates, tau_spread
 from tau_rnn.measures.lesions import LesionCurve, accuracy_on, lesion_by_tau
 from tau_rnn.measures.run import TrainingMeasures, measure_run
 from tau_rnn.measures.untrained import Untrained, measure_untrained
@@ -33,7 +27,6 @@ from tau_rnn.measures.weights import (
 __all__ = [
     "ChangeSpectrum",
     "DecodingByTau",
-    "EffectiveTau",
     "FixedPoints",
     "LesionCurve",
     "OutlierEigenvalues",

@@ -195,23 +195,9 @@ def output_gradients(params, traj, outputs) -> Array:
     with dx the adjoint of y_k[t] alone. All adjoints are carried back together, one matrix product
     a step; the sum over s is one product for each trial.
 
-    Parameters
-    ----------
-    params : Params that `forward` was given
-    traj : Trajectory that `forward` returned, with all states kept
-    outputs : (A, 3) integers, a row (trial, t, k) for each output y[t, trial, k]
+    ``outputs`` is (A, 3) integers, a row (trial, t, k) for each output y[t, trial, k]; the result
+    is (A, N, N).
 
-    Returns
-    -------
-    (A, N, N) gradients
-
-    Raises
-    ------
-    ValueError
-        If an index is out of its range or the trajectory keeps only checkpoints.
-
-    Examples
-    --------
     >>> from tau_rnn import init_params
     >>> rng = np.random.default_rng(0)
     >>> params = init_params(5, 1, 1, 1.0, rng)

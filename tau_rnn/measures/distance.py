@@ -53,15 +53,6 @@ class LinearDistance(NamedTuple):
     reach : the least fraction that any change leaves, to first order
     loss : of the network as it is, weighted mean squared error
     change : (F, N, N) the least changes; nan where there is none
-
-    Examples
-    --------
-    >>> from tau_rnn import init_params
-    >>> rng = np.random.default_rng(0)
-    >>> params, u = init_params(8, 1, 1, 1.0, rng), rng.standard_normal((20, 4, 1))
-    >>> found = linear_distance(params, u, np.ones((20, 4, 1)), np.ones((20, 4)), 0.1)
-    >>> found.change.shape == (len(found.fractions), 8, 8), 0 <= found.reach < 1
-    (True, True)
     """
 
     fractions: Array
@@ -81,34 +72,11 @@ def linear_distance(
     .. math:: \min_{dW} \|dW\|_F \quad\text{with}\quad
               \sum m\,(y + J\,dW - y^*)^2 = q \sum m\,(y - y^*)^2
 
-    Only W changes; W_in, b, W_out, b_out and tau stay.
+    Only W changes; W_in, b, W_out, b_out and tau stay. ``fractions`` are q; the mask is (T, B) or
+    (T, B, n_out). With A outputs that count, at most 6000, the kernel takes A^2 N^2 operations and
+    its eigenvectors some 10 A^3: 2 s (multi_timescale) to 10 s (integrate_and_remember) for N = 100
+    and 16 trials.
 
-    Parameters
-    ----------
-    params : Params, of an untrained network
-    u : (T, B, n_in) inputs
-    target : (T, B, n_out) what the outputs should be
-    mask : (T, B) or (T, B, n_out) weights >= 0; at most 6000 outputs count
-    dt : time step in seconds
-    fractions : q, fractions of the squared error that may be left, between 0 and 1
-    phi, method, noise : as for `tau_rnn.model.forward`
-
-    Returns
-    -------
-    LinearDistance
-
-    Raises
-    ------
-    ValueError
-        If a shape does not fit, a fraction is out of its range, nothing counts or the error is 0.
-
-    Notes
-    -----
-    With A outputs that count, the kernel takes A^2 N^2 operations and its eigenvectors some 10 A^3:
-    2 s (multi_timescale) to 10 s (integrate_and_remember) for N = 100 and 16 trials.
-
-    Examples
-    --------
     >>> from tau_rnn import init_params
     >>> rng = np.random.default_rng(0)
     >>> params, u = init_params(8, 1, 1, 1.0, rng), rng.standard_normal((20, 4, 1))

@@ -30,13 +30,13 @@ from tau_rnn.measures._shared import (
 from tau_rnn.model import forward
 from tau_rnn.noise import private_noise
 
-__all__ = ["EffectiveTau", "TauSpread", "effective_tau", "spontaneous_rates", "tau_spread"]
+__all__ = ["TauSpread", "effective_tau", "spontaneous_rates", "tau_spread"]
 
 #: Steps of a simulation; more are a typing mistake.
 _MOST_STEPS = 1_000_000
 
 
-class Estimate(NamedTuple):
+class _Estimate(NamedTuple):
     """A number with its 95 % interval."""
 
     value: float
@@ -63,10 +63,10 @@ class TauSpread(NamedTuple):
     (2, 1)
     """
 
-    rank_correlation: Estimate
-    cv: Estimate
-    sd_log: Estimate
-    quantile_range: Estimate
+    rank_correlation: _Estimate
+    cv: _Estimate
+    sd_log: _Estimate
+    quantile_range: _Estimate
     n_units: int
     n_left_out: int
 
@@ -81,13 +81,6 @@ class EffectiveTau(NamedTuple):
     flag_before, flag_after : (N,) warning flags of `fit_timescales`, "" where there is none
     spread_before, spread_after : spread of these, and their correlation with the intrinsic tau
     change : of the sd of ln tau, see `spread_change`
-
-    Examples
-    --------
-    >>> tau, flags = np.array([0.5, 1.0, 1.5]), np.full(3, "")
-    >>> found = compare_effective((tau, tau), (tau, tau**2), (flags, flags), seed=0)
-    >>> found.after.tolist(), round(found.change.value, 3)
-    ([0.25, 1.0, 2.25], 0.693)
     """
 
     before: Array
@@ -96,7 +89,7 @@ class EffectiveTau(NamedTuple):
     flag_after: Array
     spread_before: TauSpread
     spread_after: TauSpread
-    change: Estimate
+    change: _Estimate
 
 
 def spontaneous_rates(
@@ -228,29 +221,13 @@ def tau_spread(intrinsic, effective, rng, *, n_boot=1000) -> TauSpread:
     )
 
 
-def spread_change(before, after, rng, *, n_boot=1000) -> Estimate:
+def spread_change(before, after, rng, *, n_boot=1000) -> _Estimate:
     r"""Did training spread the effective time constants?
 
     .. math:: \ln \frac{\mathrm{sd}(\ln \tau^{after})}{\mathrm{sd}(\ln \tau^{before})}
 
-    Parameters
-    ----------
-    before, after : (N,) effective tau of the same units in seconds, positive; a unit with nan in
-        either is left out of both
-    rng : numpy.random.Generator of the bootstrap, which keeps a unit's before with its after
-    n_boot : number of bootstrap samples of the units
+    A unit with nan in either is left out of both. It is nan with fewer than 3 units or equal tau.
 
-    Returns
-    -------
-    Estimate, positive where the spread grew; nan with fewer than 3 units or equal tau
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or a time constant is not positive.
-
-    Examples
-    --------
     >>> before = np.array([0.5, 1.0, 2.0])
     >>> round(spread_change(before, before**2, np.random.default_rng(0)).value, 3)  # ln 2
     0.693
@@ -262,23 +239,8 @@ def spread_change(before, after, rng, *, n_boot=1000) -> Estimate:
 def compare_effective(intrinsic, effective, flags, seed) -> EffectiveTau:
     """Effective against intrinsic time constants, before and after training.
 
-    Parameters
-    ----------
-    intrinsic, effective : pairs (before, after) of (N,) time constants in seconds, see `tau_spread`
-    flags : pair of (N,) warning flags of `fit_timescales`
-    seed : of the bootstraps, which all draw the same units
-
-    Returns
-    -------
-    EffectiveTau
-
-    Examples
-    --------
-    >>> tau = np.array([0.5, 1.0, 1.5, 2.0])
-    >>> flags = np.full(4, "")
-    >>> found = compare_effective((tau, tau), (tau, tau**2), (flags, flags), seed=0)
-    >>> round(found.spread_after.rank_correlation.value, 3), round(found.change.value, 3)
-    (1.0, 0.693)
+    All three are pairs (before, after): time constants in seconds as for `tau_spread`, and warning
+    flags of `fit_timescales`. The bootstraps draw the same units, by the seed.
     """
     before, after = effective
     return EffectiveTau(
@@ -292,17 +254,17 @@ def compare_effective(intrinsic, effective, flags, seed) -> EffectiveTau:
     )
 
 
-def _bootstrap(statistic, draws, *samples) -> Estimate:
+def _bootstrap(statistic, draws, *samples) -> _Estimate:
     """The statistic of the samples and the 2.5 and 97.5 % quantiles of it in the draws of units."""
     if len(samples[0]) < 3:
-        return Estimate(np.nan, np.nan, np.nan)
+        return _Estimate(np.nan, np.nan, np.nan)
     value = float(statistic(*samples))
     resampled = statistic(*(sample[draws] for sample in samples))
     resampled = resampled[np.isfinite(resampled)]  # a draw of equal units has no correlation
     if not np.isfinite(value) or len(resampled) == 0:
-        return Estimate(np.nan, np.nan, np.nan)
+        return _Estimate(np.nan, np.nan, np.nan)
     low, high = np.quantile(resampled, [0.025, 0.975])
-    return Estimate(value, float(low), float(high))
+    return _Estimate(value, float(low), float(high))
 
 
 # Each statistic is taken along the last axis, so that all draws are done at once.

@@ -40,7 +40,7 @@ __all__ = ["TrainingMeasures", "measure_run"]
 PARTS = ("weights", "alignment", "rank", "lesions", "decoding", "effective", "fixed_points")
 
 #: What the parts need of a task of your own; a part that lacks something is left out.
-NEEDS = {
+_NEEDS = {
     "alignment": ("task.decision_window", "trials.epochs.stimulus", "trials.epochs.response"),
     "rank": ("task.accuracy",),
     "lesions": ("task.accuracy",),
@@ -55,7 +55,7 @@ NEEDS = {
 #: Trials of alignments, test trials, steps of the tangent kernel in each trial, and trials from
 #: whose delays fixed points are sought; and the same for more than `LARGE` units.
 _SIZES = {"n_trials": 64, "n_test": 256, "n_times": 8, "n_starts": 16}
-LARGE, LARGE_SIZES = 500, {"n_trials": 16, "n_test": 64, "n_times": 4, "n_starts": 4}
+LARGE, _LARGE_SIZES = 500, {"n_trials": 16, "n_test": 64, "n_times": 4, "n_starts": 4}
 
 #: Units beyond which a part takes minutes, growing with their cube: a run leaves it out.
 MOST_UNITS = {
@@ -308,7 +308,7 @@ def _sizes(n_units: int, **given) -> tuple[dict[str, int], str]:
     """How many trials and steps of each kind, and what was made smaller."""
     large = n_units > LARGE
     least = {"n_trials": 1, "n_test": 20, "n_times": 1}
-    sizes = dict(LARGE_SIZES if large else _SIZES)
+    sizes = dict(_LARGE_SIZES if large else _SIZES)
     for name, value in given.items():
         if value is not None:
             sizes[name] = check_integer(name, value, least[name], MOST_DRAWS)
@@ -320,7 +320,7 @@ def _sizes(n_units: int, **given) -> tuple[dict[str, int], str]:
 def _missing(part: str, task, trials) -> str:
     """The first thing that a part needs and the task does not have; "" if it has all."""
     remembered = [f"trials.labels.{name}" for name in task.remembered]
-    for name in (*NEEDS.get(part, ()), *(remembered if part == "decoding" else ())):
+    for name in (*_NEEDS.get(part, ()), *(remembered if part == "decoding" else ())):
         owner, *attributes = name.split(".")
         value = {"task": task, "trials": trials}[owner]
         for attribute in attributes:

@@ -32,7 +32,7 @@ from tau_rnn.tasks import check_task
 
 __all__ = ["Untrained", "measure_untrained"]
 
-class RidgeReadout(NamedTuple):
+class _RidgeReadout(NamedTuple):
     """How well a linear readout of the rates does the task, on trials it was not fitted to.
 
     Attributes
@@ -41,14 +41,6 @@ class RidgeReadout(NamedTuple):
     r2 : (n_out,) 1 - squared error over that of the best constant output; nan where the target is
         constant
     y : (T, B, n_out) outputs of the readout, each trial's from a fit without it
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> rates = rng.standard_normal((6, 40, 3))
-    >>> readout = ridge_readout(rates, rates[:, :, :1], np.ones((6, 40)), rng)
-    >>> readout.y.shape, bool(readout.r2[0] > 0.999)
-    ((6, 40, 1), True)
     """
 
     loss: float
@@ -56,7 +48,7 @@ class RidgeReadout(NamedTuple):
     y: Array
 
 
-class SlowModes(NamedTuple):
+class _SlowModes(NamedTuple):
     """Modes of the network at rest that last longer than a delay.
 
     Attributes
@@ -65,14 +57,6 @@ class SlowModes(NamedTuple):
     timescales : (number,) their time constants in seconds, the longest first; negative where a mode
         grows, inf where it does neither
     kind : of the point at rest, see `tau_rnn.measures.FixedPoints`; "none" if none was found
-
-    Examples
-    --------
-    >>> from tau_rnn import init_params
-    >>> params = init_params(3, 1, 1, [0.5, 2, 4], np.random.default_rng(0), gain=0)
-    >>> modes = slow_modes(params, 1.0)
-    >>> modes.number, modes.timescales.round(6).tolist()
-    (2, [4.0, 2.0])
     """
 
     number: int
@@ -101,46 +85,19 @@ class Untrained(NamedTuple):
     (('readout', 'modes', 'distance'), 1)
     """
 
-    readout: RidgeReadout
-    modes: SlowModes | None
+    readout: _RidgeReadout
+    modes: _SlowModes | None
     distance: LinearDistance
 
 
-def ridge_readout(rates, target, mask, rng, *, n_folds=5, penalties=PENALTIES) -> RidgeReadout:
+def ridge_readout(rates, target, mask, rng, *, n_folds=5, penalties=PENALTIES) -> _RidgeReadout:
     r"""Cross-validated loss of the best ridge readout of the rates.
 
     .. math:: \min_{w, b} \sum_{tb} m_{tb}\, (w^\top r[t, b] + b - y^*[t, b])^2 + \lambda \|w\|^2
 
-    for each output. Whole trials are left out; lambda is chosen by cross-validation within the
-    trials that are not.
-
-    Parameters
-    ----------
-    rates : (T, B, N) rates; those that y[t] reads are ``traj.r[1:]`` of a `Trajectory`
-    target : (T, B, n_out) what the outputs should be
-    mask : (T, B) or (T, B, n_out) weights >= 0: all steps that count, or the decision window alone
-    rng : numpy.random.Generator, which assigns the trials to folds
-    n_folds : number of folds, from 3 to B
-    penalties : lambda to choose from, > 0, relative to the weighted mean square of the rates
-
-    Returns
-    -------
-    RidgeReadout
-
-    Raises
-    ------
-    ValueError
-        If a shape does not fit, a value is not finite, a weight is negative, no step of some output
-        counts, or an option is out of range.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> rates = rng.standard_normal((6, 40, 3))
-    >>> target = rates @ np.array([[1.0], [2.0], [0.0]]) + 0.5
-    >>> readout = ridge_readout(rates, target, np.ones((6, 40)), rng)
-    >>> bool(readout.loss < 1e-9), bool(readout.r2[0] > 1 - 1e-9)
-    (True, True)
+    for each output, with the rates (T, B, N) that y[t] reads, ``traj.r[1:]``, and weights m >= 0,
+    (T, B) or (T, B, n_out). Whole trials are left out; lambda, relative to the weighted mean square
+    of the rates, is chosen by cross-validation within the trials that are not.
     """
     rates = check_array("rates", rates, ("T", "B", "N")).astype(float)
     T, B, _ = rates.shape
@@ -160,7 +117,7 @@ def ridge_readout(rates, target, mask, rng, *, n_folds=5, penalties=PENALTIES) -
     wrong, total = ((weights * (target - v) ** 2).sum(axis=(0, 1)) for v in (y, middle))
     constant = np.ptp(np.where(weights > 0, target, middle), axis=(0, 1)) <= 1e-12 * np.abs(middle)
     r2 = 1 - ratio(wrong, np.where(constant, 0, total))
-    return RidgeReadout(mse(y, target, weights)[0], r2, y)
+    return _RidgeReadout(mse(y, target, weights)[0], r2, y)
 
 
 def _cross_validated(X, target, weights, folds, penalties) -> Array:
@@ -190,28 +147,11 @@ def _cross_validated(X, target, weights, folds, penalties) -> Array:
     return y
 
 
-def slow_modes(params, delay, *, phi="tanh") -> SlowModes:
+def slow_modes(params, delay, *, phi="tanh") -> _SlowModes:
     """Modes that outlast a delay, around the point at which the network rests without input.
 
-    That point is sought from x0, by `tau_rnn.measures.fixed_points`.
+    That point is sought from x0, by `tau_rnn.measures.fixed_points`; delay is in seconds.
 
-    Parameters
-    ----------
-    params : Params
-    delay : in seconds; modes that last longer are counted
-    phi : nonlinearity, by name or as a `Nonlinearity`
-
-    Returns
-    -------
-    SlowModes
-
-    Raises
-    ------
-    ValueError
-        If a shape does not fit, or delay is not positive.
-
-    Examples
-    --------
     >>> from tau_rnn import init_params
     >>> params = init_params(4, 1, 1, [0.5, 1, 2, 4], np.random.default_rng(0), gain=0)
     >>> number, timescales, kind = slow_modes(params, 1.5)
@@ -223,10 +163,10 @@ def slow_modes(params, delay, *, phi="tanh") -> SlowModes:
     at_rest = np.zeros(params.W_in.shape[1])
     points = fixed_points(params, at_rest, params.x0[np.newaxis], phi=phi, slow=delay)
     if len(points.x) == 0:
-        return SlowModes(0, np.empty(0), "none")
+        return _SlowModes(0, np.empty(0), "none")
     slow = points.timescales[0][np.abs(points.timescales[0]) > delay]
     slow = slow[np.argsort(-np.abs(slow), kind="stable")]
-    return SlowModes(len(slow), slow, str(points.kind[0]))
+    return _SlowModes(len(slow), slow, str(points.kind[0]))
 
 
 def measure_untrained(

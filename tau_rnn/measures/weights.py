@@ -178,13 +178,6 @@ def weight_change_by_group(params0, params1) -> dict[str, WeightChange]:
 
     Row i of every field belongs to unit i (of W_out and b_out: to output i).
 
-    Raises
-    ------
-    ValueError
-        If the networks have different sizes.
-
-    Examples
-    --------
     >>> from tau_rnn import init_params
     >>> before = init_params(4, 1, 1, 1.0, np.random.default_rng(0))
     >>> weight_change_by_group(before, before._replace(tau=2 * before.tau))["tau"].relative
@@ -232,24 +225,8 @@ def input_output_overlap(spectrum: ChangeSpectrum, W_in, W_out, *, k=5) -> Input
     .. math:: \|Q^\top u_k\|^2, \qquad Q \text{ an orthonormal basis of the columns of } W_{in}
               \text{ (or of the rows of } W_{out})
 
-    Parameters
-    ----------
-    spectrum : of the recurrent weights, as `spectrum_of_change` returned it
-    W_in : (N, n_in) input weights
-    W_out : (n_out, N) readout weights
-    k : number of leading directions
+    The leading k directions count. It is nan where the change is zero.
 
-    Returns
-    -------
-    InputOutputOverlap, nan where the change is zero
-
-    Raises
-    ------
-    ValueError
-        If a shape does not fit or k is not between 1 and N.
-
-    Examples
-    --------
     >>> W_in, W_out = np.eye(3)[:, :1], np.eye(3)[2:]
     >>> spectrum = spectrum_of_change(np.zeros((3, 3)), W_in @ W_out)  # from readout to input
     >>> overlap = input_output_overlap(spectrum, W_in, W_out, k=1)
@@ -323,20 +300,7 @@ def outlier_eigenvalues(W0, W1, *, margin=0.15) -> OutlierEigenvalues:
 
 
 def with_changes_of_rank(W0, W1, ranks) -> Iterator[Array]:
-    """W0 plus the best approximation of W1 - W0 of each rank (its leading singular terms).
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or a rank is not an integer from 0 to min(W0.shape).
-
-    Examples
-    --------
-    >>> [W] = with_changes_of_rank(np.zeros((2, 2)), np.diag([3.0, 1.0]), [1])
-    >>> W
-    array([[3., 0.],
-           [0., 0.]])
-    """
+    """W0 plus the best approximation of W1 - W0 of each rank (its leading singular terms)."""
     W0, W1 = pair_of("W0", W0, "W1", W1, ("rows", "columns"))
     left, s, right = np.linalg.svd(W1 - W0, full_matrices=False)
     for rank in ranks:
@@ -352,28 +316,10 @@ def accuracy_by_rank(
     The trained network is scored with its recurrent weights set to W0 plus the rank-k part of the
     change; all its other parameters are as trained.
 
-    Parameters
-    ----------
-    params0, params1 : Params before and after training
-    score : function of Params, see `tau_rnn.measures.accuracy_on`
-    ranks : integers from 0 to N, or None for 0-10, 12, 15, 20, 30, 50, ...; N is added
-    fraction : of the accuracy at full rank that counts as doing the task, in (0, 1]
+    ``score`` is a function of Params, see `tau_rnn.measures.accuracy_on`: one simulation for each
+    rank, by default 0-10, 12, 15, 20, 30, 50, ... and N. ``fraction`` is that of the accuracy at
+    full rank that counts as doing the task.
 
-    Returns
-    -------
-    RankCurve
-
-    Raises
-    ------
-    ValueError
-        If the networks have different sizes or a rank or fraction is out of its range.
-
-    Notes
-    -----
-    The cost is one simulation for each rank.
-
-    Examples
-    --------
     >>> from tau_rnn import init_params
     >>> before = init_params(4, 1, 1, 1.0, np.random.default_rng(0))
     >>> after = before._replace(W=before.W + np.diag([4.0, 3.0, 2.0, 1.0]))

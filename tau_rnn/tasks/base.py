@@ -22,7 +22,7 @@ from tau_rnn.checks import check_dtype, check_generator, check_integer, check_nu
 
 __all__ = ["DelayedReport", "Epochs", "Trials"]
 
-SHORTEST = 1e-9  # s, of a time step
+_SHORTEST = 1e-9  # s, of a time step
 
 
 class Epochs(NamedTuple):
@@ -162,7 +162,7 @@ class DelayedReport(Channels, ABC):
         for field in fields(self):
             value = self.checked(field, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
-        check_number(f"{self.name}: dt", self.dt, least=SHORTEST)
+        check_number(f"{self.name}: dt", self.dt, least=_SHORTEST)
         undivided = [
             f"{name} = {getattr(self, name):g}"
             for name in self._durations

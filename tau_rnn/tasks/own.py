@@ -113,7 +113,7 @@ class OwnTask(Channels):
         """The names of the "inputs" and "outputs", found by a look at a few trials."""
         rngs = np.random.default_rng(0), np.random.default_rng(0)
         batches = [self.task.trials(_LOOK, rng, dtype=np.float32) for rng in rngs]
-        first, second = (check_trials(batch, _LOOK, self._kind) for batch in batches)
+        first, second = (_check_trials(batch, _LOOK, self._kind) for batch in batches)
         if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first[:3], second[:3])):
             raise ValueError(
                 f"task: {self._kind}.trials must draw from its rng alone: two generators in the "
@@ -159,7 +159,7 @@ class OwnTask(Channels):
         """Draw trials, in the dtype asked for whatever the task itself gives."""
         given = self.task.trials(batch_size, rng, dtype=dtype)
         if not self._seen:
-            check_trials(given, batch_size, self._kind)
+            _check_trials(given, batch_size, self._kind)
             self._seen = True
         return _as_trials(given, np.dtype(dtype))
 
@@ -199,7 +199,7 @@ def _as_trials(given, dtype) -> Trials:
     return trials
 
 
-def check_trials(given, batch_size: int, name: str = "task") -> Trials:
+def _check_trials(given, batch_size: int, name: str = "task") -> Trials:
     """The trials that a task gave, as `Trials`; a ValueError says what is wrong with them.
 
     Parameters

@@ -71,7 +71,7 @@ def make_task(name: str, **options) -> DelayedReport:
     return TASKS[name](**options)
 
 
-class TaskSpec(NamedTuple):
+class _TaskSpec(NamedTuple):
     """A task as a run names it.
 
     Attributes
@@ -125,7 +125,7 @@ def _made(cls: type, text: str, dt: float):
     return check_task(cls(**arguments), dt)
 
 
-def parse_task(spec, dt: float | None = None) -> TaskSpec:
+def parse_task(spec, dt: float | None = None) -> _TaskSpec:
     """The task that a text, a class or an instance stands for.
 
     Parameters
@@ -135,21 +135,15 @@ def parse_task(spec, dt: float | None = None) -> TaskSpec:
         its parameters after another colon; a class, or an instance of one
     dt : the time step that an instance must have, if any
 
-    Returns
-    -------
-    TaskSpec
-
-    Raises
-    ------
-    ValueError
-        If there is no such task, or its class cannot be found again where a run is computed.
+    A ValueError says that there is no such task, or that its class cannot be found again where a
+    run is computed.
 
     Examples
     --------
     >>> parse_task("multi_timescale:delay_max=3.0,delay_min=1").text
     'multi_timescale:delay_max=3'
     """
-    if isinstance(spec, TaskSpec):
+    if isinstance(spec, _TaskSpec):
         return spec
     if isinstance(spec, str):
         return _from_text(spec.strip())
@@ -162,11 +156,11 @@ def parse_task(spec, dt: float | None = None) -> TaskSpec:
 
 
 def is_resolved(text: str) -> bool:
-    """Whether a text is one of `TaskSpec`, which is read without importing or opening anything."""
+    """Whether a text is one of a stored run, which is read without importing or opening a file."""
     return text.partition(":")[0] in TASKS or bool(re.search("#[0-9a-f]{12}$", text))
 
 
-def _from_instance(task, dt: float | None) -> TaskSpec:
+def _from_instance(task, dt: float | None) -> _TaskSpec:
     checked = check_task(task, dt)
     for name, cls in TASKS.items():
         if type(task) is cls:
@@ -184,12 +178,12 @@ def _from_instance(task, dt: float | None) -> TaskSpec:
     return found
 
 
-def _spec(place: str, parameters: dict[str, Any], digest: str = "") -> TaskSpec:
+def _spec(place: str, parameters: dict[str, Any], digest: str = "") -> _TaskSpec:
     text = spec_text(place, parameters) + (f"#{digest}" if digest else "")
-    return TaskSpec(text, place, parameters, digest)
+    return _TaskSpec(text, place, parameters, digest)
 
 
-def _from_text(text: str) -> TaskSpec:
+def _from_text(text: str) -> _TaskSpec:
     name, _, rest = text.partition(":")
     if name in TASKS:
         cls = TASKS[name]
