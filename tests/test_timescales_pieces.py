@@ -529,7 +529,7 @@ def estimates(tau=0.3, **changed):
         "model": np.array(["exp"], dtype="<U10"), "estimator": np.array(["likelihood"]),
         "tau": full[:, None] * tau,
         "amplitude": np.stack([full, 0 * full], axis=1), "frequency": 0 * full, "noise": 0 * full,
-        "noisy": full < 0, "interval": full[:, None] * tau[0] * [0.5, 2],
+        "noisy": full < 0, "interval": full[:, None] * tau[0] * [0.5, 2], "few": full < 0,
         "second_ci": np.full((1, 2), np.nan), "p_fit": 0.5 * full, "silent": full < 0,
         "bound": np.zeros(1, dtype=int), "offsets": full < 0, "slopes": full < 0,
         "dc_ratio": full, "first": np.zeros(1, dtype=int),
@@ -565,7 +565,8 @@ def test_a_sound_unit_is_reported_as_it_is():
     ("word", "sound", "flagged"),
     [
         ("exceeds_trial", {"tau": 100 * DT / 3}, {"tau": 100 * DT / 3 + 1e-9}),
-        ("unresolved", {"tau": DT}, {"tau": 0.99 * DT}),
+        ("no_power", {"tau": DT}, {"tau": 0.99 * DT}),  # its interval reaches beyond dt
+        ("unresolved", {"tau": 0.501 * DT}, {"tau": DT / 2}),  # its interval ends at dt
         ("nugget", {"noise": 0.5}, {"noise": 0.5, "noisy": True}),
         ("nugget", {"noisy": True, "first": 2}, {"noisy": True, "first": 1}),
         ("misfit", {"p_fit": 0.01}, {"p_fit": 0.0099}),
@@ -597,19 +598,32 @@ def test_an_estimate_never_leaves_its_interval_nor_an_end_of_the_search_its_name
         assert np.isnan(r["tau"]) and np.isfinite(r["tau_ci"]).all()
 
 
+def test_a_refuted_mixture_has_no_interval_to_tell_whether_it_is_resolved():
+    pair = {"model": "two_exp", "tau": [DT / 2, DT / 4], "p_fit": 0.0009}
+    r = told(o=options(model="two_exp"), **pair)
+    assert r["flag"] == "nugget,misfit" and np.isnan(r["tau_ci"]).all()
+    assert told(o=options(model="two_exp"), **pair | {"p_fit": 0.0011})["flag"] == \
+        "unresolved,nugget,misfit"
+
+
 def test_nothing_found_is_lack_of_power_unless_little_would_have_shown():
     r = told(silent=True, interval=[0.2, 0.4])
     assert r["flag"] == "no_power" and np.isnan(r["tau"])
     np.testing.assert_array_equal(r["tau_ci"], [DT, np.inf])
-    r = told(silent=True, o=options(use_lag0=True))
-    assert r["flag"] == "unresolved"
-    np.testing.assert_array_equal(r["tau_ci"], [0, DT])
+    # White noise is ruled out: what it looks like is then a decay within the step, if data say so.
+    for high, few, word in ((DT, False, "unresolved"), (1.01 * DT, False, "no_power"),
+                            (DT, True, "no_power")):  # fmt: skip
+        r = told(silent=True, interval=[0, high], few=few, o=options(use_lag0=True))
+        assert r["flag"] == word and np.isnan(r["tau"])
+        np.testing.assert_array_equal(r["tau_ci"], [0, DT] if high == DT and not few
+                                      else [DT, np.inf])  # fmt: skip
     # A hundredth of the variance that decays within dt stands out by 5 standard errors from
     # 250,000 / (e^-2 / (1 - e^-2)) = 1,597,264 products on.
     for n_trials, word in ((15_900, "no_power"), (16_050, "unresolved")):
         big = design(2)
         big.kept = big.pairs = np.full(100, 100.0 * n_trials)
         assert told(big, silent=True)["flag"] == word
+    assert told(big, silent=True, few=True)["flag"] == "no_power"  # one trial holds the variance
 
 
 def test_anticorrelation_and_waves_have_no_tau():

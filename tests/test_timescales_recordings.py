@@ -284,10 +284,13 @@ def test_one_long_trial_has_an_interval():
 def test_counts_have_intervals_that_hold(hertz, gain):
     result = fit_timescales(counts(hertz, hertz, 100, gain=gain), 0.05)
     assert held(result, 0.3) > 0.85
-    silent = np.array(["no_power" in flag for flag in result.flag])
-    assert np.isnan(result.tau[silent]).all() and np.all(result.tau_ci[silent] == [0.05, np.inf])
-    lost = np.isnan(result.tau)
-    assert all("unresolved" in flag for flag in result.flag[lost & ~silent])
+    silent, lost = np.array(["no_power" in flag for flag in result.flag]), np.isnan(result.tau)
+    assert np.array_equal(silent, lost | (result.tau < 0.05))
+    low, high = result.tau_ci[silent].T
+    assert np.all(high > 0.05)
+    nothing = lost[silent] & (low > 0)  # else the search ended at its lower bound
+    assert np.all(result.tau_ci[silent][nothing] == [0.05, np.inf])
+    assert not share(result, "unresolved")  # 0.3 s is not below the step, and is not said to be
     if hertz == 1:
         assert lost.mean() > 0.9
     if hertz >= 10:
@@ -331,6 +334,50 @@ def test_white_noise_is_lack_of_power_unless_there_is_plenty():
     result = fit_timescales(plenty, 0.05)
     assert result.flag[0] == "unresolved"
     np.testing.assert_array_equal(result.tau_ci[0], [0, 0.05])
+
+
+@given(
+    kind=st.sampled_from(["1 Hz", "2 Hz", "5 Hz", "few white", "white", "dt / 2", "0.9 dt"]),
+    options=st.sampled_from(
+        [{}, {"estimator": "window"}, {"center": "psth"}, {"center": "trial", "use_lag0": True},
+         {"ci": "bootstrap", "n_boot": 40}, {"model": "auto"}, {"model": "cos"}]
+    ),
+    seed=seeds,
+)  # fmt: skip
+def test_what_flags_say_of_units_below_the_step_is_what_intervals_say(kind, options, seed):
+    dt = 0.05
+    if "Hz" in kind:
+        rates = counts(seed, int(kind[0]), 4, 40)
+    elif "white" in kind:
+        trials = 4 if "few" in kind else 100
+        rates = np.random.default_rng(seed).standard_normal((trials, 60, 4))
+    else:
+        rates = ou(seed, tau=dt / 2 if "2" in kind else 0.9 * dt, n_trials=150, n_units=4)
+    result = fit_timescales(rates, dt, **options)
+    low, high = result.tau_ci.T
+    known = np.isfinite(result.tau)
+    within = (low <= result.tau) & (result.tau <= high)
+    assert np.all(within[known] | np.isnan(low[known]))
+    assert np.all(result.flag[~known] != "")
+    surely, unknown = (np.array([word in flag.split(",") for flag in result.flag])
+                       for word in ("unresolved", "no_power"))  # fmt: skip
+    assert np.all(high[surely] <= dt) and np.all(low[surely] == 0)
+    assert np.all(high[unknown] > dt)
+    below = known & (result.tau < dt) & np.isfinite(low)
+    assert np.array_equal(below, (surely | unknown) & known)
+    if kind == "dt / 2" and options == {}:
+        assert np.mean(surely) > 0.5
+    if "ci" not in options:  # flags do not depend on whether intervals were asked for
+        assert fit_timescales(rates, dt, ci=None, **options).flag.tolist() == result.flag.tolist()
+
+
+def test_the_interval_of_a_unit_does_not_depend_on_its_neighbours():
+    rates = counts(4, 5, 12)  # some are refuted, and have the interval of the bootstrap
+    together = fit_timescales(rates, 0.05, estimator="window", n_boot=40)
+    assert 0 < share(together, "misfit") < 1
+    for unit in range(12):
+        alone = fit_timescales(rates[:, :, [unit]], 0.05, estimator="window", n_boot=40)
+        np.testing.assert_allclose(alone.tau_ci[0], together.tau_ci[unit], rtol=1e-9)
 
 
 def test_level_widens_intervals():

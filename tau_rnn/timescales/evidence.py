@@ -95,6 +95,7 @@ def _resampled(m, mode0, noisy, dof, options):
     resampled = m._replace(found=found, by_trial=found[:, None])
     tau = np.exp(lk.fit(resampled, [(mode0, noisy)])[0].best[0])
     tau[tau > 0.99 * np.exp(m.log_tau[-1])] = np.inf
+    tau[tau < 1.01 * np.exp(m.log_tau[0])] = 0
     return mo.percentile_interval(tau, n_trials, dof, options.level)
 
 

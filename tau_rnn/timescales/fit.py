@@ -121,10 +121,12 @@ def fit_timescales(
         nonfinite           inf among the rates; NaN
         too_few_samples     fewer than 10 samples, or too few trials for "two_exp"; NaN
         no_positive_decay   successive samples are anticorrelated; NaN
-        no_power            no correlation found, and a weak one may have escaped: NaN, [dt, inf)
-        unresolved          the estimate is below dt: lower end of the interval 0, and its upper end
-                            says how long tau may be; NaN and [0, dt] if no correlation shows
-                            although a hundredth of the variance would have
+        no_power            no correlation found, and a weak one may have escaped: NaN, [dt, inf).
+                            Or the estimate is below dt, and its interval reaches beyond; NaN if
+                            the search ended at its bound
+        unresolved          tau is below dt, as is its whole interval, whose lower end is 0; NaN if
+                            the search ended at its bound, and NaN and [0, dt] if no correlation
+                            shows although a hundredth of the variance would have
         oscillatory         the autocovariance falls clearly below 0: use "cos"; NaN
         exceeds_trial       tau > T/3: upper end infinite; NaN if the search ended at its bound
         nugget              white noise, or a second decay within dt, was found and left out

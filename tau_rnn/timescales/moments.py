@@ -188,8 +188,8 @@ def by_parts(y, design, n_lags, last):
     return parts.reshape(-1, n_lags) * scale
 
 
-def by_window(y, c, first, w, options, interval_of):
-    """The window's exponential of units, as values of what `units` collects.
+def by_window(y, c, first, w, options):
+    """The window's exponential of units, as values of what `units` collects; its lags.
 
     Lag 0 is left out where it stands out, its jump over the next three lags less that of the fit to
     later lags, and where the fit to all lags is wrong about the later ones: it is not for units as
@@ -228,13 +228,10 @@ def by_window(y, c, first, w, options, interval_of):
         "silent": ~(signal > Z_SIGNAL),
         "bound": fit.bound,
     }
-    if interval_of.any():
-        ends = [_interval(y[i], start[i], fit.last[i], w, options) for i in range(len(y))]
-        found["interval"] = np.array(ends)
-    return found
+    return found, start, fit.last
 
 
-def _interval(y, first, last, w, options):
+def interval(y, first, last, w, options):
     """Percentile interval (2,) of one unit; open where there are too few parts to resample."""
     need = int(min(w.n_lags, max(4 * last, 50)))
     parts = by_parts(y, w.design, need, int(last))

@@ -117,15 +117,20 @@ def report(acf, e, d, options, size):
     nothing = e["silent"] & ~negative
     lost = nothing | negative | wavy
     fades = np.exp(-2) / (1 - np.exp(-2))  # sum of squared correlations at tau = dt: the weakest
-    could = SMALL_SHARE * np.sqrt(pairs[1] * fades) > Z_CLEAR
-    below = (nothing & (could | (options.use_lag0 is True))) | (~lost & (tau < dt))
+    refuted = ~lost & (e["p_fit"] < REFUTED) & (e["model"] != "exp")  # nothing else to go by
+    low, high = e["interval"].T
+    low, high = np.where(lost, low, np.fmin(low, tau)), np.where(lost, high, np.fmax(high, tau))
+    fast = np.where(nothing, options.use_lag0 is True, ~lost & ~refuted & (tau < dt))
+    could = nothing & (SMALL_SHARE * np.sqrt(pairs[1] * fades) > Z_CLEAR) & ~e["few"]
+    below = could | (fast & (high <= dt) & ~e["few"])
+    unknown = ~below & (nothing | fast)
     long = ~lost & (tau > n * dt / 3)
     asked = options.use_lag0 == "auto" or options.model in ("two_exp", "auto")
     pair = (e["model"] == "two_exp") & (e["amplitude"][:, 1] > 0)
     hidden = (e["model"] == "two_exp") & ~pair
     words = {
         "no_positive_decay": negative,
-        "no_power": nothing & ~below,
+        "no_power": unknown,
         "unresolved": below,
         "oscillatory": wavy,
         "exceeds_trial": long,
@@ -137,12 +142,8 @@ def report(acf, e, d, options, size):
     }
     flag = [",".join(w for w, given in words.items() if given[i]) for i in range(len(tau))]
 
-    low, high = e["interval"].T.copy()
-    refuted = ~lost & (e["p_fit"] < REFUTED) & (e["model"] != "exp")  # nothing else to go by
-    low, high = (np.where(lost, v, f(v, tau)) for v, f in ((low, np.fmin), (high, np.fmax)))
-    low, high = np.where(nothing & ~below, dt, low), np.where(nothing & ~below, np.inf, high)
-    low, high = np.where(below, 0, low), np.where(below & nothing, dt, high)
-    high = np.where(long, np.inf, high)
+    low = np.where(below, 0, np.where(nothing, dt, low))
+    high = np.where(nothing, np.where(below, dt, np.inf), np.where(long, np.inf, high))
     interval = np.stack([low, high], axis=1)
     second = e["second_ci"]
     for ends in (interval, second):

@@ -96,7 +96,7 @@ def doubts(e, x, slopes, lined, plan):
     offsets = e["offsets"] & (plan.options.center == "psth") & (plan.options.model != "cos")
     for doubt, order, kind in ((slopes & ~lined, 2, "linear"), (offsets, 1, "out")):
         i = np.flatnonzero(doubt)
-        if len(i) and plan.options.ci is not None:
+        if len(i):
             other = one_exponential(plan.modes(x[i], order), kind, plan.options)
             out[i] = hull(out[i], other["interval"])
     return out
@@ -110,14 +110,19 @@ def by_window(e, y, acf, plan, d):
         misfit = (e["first"] > 1) | (~e["silent"] & ~(e["p_fit"] >= MISFIT))
         i = np.flatnonzero(misfit | (options.estimator == "window"))
         if len(i):
-            own = (misfit[i] | (options.ci == "bootstrap")) & (options.ci is not None)
             w = plan.window(d.order)
-            for name, values in mo.by_window(y[i], acf[i], e["first"][i], w, options, own).items():
+            found, start, last = mo.by_window(y[i], acf[i], e["first"][i], w, options)
+            for name, values in found.items():
                 e[name][i] = values
             e["estimator"][i] = "window"
+            own = misfit[i] | (options.ci == "bootstrap")
+            own &= (options.ci is not None) | (found["tau"][:, 0] < options.dt)  # flags ask for it
+            for j in np.flatnonzero(own):
+                e["interval"][i[j]] = mo.interval(y[i[j]], start[j], last[j], w, options)
     energy = np.sum(y**2, axis=2)
     behind = energy.sum(axis=1) ** 2 / np.sum(energy**2, axis=1)  # trials that hold the variance
-    e["silent"] |= behind < min(FEW, len(y[0]) / 8)
+    e["few"] = behind < min(FEW, len(y[0]) / 8)
+    e["silent"] |= e["few"]
 
 
 def hull(a, b):
