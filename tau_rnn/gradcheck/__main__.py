@@ -37,13 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "report.json"
-        command = [
-            sys.executable,
-            "-c",
-            "from tau_rnn.gradcheck.__main__ import report; report()",
-            str(written),
-            *argv,
-        ]
+        call = "from tau_rnn.gradcheck.__main__ import report; report()"
+        command = [sys.executable, "-c", call, str(written), *argv]
         root = str(Path(tau_rnn.__file__).parent.parent)
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         status = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}).returncode
@@ -77,13 +72,7 @@ def report() -> None:
         verdict = {"status": status, "text": text}
     except ValueError as error:
         verdict = {"error": str(error)}
-    part = written.with_suffix(".part")
-    part.write_text(json.dumps(verdict), encoding="utf-8")
-    part.replace(written)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    written.write_text(json.dumps(verdict), encoding="utf-8")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -113,14 +113,3 @@ def truncated(fields: Sequence[str], reading: _Reading) -> Finding:
         "(truncated backpropagation)"
     )
     return Finding("truncated", tuple(fields), words, reading.steps, "3.5")
-
-
-def where(steps: int) -> str:
-    """Where the adjoint leaves the right one, in words."""
-    if steps == 0:
-        return "The adjoint is wrong from its first value on: dx[T], at the end of the run."
-    good = "dx[T]" if steps == 1 else f"dx[T] to dx[T-{steps - 1}]"
-    return (
-        f"Counting back from the end, the adjoint is right at {good} and leaves the right one at "
-        f"dx[T-{steps}]."
-    )

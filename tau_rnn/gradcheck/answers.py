@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -104,13 +104,19 @@ def agrees(given: Array, right: Array) -> bool:
     return distance(given, right) < tolerance(given)
 
 
+class Problem(NamedTuple):
+    """Why there is no array to judge."""
+
+    words: str
+    kind: str = "problem"  # or "unusable": what can't be made an array at all
+
+
 class Answer(NamedTuple):
     """What a backward returned: arrays of the right shape, and what is the matter with the rest."""
 
     grads: dict[str, Array]
-    problems: dict[str, str]
-    unusable: dict[str, str]  # problems of something that can't be made an array at all
-    changed: tuple[str, ...]  # names of the arguments that it changed
+    problems: dict[str, Problem]
+    changed: tuple[str, ...] = ()  # names of the arguments that it changed
 
 
 def ask(backward: Callable, network: Network, right: Mapping[str, Array]) -> Answer:
@@ -127,18 +133,17 @@ def ask(backward: Callable, network: Network, right: Mapping[str, Array]) -> Ans
     try:
         result = backward(copy.params, traj, copy.dy)
     except (Exception, SystemExit) as error:
-        problem = f"raised {_described(error, backward)}"
-        return Answer({}, {}, dict.fromkeys(right, problem), ())
-    changed = [
+        raised = Problem(f"raised {_described(error, backward)}", "unusable")
+        return Answer({}, dict.fromkeys(FIELDS, raised))
+    changed = tuple(
         name
         for name, a in _arrays(copy, traj)
         if not np.array_equal(a, before[name], equal_nan=True)
-    ]
-    answer = Answer({}, {}, {}, tuple(changed))
-    values = _by_field(result, answer)
-    for name, value in values.items():
-        _judge(name, value, right, answer)
-    return answer
+    )
+    found = {name: _judged(name, value, right) for name, value in _by_field(result).items()}
+    problems = {name: each for name, each in found.items() if isinstance(each, Problem)}
+    grads = {name: each for name, each in found.items() if not isinstance(each, Problem)}
+    return Answer(grads, problems, changed)
 
 
 def _arrays(network: Network, traj: Trajectory) -> Iterator[tuple[str, Array]]:
@@ -150,53 +155,49 @@ def _arrays(network: Network, traj: Trajectory) -> Iterator[tuple[str, Array]]:
     yield "dy", network.dy
 
 
-def _by_field(result, answer: Answer) -> dict:
-    """What was returned for each field; what is missing goes to the answer's problems."""
+def _by_field(result) -> dict[str, Any]:
+    """What was returned for each field, or a problem where nothing was."""
     names = getattr(result, "_fields", ())  # a NamedTuple of the reader's own, in any order
     if {str(name).removeprefix("d") for name in names} == set(FIELDS):
         result = dict(zip(names, result))
     if isinstance(result, Mapping):
         keys = {name: next((k for k in (name, f"d{name}") if k in result), None) for name in FIELDS}
-        other = [str(k) for k in result if k not in keys.values()]
-        for name in (name for name, key in keys.items() if key is None):
-            near = difflib.get_close_matches(f"d{name}", other, 1) or difflib.get_close_matches(
-                name, other, 1
-            )
-            hint = f"; is it {near[0]!r}? Call it 'd{name}'" if near else ""
-            answer.problems[name] = f"not returned: there is no key 'd{name}'{hint}"
-        return {name: result[key] for name, key in keys.items() if key is not None}
+        other = [str(key) for key in result if key not in keys.values()]
+        return {
+            name: _no_key(name, other) if key is None else result[key] for name, key in keys.items()
+        }
     if isinstance(result, Sequence) and len(result) == len(FIELDS):
         return dict(zip(FIELDS, result))
-    what = f"{type(result).__name__} of {len(result)}" if isinstance(result, Sequence) else None
-    problem = f"not returned: backward gave {what or type(result).__name__}, not a Params"
-    answer.unusable.update(dict.fromkeys(FIELDS, problem))
-    return {}
+    length = f" of {len(result)}" if isinstance(result, Sequence) else ""
+    words = f"not returned: backward gave {type(result).__name__}{length}, not a Params"
+    return dict.fromkeys(FIELDS, Problem(words, "unusable"))
 
 
-def _judge(name: str, value, right: Mapping[str, Array], answer: Answer) -> None:
-    """Put one value where it belongs: arrays of the right shape, problems, or the unusable."""
+def _no_key(name: str, other: Sequence[str]) -> Problem:
+    near = [key for each in (f"d{name}", name) for key in get_close_matches(each, other, 1)]
+    hint = f"; is it {near[0]!r}? Call it 'd{name}'" if near else ""
+    return Problem(f"not returned: there is no key 'd{name}'{hint}")
+
+
+def _judged(name: str, value, right: Mapping[str, Array]) -> Array | Problem:
+    """An array of the right shape, or why there is none."""
     kind = type(value).__name__
     if value is None:
-        answer.problems[name] = "not returned: it is None"
-        return
+        return Problem("not returned: it is None")
+    if isinstance(value, Problem):
+        return value
     if getattr(value, "requires_grad", False):
-        answer.unusable[name] = (
-            f"a {kind} that still requires grad: return d{name}.detach().numpy()"
-        )
-        return
+        words = f"a {kind} that still requires grad: return d{name}.detach().numpy()"
+        return Problem(words, "unusable")
     try:
-        array = np.asarray(value)
+        array = np.array(value)
     except (TypeError, ValueError):  # a ragged list, say
-        array = np.asarray(None)
+        array = np.array(None)
     except Exception as error:
-        answer.unusable[name] = f"a {kind} that can't be made an array: {error}"
-        return
+        return Problem(f"a {kind} that can't be made an array: {error}", "unusable")
     if array.dtype.kind not in "fiub":
-        answer.problems[name] = "not an array of real numbers"
-    elif array.shape != right[name].shape:
-        answer.problems[name] = _wrong_shape(name, array, right)
-    else:
-        answer.grads[name] = np.array(array)
+        return Problem("not an array of real numbers")
+    return array if array.shape == right[name].shape else _wrong_shape(name, array, right)
 
 
 def _described(error: BaseException, backward: Callable) -> str:
@@ -206,7 +207,7 @@ def _described(error: BaseException, backward: Callable) -> str:
     return f"{text} (line {lines[-1]} of {Path(file).name})" if file and lines else text
 
 
-def _wrong_shape(name: str, value: Array, rights: Mapping[str, Array]) -> str:
+def _wrong_shape(name: str, value: Array, rights: Mapping[str, Array]) -> Problem:
     right, hint = rights[name], ""
     for other, its in rights.items():
         if value.shape == its.shape and agrees(value, its):
@@ -218,4 +219,4 @@ def _wrong_shape(name: str, value: Array, rights: Mapping[str, Array]) -> str:
     elif value.ndim > right.ndim and value.shape[value.ndim - right.ndim :] == right.shape:
         if agrees(value.sum(tuple(range(value.ndim - right.ndim))), right):
             hint = "; summed over its leading axes (time, trials) it is right"
-    return f"has shape {value.shape}, must be {right.shape}{hint}"
+    return Problem(f"has shape {value.shape}, must be {right.shape}{hint}")

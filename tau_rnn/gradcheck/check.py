@@ -12,7 +12,7 @@ from tau_rnn.gradcheck.answers import Answer, Network, agrees, ask, distance, dr
 from tau_rnn.gradcheck.derivatives import numerical_gradient
 from tau_rnn.gradcheck.diagnosis import diagnose
 from tau_rnn.gradcheck.recipe import ADJOINT_FIELDS
-from tau_rnn.gradcheck.report import Finding, GradientReport
+from tau_rnn.gradcheck.report import Finding, GradientReport, merged
 from tau_rnn.gradcheck.search import Asked
 from tau_rnn.model import Array, Nonlinearity, Params, nonlinearity
 
@@ -79,28 +79,24 @@ def check_backward(
         draw(N=4, T=60, B=1),
     ]
 
-    def report(errors, findings, networks=networks) -> GradientReport:
-        return GradientReport(
-            errors, tuple(findings), tuple(map(str, networks)), phi_name, method, rtol
-        )
-
     errors = dict.fromkeys(Params._fields, 0.0)
     asked, answers = [], []
     for network in networks:
         traj = network.run()
         if not np.isfinite(traj.y).all():
             words = f"the loss is not finite: x is first so at t = {first_nonfinite(traj.x)}"
-            loss = Finding("loss", tuple(errors), words)
-            return report(dict.fromkeys(errors, np.inf), [loss], [network])
+            loss = (Finding("loss", tuple(errors), words),)
+            endless = dict.fromkeys(errors, np.inf)
+            return GradientReport(endless, loss, (str(network),), phi_name, method, rtol)
         exact = numerical_gradient(network.loss, network.params)._asdict()
-        first, second = (ask(backward, network, exact) for _ in range(2))
-        for answer in (first, second):
-            for name in errors:
+        pair = [ask(backward, network, exact) for _ in range(2)]
+        for name in errors:
+            for answer in pair:
                 given = answer.grads.get(name)
                 error = np.inf if given is None else distance(given, exact[name])
                 errors[name] = max(errors[name], error)
-        asked.append(Asked(network, traj, first.grads, exact))
-        answers.append((first, second))
+        asked.append(Asked(network, traj, pair[0].grads, exact))
+        answers.append(pair)
     findings, judged = _before_the_numbers(networks, answers)
     wrong = [
         name
@@ -112,9 +108,12 @@ def check_backward(
     if wrong_phi:
         findings.append(Finding("phi", blamed, wrong_phi))
         wrong = [name for name in wrong if name not in blamed]
+    step = None
     if wrong:
-        findings += diagnose(backward, draw, asked, wrong)
-    return report(errors, findings)
+        found, step = diagnose(backward, draw, asked, wrong)
+        findings += found
+    tried = tuple(map(str, networks))
+    return GradientReport(errors, tuple(findings), tried, phi_name, method, rtol, step)
 
 
 def first_nonfinite(values: Array) -> int | None:
@@ -124,7 +123,7 @@ def first_nonfinite(values: Array) -> int | None:
 
 
 def _before_the_numbers(
-    networks: Sequence[Network], answers: Sequence[tuple[Answer, Answer]]
+    networks: Sequence[Network], answers: Sequence[Sequence[Answer]]
 ) -> tuple[list[Finding], list[str]]:
     """Findings on what can't be judged by its numbers, and the fields that can."""
     findings, judged = [], []
@@ -135,31 +134,26 @@ def _before_the_numbers(
             "changed values; work on copies (params.W.copy())"
         )
         findings.append(Finding("changes_arguments", (), words, changed))
-    differ = []
-    problems: dict[tuple[str, str], list[str]] = {}
     for name in Params._fields:
         pairs = [(a.grads.get(name), b.grads.get(name)) for a, b in answers]
         if not all(_same(a, b) for a, b in pairs):
-            differ.append(name)
+            words = (
+                "two calls with the same arguments give different gradients: does it keep "
+                "something from one call to the next (an array outside the function, a default "
+                "argument), or draw at random?"
+            )
+            findings.append(Finding("not_repeatable", (name,), words))
             continue
         given = any(a is not None for a, _ in pairs)
         if given:
             judged.append(name)
-        met = [a.problems.get(name) or a.unusable.get(name) for a, _ in answers]
-        problem, network = next(((p, n) for p, n in zip(met, networks) if p), (None, None))
-        if problem:
-            kind = "problem" if given or name in answers[0][0].problems else "unusable"
-            where = "" if all(met) else f" [{network}]"
-            problems.setdefault((kind, f"{problem}{where}"), []).append(name)
-    if differ:
-        words = (
-            "two calls with the same arguments give different gradients: does it keep something "
-            "from one call to the next (an array outside the function, a default argument), or "
-            "draw at random?"
-        )
-        findings.append(Finding("not_repeatable", tuple(differ), words))
-    findings += [Finding(kind, tuple(names), words) for (kind, words), names in problems.items()]
-    return findings, judged
+        met = [(a.problems[name], n) for (a, _), n in zip(answers, networks) if name in a.problems]
+        if met:
+            problem, network = met[0]
+            where = "" if len(met) == len(networks) else f" [{network}]"
+            kind = "problem" if given else problem.kind
+            findings.append(Finding(kind, (name,), problem.words + where))
+    return merged(findings), judged
 
 
 def _same(a: Array | None, b: Array | None) -> bool:

@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.gradcheck.adjoint import READERS, first_wrong_step, read_adjoint, truncated, where
+from tau_rnn.gradcheck.adjoint import READERS, first_wrong_step, read_adjoint, truncated
 from tau_rnn.gradcheck.answers import SAME, Network, agrees, ask, distance
 from tau_rnn.gradcheck.recipe import ADJOINT_FIELDS, FIELDS
-from tau_rnn.gradcheck.report import Finding, listed
+from tau_rnn.gradcheck.report import Finding, listed, merged
 from tau_rnn.gradcheck.search import ZERO, Asked, Explanation, Own, explain
 
 __all__: list[str] = []
@@ -31,8 +31,8 @@ _NEARLY = 1e-5  # errors below it are those of single precision, or of a finite 
 
 def diagnose(
     backward: Callable, draw: Callable[..., Network], asked: Sequence[Asked], wrong: Sequence[str]
-) -> list[Finding]:
-    """Findings for the wrong fields of a backward.
+) -> tuple[list[Finding], int | None]:
+    """Findings for the wrong fields of a backward, and the first wrong step of its adjoint.
 
     Parameters
     ----------
@@ -46,13 +46,12 @@ def diagnose(
     broken = {name for finding in findings for name in finding.fields}
     # On short networks a slip is either reproduced to rounding or not; errors do not grow.
     seen = [name for name in wrong if not _right(name, short)]
-    kept = [name for name in FIELDS if name not in broken | set(seen) and _right(name, short)]
+    kept = [name for name in FIELDS if name not in broken and _right(name, short)]
     found = explain(short, seen, kept)
     findings += _named(found)
 
     # Does what was found hold in a long run as well? And if not, is it the adjoint that differs?
-    run = long.run_with(found.shared)
-    own = {name: Own() for name in kept} | found.own
+    run, own = long.run_with(found.shared), dict.fromkeys(kept, Own()) | found.own
     late = [
         name
         for name in own
@@ -67,35 +66,32 @@ def diagnose(
         late, unnamed = ([f for f in names if f not in ADJOINT_FIELDS] for names in (late, unnamed))
     unnamed += [name for name in late if name in wrong]
     if unnamed:
-        holders = _holders(kept, found, [*late, *broken])
-        findings += facts(backward, draw, asked, unnamed, found, holders)
-    step = first_wrong_step(asked, found, reading)
-    if step is not None:
-        held = tuple(name for name in ADJOINT_FIELDS if name in wrong)
-        findings.append(Finding("first_wrong_step", held, where(step), step))
-    return findings
+        # The right adjoint is in right gradients, and in those whose own formula has a slip.
+        right = [*kept, *(f for f in found.own if not (found.shared or found.own[f].sums))]
+        holders = [f for f in ADJOINT_FIELDS if f in right and f not in (*late, *broken)]
+        findings += _facts(backward, draw, asked, unnamed, found, holders)
+    return findings, first_wrong_step(asked, found, reading)
 
 
 def _right(name: str, asked: Sequence[Asked]) -> bool:
     """Whether a gradient was given, and is right, on all of these networks."""
-    pairs = [(a.grads.get(name), a.exact[name]) for a in asked]
-    return all(given is not None and agrees(given, right) for given, right in pairs)
+    return all(name in a.grads and agrees(a.grads[name], a.exact[name]) for a in asked)
 
 
 def _peculiar(backward, asked, wrong) -> tuple[list[Finding], list[str]]:
     """What needs no search: not finite, nearly right, another gradient. And the fields left."""
     findings, left = [], []
-    given = {name: [(a.grads[name], a.exact) for a in asked if name in a.grads] for name in wrong}
-    endless = [f for f in wrong if not all(np.isfinite(g).all() for g, _ in given[f])]
+    answered = {name: [a for a in asked if name in a.grads] for name in wrong}
+    endless = [f for f in wrong if not all(np.isfinite(a.grads[f]).all() for a in answered[f])]
     first = shortest_wrong_run(backward, asked[3].network, endless).nonfinite if endless else {}
     for name in wrong:
-        error = max(distance(g, exact[name]) for g, exact in given[name])
+        error = max(distance(a.grads[name], a.exact[name]) for a in answered[name])
         if name in endless:
             findings.append(_not_finite(name, first.get(name)))
         elif error < _NEARLY:
             words = f"nearly right, to {error:.0e}: is something in single precision, or a finite "
             findings.append(Finding("precision", (name,), words + "difference?", error))
-        elif other := _is_gradient_of(name, given[name]):
+        elif other := _copied(name, asked, [a.exact for a in asked]):
             words = f"what is returned for d{name} is the gradient of {other}: mind the order"
             findings.append(Finding("copy", (name,), words, other))
         else:
@@ -103,13 +99,14 @@ def _peculiar(backward, asked, wrong) -> tuple[list[Finding], list[str]]:
     return findings, left
 
 
-def _is_gradient_of(name: str, given) -> str | None:
-    """The other field whose right gradient this is."""
+def _copied(name: str, asked: Sequence[Asked], arrays: Sequence[dict]) -> str | None:
+    """The other field whose entry in these arrays is what was given for this one."""
+    given = [(a.grads[name], its) for a, its in zip(asked, arrays) if name in a.grads]
     for other in FIELDS:
-        if other != name and all(
-            g.shape == exact[other].shape and agrees(g, exact[other]) for g, exact in given
-        ):
-            return other if any(g.any() for g, _ in given) else None
+        if other != name and any(g.any() for g, _ in given):
+            pairs = [(g, its.get(other)) for g, its in given]
+            if all(h is not None and g.shape == h.shape and agrees(g, h) for g, h in pairs):
+                return other
     return None
 
 
@@ -124,30 +121,15 @@ def _not_finite(name: str, steps: int | None) -> Finding:
 def _named(found: Explanation) -> list[Finding]:
     """One finding for each slip, of all the fields that have it."""
     held = tuple(f for f in ADJOINT_FIELDS if f in found.own and ZERO not in found.own[f].sums)
-    findings = [
-        Finding("slip", held, slip.words, slip.name, slip.equation) for slip in found.shared
-    ]
-    together: dict = {}
-    for name in (name for name in FIELDS if name in found.own):
-        own = found.own[name]
-        for slip in own.slips:
-            together.setdefault(("own", slip.name, slip.words, slip.equation), []).append(name)
-        for each in own.sums:
-            together.setdefault(("sum", each.name, each.words, ""), []).append(name)
-    for (kind, name, words, equation), fields in together.items():
-        findings.append(Finding(kind, tuple(fields), words, name, equation))
-    return findings
-
-
-def _holders(kept: Sequence[str], found: Explanation, but: Sequence[str]) -> list[str]:
-    """The fields that hold the right adjoint: right ones, and those with slips of their own."""
-    own = {} if found.shared else {name: each for name, each in found.own.items() if not each.sums}
-    return [f for f in ADJOINT_FIELDS if f in (*kept, *own) and f not in but]
+    named = [Finding("slip", held, slip.words, slip.name, slip.equation) for slip in found.shared]
+    for name in FIELDS:
+        own = found.own.get(name, Own())
+        named += [Finding("own", (name,), s.words, s.name, s.equation) for s in own.slips]
+        named += [Finding("sum", (name,), s.words, s.name) for s in own.sums]
+    return merged(named)
 
 
 # --- what is known of a gradient that no known slip produces -------------------------------------
-
-_SEVERAL_FACTORS = "which differs from run to run"
 
 
 class _Shortest(NamedTuple):
@@ -177,7 +159,7 @@ def shortest_wrong_run(backward: Callable, network: Network, names: Sequence[str
     return found
 
 
-def facts(
+def _facts(
     backward: Callable,
     draw: Callable[..., Network],
     asked: Sequence[Asked],
@@ -188,81 +170,71 @@ def facts(
     """All that is known of gradients that no known slip produces."""
     shortest = shortest_wrong_run(backward, draw(N=12, T=40, B=1), names).wrong
     where, nearly = conditions(backward, draw)
-    stated: dict[tuple, list[str]] = {}
+    stated = []
 
     def state(name: str, kind: str, words: str, value=None) -> None:
-        stated.setdefault((kind, words, value), []).append(name)
+        stated.append(Finding(kind, (name,), words, value))
 
     for name in names:
         more = "in a long run there is a further error, which no known slip produces"
         state(name, "unnamed", more if name in found.own else "no known slip produces it")
-        if twin := _twin(name, asked):
+        if twin := _copied(name, asked, [a.grads for a in asked]):
             state(name, "copy", f"it is the same array as d{twin}", twin)
-        factor = _factor(name, asked)
-        if factor == _SEVERAL_FACTORS:
-            state(name, "factor", f"all entries of a run are wrong by the same factor, {factor}")
-        elif factor:
-            state(name, "factor", f"each entry is {factor:.6g} times the right one", factor)
-        if holders and name == "x0":
-            words = f"{listed(holders)} hold the right adjoint, dx[T] to dx[1]: look at the step "
-            state(name, "adjoint_right", words + "to dx[0], and at what is returned", (*holders,))
-        elif holders and name in ADJOINT_FIELDS:
+        factors = _factors(name, asked)
+        if factors and np.ptp(factors) <= 1e-9 * abs(factors[0]):
+            words = f"each entry is {factors[0]:.6g} times the right one"
+            state(name, "factor", words, factors[0])
+        elif factors:
+            words = "all entries of a run are wrong by the same factor, which differs from run "
+            state(name, "factor", words + "to run")
+        if holders and name in ADJOINT_FIELDS:
             words = f"{listed(holders)} hold the right adjoint, so look at the formula of d{name}"
+            if name == "x0":
+                words = f"{listed(holders)} hold the right adjoint, dx[T] to dx[1]: look at the "
+                words += "step to dx[0], and at what is returned"
             state(name, "adjoint_right", words, tuple(holders))
-        if shortest.get(name, 1) > 1:
-            k = shortest[name]
+        if (k := shortest.get(name, 1)) > 1:
             steps = "1 step" if k == 2 else f"{k - 1} steps"
             words = f"right in runs of up to {steps}, wrong in runs of {k} and more"
             state(name, "short_runs", words, k)
         if where.get(name):
             words = f"it is right with: {', '.join(where[name])}"
             state(name, "right_when", words, tuple(where[name]))
+        elif name in where:
+            words, value = _at_worst(name, asked)
+            tried = f"wrong in every special case that was tried: {words}"
+            state(name, "smallest", tried, value)
         else:
-            state(name, *_at_worst(name, asked, everywhere=name in where))
+            state(name, "example", *_at_worst(name, asked))
         if name in nearly:
             words = "it is nearly right where dt is much smaller than tau: the error falls with dt"
             state(name, "small_steps", words)
-    return [Finding(kind, tuple(f), words, value) for (kind, words, value), f in stated.items()]
+    return merged(stated)
 
 
-def _at_worst(name: str, asked: Sequence[Asked], everywhere: bool) -> tuple[str, str, tuple]:
-    """Kind, words and value of the most wrong entry, on the smallest network that has one."""
-    answered = [a for a in asked if name in a.grads]
-    wrong = [a for a in answered if not agrees(a.grads[name], a.exact[name])]
+def _at_worst(name: str, asked: Sequence[Asked]) -> tuple[str, tuple[float, float]]:
+    """The most wrong entry on the smallest network that has one, in words, and the right one."""
+    wrong = [a for a in asked if name in a.grads and not _right(name, [a])]
     each = min(wrong, key=lambda a: a.traj.x.size)
     given, right = each.grads[name], each.exact[name]
     where = tuple(int(k) for k in np.unravel_index(np.abs(given - right).argmax(), right.shape))
     a, b = float(given[where]), float(right[where])
     entry = f"d{name}[{', '.join(map(str, where))}]"
-    words = f"with {each.network}, {entry} is {a:.4g}, and {b:.4g} is right"
-    if everywhere:
-        return "smallest", f"wrong in every special case that was tried: {words}", (a, b)
-    return "example", words, (a, b)
+    return f"with {each.network}, {entry} is {a:.4g}, and {b:.4g} is right", (a, b)
 
 
-def _twin(name: str, asked: Sequence[Asked]) -> str | None:
-    """The other field for which the same array was returned."""
-    for other in FIELDS:
-        if other != name and all({name, other} <= a.grads.keys() for a in asked):
-            pairs = [(a.grads[name], a.grads[other]) for a in asked]
-            if all(np.array_equal(g, h) for g, h in pairs) and any(g.any() for g, _ in pairs):
-                return other
-    return None
-
-
-def _factor(name: str, asked: Sequence[Asked]) -> float | str | None:
-    """The factor by which all entries are wrong alike."""
+def _factors(name: str, asked: Sequence[Asked]) -> list[float]:
+    """For each network, the factor by which all entries are wrong alike; empty if some are not."""
     factors = []
     for each in asked:
-        if name not in each.grads:
-            return None
-        given, right = each.grads[name], each.exact[name]
-        if right.any():
-            factors.append(float((given * right).sum() / (right**2).sum()))
-        if not agrees(given, factors[-1] * right if right.any() else right):
-            return None
-    alike = np.ptp(factors) < 1e-9 * abs(factors[0])
-    return factors[0] if alike else _SEVERAL_FACTORS
+        given, right = each.grads.get(name), each.exact[name]
+        if given is None:
+            return []
+        factor = float((given * right).sum() / (right**2).sum()) if right.any() else 1.0
+        if not agrees(given, factor * right):
+            return []
+        factors += [factor] * bool(right.any())
+    return factors
 
 
 def conditions(backward: Callable, draw: Callable[..., Network]):

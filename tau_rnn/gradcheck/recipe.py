@@ -18,11 +18,12 @@ from types import SimpleNamespace
 import numpy as np
 
 from tau_rnn.discretisation import alpha
+from tau_rnn.model import Params
 from tau_rnn.nonlinearities import nonlinearity
 
 __all__: list[str] = []
 
-FIELDS = ("W", "W_in", "b", "W_out", "b_out", "x0", "tau")
+FIELDS = Params._fields
 ADJOINT_FIELDS = ("W", "W_in", "b", "x0", "tau")  # those whose gradient holds the adjoint
 
 #: The equations that a report cites: number -> the equation as text; all are in chapter 3.
@@ -68,42 +69,36 @@ def output(run, t):
     return run.dy[t] if 0 <= t < len(run.dy) else np.zeros_like(run.dy[0])
 
 
-def parts(run, *names):
+def _parts(run, *names):
     """The parts of the recipe that do not change with the time of the adjoint."""
     return [run.recipe[name](run) for name in names]
 
 
-def weight(field):
-    """Terms (T, B, to, from) of the gradient of a weight."""
+def _terms(field):
+    """Terms (T, B, ...) of a gradient: gain times post, and of a weight times pre."""
 
     def terms(run):
-        gain, post, pre = parts(run, *(f"{field}.{part}" for part in ("gain", "post", "pre")))
-        return run.recipe[f"{field}.turn"]((gain * post)[..., np.newaxis] * pre[..., np.newaxis, :])
-
-    return terms
-
-
-def bias(field):
-    """Terms (T, B, N) of the gradient of a bias."""
-
-    def terms(run):
-        gain, post = parts(run, f"{field}.gain", f"{field}.post")
-        return run.recipe[f"{field}.turn"](gain * post)
+        gain, post = _parts(run, f"{field}.gain", f"{field}.post")
+        product = gain * post
+        if f"{field}.pre" in run.recipe:  # (T, B, to, from)
+            (pre,) = _parts(run, f"{field}.pre")
+            product = product[..., np.newaxis] * pre[..., np.newaxis, :]
+        return run.recipe[f"{field}.turn"](product)
 
     return terms
 
 
 def _tau_terms(run):
     """Terms (T, B, N) of dtau: dx[t+1] (c[t] - x[t]) dalpha/dtau."""
-    gain, post, state, slope, scale = parts(
+    gain, post, state, slope, scale = _parts(
         run, "tau.gain", "tau.post", "tau.state", "tau.slope", "tau.scale"
     )
-    currents = parts(run, "tau.recurrent", "tau.inputs", "tau.bias", "tau.noise")
+    currents = _parts(run, "tau.recurrent", "tau.inputs", "tau.bias", "tau.noise")
     c = sum(currents, start=np.zeros_like(run.x[:-1]))
     return gain * post * (run.recipe["tau.shift"](c) - state) * slope * scale
 
 
-def same(a):
+def _same(a):
     """What leaves the terms as they are."""
     return a
 
@@ -113,7 +108,7 @@ def one(run):
     return 1.0
 
 
-def adjoint(run):
+def _adjoint(run):
     """dx[t+1] for t = 0 .. T-1."""
     return run.dx[1:-2]
 
@@ -133,17 +128,18 @@ RECIPE: dict[str, Callable] = {
     "output": lambda run, t: output(run, t - 1),
     "slope_readout": lambda run: run.slope,
     # The gradients, each from its parts.
-    "W": weight("W"), "W.gain": lambda run: run.alpha, "W.post": adjoint,
-    "W.pre": lambda run: run.r[:-1], "W.turn": same,
-    "W_in": weight("W_in"), "W_in.gain": lambda run: run.alpha, "W_in.post": adjoint,
-    "W_in.pre": lambda run: run.u, "W_in.turn": same,
-    "b": bias("b"), "b.gain": lambda run: run.alpha, "b.post": adjoint, "b.turn": same,
-    "W_out": weight("W_out"), "W_out.gain": one, "W_out.post": lambda run: run.dy,
-    "W_out.pre": lambda run: run.r[1:], "W_out.turn": same,
-    "b_out": bias("b_out"), "b_out.gain": one, "b_out.post": lambda run: run.dy, "b_out.turn": same,
-    "x0": bias("x0"), "x0.gain": one, "x0.post": lambda run: run.dx[:1], "x0.turn": same,
-    "tau": _tau_terms, "tau.gain": one, "tau.post": adjoint, "tau.state": lambda run: run.x[:-1],
-    "tau.slope": lambda run: run.alpha_slope, "tau.scale": one, "tau.shift": same,
+    "W": _terms("W"), "W.gain": lambda run: run.alpha, "W.post": _adjoint,
+    "W.pre": lambda run: run.r[:-1], "W.turn": _same,
+    "W_in": _terms("W_in"), "W_in.gain": lambda run: run.alpha, "W_in.post": _adjoint,
+    "W_in.pre": lambda run: run.u, "W_in.turn": _same,
+    "b": _terms("b"), "b.gain": lambda run: run.alpha, "b.post": _adjoint, "b.turn": _same,
+    "W_out": _terms("W_out"), "W_out.gain": one, "W_out.post": lambda run: run.dy,
+    "W_out.pre": lambda run: run.r[1:], "W_out.turn": _same,
+    "b_out": _terms("b_out"), "b_out.gain": one, "b_out.post": lambda run: run.dy,
+    "b_out.turn": _same,
+    "x0": _terms("x0"), "x0.gain": one, "x0.post": lambda run: run.dx[:1], "x0.turn": _same,
+    "tau": _tau_terms, "tau.gain": one, "tau.post": _adjoint, "tau.state": lambda run: run.x[:-1],
+    "tau.slope": lambda run: run.alpha_slope, "tau.scale": one, "tau.shift": _same,
     "tau.recurrent": lambda run: run.r[:-1] @ run.W.T, "tau.inputs": lambda run: run.u @ run.W_in.T,
     "tau.bias": lambda run: run.b, "tau.noise": lambda run: run.noise,
 }  # fmt: skip

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tau_rnn.gradcheck.recipe import ADJOINT_FIELDS, EQUATION_OF, EQUATIONS
@@ -26,7 +26,6 @@ class Finding:
         - ``own``: the formula of each of the fields has a known slip; its name in ``OWN``
         - ``sum``: the terms are added up wrongly; its name in ``SUMS``
         - ``truncated``: nothing is passed back beyond the last steps; their number
-        - ``first_wrong_step``: the adjoint is right at dx[T] .. dx[T-value+1], wrong at dx[T-value]
         - ``copy``: the array is that of another gradient; the other field
         - ``precision``: nearly right; the error
         - ``nonfinite``: inf or nan; the number of last steps that suffice for it, or None
@@ -60,15 +59,18 @@ class Finding:
         """The whole statement, about one of its fields or about all of them."""
         if self.kind == "slip":
             return f"in the adjoint, {self.words}"
-        alone = field or (self.fields[0] if len(self.fields) == 1 else None)
-        if self.kind == "own":
+        if self.kind in ("own", "sum"):
+            alone = field or (self.fields[0] if len(self.fields) == 1 else None)
             return f"in {f'd{alone} itself' if alone else 'each of them'}, {self.words}"
-        if self.kind == "sum":
-            if len(self.fields) == 1:
-                return f"in d{alone} itself, {self.words}"
-            each = self.words.removeprefix("it ")
-            return self.words if field or each == self.words else f"each {each}"
         return self.words
+
+
+def merged(findings: Iterable[Finding]) -> list[Finding]:
+    """One finding for each statement, about all the fields that it is made about."""
+    fields: dict[Finding, list[str]] = {}
+    for finding in findings:
+        fields.setdefault(replace(finding, fields=()), []).extend(finding.fields)
+    return [replace(statement, fields=tuple(names)) for statement, names in fields.items()]
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class GradientReport:
     findings : what is wrong, as data: see `Finding`
     networks : descriptions of the networks it was tried on
     phi, method, rtol : as given
+    first_wrong_step : n where the adjoint is right at dx[T], ..., dx[T - n + 1] and wrong at
+        dx[T - n]; None if it never is, or if the gradients do not tell
 
     Examples
     --------
@@ -97,6 +101,7 @@ class GradientReport:
     phi: str
     method: str
     rtol: float
+    first_wrong_step: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -117,61 +122,49 @@ class GradientReport:
         said: dict[str, list[str]] = {name: [] for name in (*self.errors, "backward")}
         for finding in self.findings:
             for name in finding.fields or ("backward",):
-                if finding.kind != "first_wrong_step":
-                    said[name].append(finding.sentence(name))
+                said[name].append(finding.sentence(name))
         return {name: "\n".join(lines) for name, lines in said.items() if lines}
 
-    @property
-    def first_wrong_step(self) -> int | None:
-        """Where the adjoint leaves the right one, counted back from the end.
-
-        It is right at dx[T], ..., dx[T - n + 1] and wrong at dx[T - n]. None if it never does, or
-        if the gradients do not tell.
-        """
-        found = (f.value for f in self.findings if f.kind == "first_wrong_step")
-        return next(found, None)
-
-    @property
-    def verdict(self) -> str:
-        """The first line."""
-        n, wrong = len(self.errors), sum(name in self.errors for name in self.diagnosis)
-        if wrong:
-            return f"{wrong} of {n} gradients wrong"
-        return f"all {n} gradients are right" if self.ok else "right, but it changes its arguments"
-
     def __str__(self) -> str:
-        diagnosis = self.diagnosis
+        wrong = [name for name in self.errors if name in self.diagnosis]
+        if wrong:
+            verdict = f"{len(wrong)} of {len(self.errors)} gradients wrong"
+        elif self.ok:
+            verdict = f"all {len(self.errors)} gradients are right"
+        else:
+            verdict = "right, but it changes its arguments"
         lines = [
-            f"{self.verdict}  (phi = {self.phi}, method = {self.method})",
+            f"{verdict}  (phi = {self.phi}, method = {self.method})",
             f"against a complex step, on {len(self.networks)} random networks; "
             f"a relative error up to {self.rtol:g} passes",
             "",
             "gradient    relative error",
         ]
         for name, error in self.errors.items():
-            mark = "WRONG" if name in diagnosis else "right"
-            lines.append(f"d{name:<10} {error:<15.1e} {mark}")
+            lines.append(f"d{name:<10} {error:<15.1e} {'WRONG' if name in wrong else 'right'}")
         together: dict[tuple[str, ...], list[str]] = {}
         for finding in self.findings:
-            if finding.kind != "first_wrong_step":
-                together.setdefault(finding.fields, []).append(finding.sentence())
+            together.setdefault(finding.fields, []).append(finding.sentence())
         for fields, sentences in together.items():
             lines += ["", f"{', '.join(f'd{name}' for name in fields) or 'backward'}:"]
             for sentence in sentences:
                 lines += textwrap.wrap(sentence, 96, initial_indent="  ", subsequent_indent="  ")
-        lines += [f"\n{f.words}" for f in self.findings if f.kind == "first_wrong_step"]
+        if self.first_wrong_step is not None:
+            lines += ["", _where(self.first_wrong_step)]
         return "\n".join(lines)
 
     def explained(self) -> str:
         """The equations that are violated, and the chapter that derives them."""
         numbers: list[str] = []
+        adjoint_is_right = any(finding.kind == "adjoint_right" for finding in self.findings)
         for finding in self.findings:
-            own = [EQUATION_OF[name] for name in finding.fields]
-            if finding.kind == "unnamed" and not self._adjoint_is_right():
-                seen = set(finding.fields) & set(ADJOINT_FIELDS)
-                own = ["3.4", "3.5"] * bool(seen) + own
-            if finding.equation or finding.kind in ("own", "sum", "unnamed", "copy", "problem"):
-                numbers += [finding.equation] if finding.equation else own
+            if finding.equation:
+                numbers.append(finding.equation)
+            elif finding.kind in ("own", "sum", "unnamed", "copy", "problem"):
+                numbers += [EQUATION_OF[name] for name in finding.fields]
+                in_adjoint = {*finding.fields} & {*ADJOINT_FIELDS} and not adjoint_is_right
+                if finding.kind == "unnamed" and in_adjoint:
+                    numbers += ["3.4", "3.5"]
         if not numbers:
             return ""
         lines = [f"The equations, derived in {_CHAPTER}:"]
@@ -182,8 +175,16 @@ class GradientReport:
             )
         return "\n".join(lines)
 
-    def _adjoint_is_right(self) -> bool:
-        return any(finding.kind == "adjoint_right" for finding in self.findings)
+
+def _where(steps: int) -> str:
+    """Where the adjoint leaves the right one, in words."""
+    if steps == 0:
+        return "The adjoint is wrong from its first value on: dx[T], at the end of the run."
+    good = "dx[T]" if steps == 1 else f"dx[T] to dx[T-{steps - 1}]"
+    return (
+        f"Counting back from the end, the adjoint is right at {good} and leaves the right one at "
+        f"dx[T-{steps}]."
+    )
 
 
 def listed(fields: Sequence[str]) -> str:

@@ -96,9 +96,9 @@ def explain(asked: Sequence[Asked], wrong: Sequence[str], right: Sequence[str]) 
                 if not (size and right) or _may_be(asked[0], shared, wrong, right):
                     attempt = _Attempt(asked, shared)
                     # Slips in the adjoint show in some gradient whose own formula is right.
-                    own = attempt.own(wrong, limit) if not size or attempt.fits_some(wrong) else {}
-                    if own and Explanation(shared, own).cost(wrong) < best.cost(wrong):
-                        best = Explanation(shared, own)
+                    if not size or any(attempt.fits(name, ()).any() for name in wrong):
+                        found = Explanation(shared, attempt.own(wrong, limit))
+                        best = min(best, found, key=lambda each: each.cost(wrong))
     zero |= _Attempt(asked, best.shared).own(list(zero), 0)  # but with these slips it may be 0
     return Explanation(best.shared, zero | readout | best.own)
 
@@ -163,7 +163,7 @@ class _Attempt:
         found: dict[int, list[Own]] = {cost: [] for cost in range(limit + 1)}
         for size in range(limit + 1):
             for slips in _compatible(OWN[field], size):
-                for k in np.flatnonzero(self._fits(field, slips)):
+                for k in np.flatnonzero(self.fits(field, slips)):
                     own = Own(slips, _ADDED_UP[k])
                     found.setdefault(len(own.names), []).append(own)
             if found[size]:
@@ -174,11 +174,7 @@ class _Attempt:
         """Whether all that was answered for a field is 0."""
         return not any(asked.grads[field].any() for asked in self.asked if field in asked.grads)
 
-    def fits_some(self, fields: Sequence[str]) -> bool:
-        """Whether one of the fields has no slip of its own, but perhaps a wrong sum."""
-        return any(self._fits(name, ()).any() for name in fields)
-
-    def _fits(self, field: str, slips: Sequence[Slip]) -> Array:
+    def fits(self, field: str, slips: Sequence[Slip]) -> Array:
         """For each way to add up, whether it gives what was answered on every network."""
         fits = np.ones(len(_ADDED_UP), bool)
         compared = False

@@ -31,13 +31,10 @@ from hypothesis import strategies as st
 from tau_rnn.discretisation import DEFAULT_METHOD, METHODS
 from tau_rnn.gradcheck.derivatives import complex_step, random_direction, relative_error
 from tau_rnn.losses import mse
-from tau_rnn.model import Params, Trajectory, forward
+from tau_rnn.model import Array, Params, Trajectory, forward
 from tau_rnn.nonlinearities import NONLINEARITIES, nonlinearity
 
 __all__ = ["cases"]
-
-Array = np.ndarray
-
 
 class Case(NamedTuple):
     """A network, what drives it, and the loss it is judged by.
