@@ -259,20 +259,18 @@ def check_shapes(prefix: str, given, like_prefix: str, like) -> None:
             raise ValueError(f"{prefix}{field}: must have {shape}, got {array.shape}")
 
 
-def check_buffers(out, shapes, dtype) -> list[np.ndarray]:
-    """The arrays of out after a check of their shapes and dtype, or new ones."""
-    if out is None:
-        return [np.empty(shape, dtype) for shape in shapes.values()]
-    for name, shape in shapes.items():
-        given = getattr(out, name, None)
-        if not isinstance(given, np.ndarray):
-            raise ValueError(f"out: must be a Trajectory of the same options, got {shown(out)}")
-        if given.shape != shape or given.dtype != dtype or not given.flags.c_contiguous:
-            raise ValueError(
-                f"out: {name} must be a contiguous {np.dtype(dtype)} array of shape "
-                f"{shape}, got {given.dtype} of shape {given.shape}"
-            )
-    return [getattr(out, name) for name in shapes]
+def check_buffer(name: str, given, shape, dtype) -> np.ndarray:
+    """The array to write into: the one given, if it fits and is contiguous, or a new one."""
+    if given is None:
+        return np.empty(shape, dtype)
+    if not isinstance(given, np.ndarray):
+        raise ValueError(f"{name} must be an array, got {shown(given)}")
+    if given.shape != shape or given.dtype != dtype or not given.flags.c_contiguous:
+        raise ValueError(
+            f"{name} must be a contiguous {np.dtype(dtype)} array of shape {shape}, "
+            f"got {given.dtype} of shape {given.shape}"
+        )
+    return given
 
 
 def check_finite(name: str, values: np.ndarray, largest: float = LARGEST) -> None:
@@ -339,21 +337,6 @@ def setting(
     several : whether the command line takes several values and runs each
     later : whether it was added when runs had been stored: it enters a run's stored settings and
         key only where it differs from its default, so that theirs stay what they were
-
-    Examples
-    --------
-    >>> from dataclasses import dataclass
-    >>> from functools import partial
-    >>> @documented
-    ... @dataclass(frozen=True)
-    ... class Config:
-    ...     "A configuration."
-    ...     dt: float = setting(0.05, "time step", partial(check_number, above=0), unit="s")
-    ...     __post_init__ = check_settings
-    >>> Config(dt=-1)
-    Traceback (most recent call last):
-    ...
-    ValueError: dt: must be a finite number > 0, got -1
     """
     allowed = tuple(allowed)
     about = {"text": text, "allowed": allowed, "unit": unit, "several": several, "later": later}
@@ -377,12 +360,20 @@ def check_settings(config) -> None:
 
 
 def documented(config: _Class) -> _Class:
-    """The configuration with an Attributes section in its docstring, made from its fields."""
+    """The configuration with an Attributes section in its docstring; it refuses unknown fields."""
     about, title, examples = inspect.cleandoc(config.__doc__ or "").partition("Examples\n")
     lines = [about.rstrip(), "", "Attributes", "----------"]
     for field in dataclasses.fields(config):
         lines += [f"{field.name} : {type_name(field)}", f"    {explained(field)}"]
     config.__doc__ = "\n".join([*lines, "", title + examples]).rstrip() + "\n"
+    made = config.__init__  # type: ignore[misc]
+
+    @functools.wraps(made)
+    def init(self, *args, **settings):
+        check_names(config, settings)
+        made(self, *args, **settings)
+
+    config.__init__ = init  # type: ignore[misc]
     return config
 
 

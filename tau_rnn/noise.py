@@ -18,6 +18,7 @@ import numpy as np
 
 from tau_rnn.checks import (
     check_array,
+    check_buffer,
     check_fits,
     check_generator,
     check_integer,
@@ -178,14 +179,7 @@ def standard_noise(shape, dtype, rng, scale=1.0, *, out=None) -> Array:
     -------
     (T, B, N) array
     """
-    noise = np.empty(shape, dtype) if out is None else out
-    if not isinstance(noise, np.ndarray):
-        raise ValueError(f"out: must be an array, got {shown(out)}")
-    if noise.shape != shape or noise.dtype != dtype or not noise.flags.c_contiguous:
-        raise ValueError(
-            f"out: must be a contiguous {dtype} array of shape {shape}, "
-            f"got {noise.dtype} of shape {noise.shape}"
-        )
+    noise = check_buffer("out:", out, shape, dtype)
     xi = normal_table(np.dtype(dtype).name)
     steps = max(1, CHUNK // max(1, shape[1] * shape[2]))
     for start in range(0, shape[0], steps):

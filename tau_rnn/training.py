@@ -21,7 +21,6 @@ from tau_rnn.checks import (
     check_fits,
     check_generator,
     check_integer,
-    check_names,
     check_number,
     check_settings,
     documented,
@@ -316,7 +315,6 @@ def train(
     >>> history[-1]["loss"] < history[0]["loss"]
     True
     """
-    check_names(TrainConfig, settings)
     config, steps = TrainConfig(**settings), check_integer("steps", steps, 0)
     check_fits(steps=steps)
     seeds = check_generator(rng).integers(2**63, size=2)

@@ -113,6 +113,10 @@ def test_configurations_of_other_classes_are_checked_alike():
         Small("c")
     with pytest.raises(ValueError, match="Small: unknown field 'haw'; did you mean 'how'"):
         check_names(Small, ["how", "haw"])
+    with pytest.raises(ValueError, match="Small: unknown field 'haw'; did you mean 'how'"):
+        Small(haw="a")
+    with pytest.raises(ValueError, match="RunConfig: unknown field 'distt'; did you mean 'dist'"):
+        RunConfig(distt="uniform")
 
 
 # --- train ---------------------------------------------------------------------------------------

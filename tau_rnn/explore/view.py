@@ -31,7 +31,6 @@ import numpy as np
 from tau_rnn.bptt import backward
 from tau_rnn.checks import (
     check_integer,
-    check_names,
     check_number,
     check_settings,
     documented,
@@ -352,7 +351,6 @@ def frame(**settings) -> dict[str, Any]:
     >>> frame(width=0, n_units=3)["tau"]
     array([1., 1., 1.])
     """
-    check_names(Sliders, settings)
     shown = explore(Sliders(**settings))._asdict()
     shown["eigenvalues"] = np.stack([shown["eigenvalues"].real, shown["eigenvalues"].imag], axis=1)
     shown["panels"] = {name: panel._asdict() for name, panel in shown["panels"].items()}
