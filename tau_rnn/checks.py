@@ -273,6 +273,11 @@ def check_buffer(name: str, given, shape, dtype) -> np.ndarray:
     return given
 
 
+def check_buffers(out, dtype, **shapes) -> list[np.ndarray]:
+    """The arrays of a Trajectory to write into, by name, or new ones; see `check_buffer`."""
+    return [check_buffer(f"out: {k}", getattr(out, k, out), shapes[k], dtype) for k in shapes]
+
+
 def check_finite(name: str, values: np.ndarray, largest: float = LARGEST) -> None:
     """Raise a ValueError that names the argument and the first inf, nan or value > largest."""
     # The sum of squares is one fast pass; only if it is not finite is it worth looking closely.

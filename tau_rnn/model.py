@@ -23,7 +23,7 @@ import numpy as np
 from tau_rnn.checks import (
     Checkpoints,
     check_array,
-    check_buffer,
+    check_buffers,
     check_dtype,
     check_fits,
     check_generator,
@@ -329,8 +329,7 @@ def simulate(params, u, dt, a, phi, method, noise, x0=None, every=None, out=None
     dtype = np.result_type(*params, u, np.float32, *given)
     phi_of = nonlinearity(phi, N, dtype).function
     states = (T + 1 if whole else -(-T // k), B, N)
-    shapes = zip("xry", (states, states, (T, B, n_out)))
-    x, r, y = (check_buffer(f"out: {k}", getattr(out, k, out), n, dtype) for k, n in shapes)
+    x, r, y = check_buffers(out, dtype, x=states, r=states, y=(T, B, n_out))
     # A run that keeps everything is one stretch of T steps, written straight into x and r.
     xs, rs = (x, r) if whole else np.empty((2, k + 1, B, N), dtype)
     xs[0] = params.x0 if x0 is None else x0
