@@ -24,7 +24,6 @@ __all__: list[str] = []
 
 #: Earlier names of options, by setting.
 _OLD_NAMES = {"rescale_tau": "--match"}
-_METAVARS = {"int": "K", "float": "X"}
 #: What the command line takes besides the values of a setting.
 _MORE = {
     "dist": "; all: the poster's four",
@@ -84,6 +83,12 @@ def _listed(items: Iterable[tuple[str, str]]) -> str:
     )
 
 
+def _metavar(field: Field) -> str:
+    """What stands for the value of an option: N or X, of seconds, or the setting's own word."""
+    number = {"int": "N", "float": "SECONDS" if field.metadata["unit"] == "s" else "X"}
+    return number.get(type_name(field), "NAME" if "_" in field.name else field.name.upper())
+
+
 def _add_settings(group, fields: Iterable[Field]) -> None:
     # An option that is not given is not among the parsed arguments.
     for field in fields:
@@ -95,7 +100,7 @@ def _add_settings(group, fields: Iterable[Field]) -> None:
             nargs="+" if field.metadata["several"] else None,
             type={"int": int, "float": float}.get(type_name(field), str),
             default=argparse.SUPPRESS,
-            metavar=_METAVARS.get(type_name(field), "NAME"),
+            metavar=_metavar(field),
             help=(explained(field) + _MORE.get(field.name, "")).replace("%", "%%"),
         )
 
@@ -133,8 +138,8 @@ def build_parser(config: type[TrainConfig] = RunConfig) -> _Parser:
         "--checkpoint-seconds",
         type=float,
         default=5.0,
-        metavar="S",
-        help="seconds between two checkpoints of a run (default: 5); 0: one after every step",
+        metavar="SECONDS",
+        help="time between two checkpoints of a run (default: 5); 0: one after every step",
     )
     add("--no-figure", action="store_true", help="no figures")
     add("--quiet", action="store_true", help="print only the results")
@@ -149,11 +154,11 @@ def build_parser(config: type[TrainConfig] = RunConfig) -> _Parser:
     )
 
     add = parser.add_argument_group("sweeps").add_argument
-    add("--seeds", type=int, metavar="M", help="seeds K, K+1, ..., K+M-1 (default: 1)")
+    add("--seeds", type=int, metavar="N", help="how many seeds, from --seed on (default: 1)")
     add(
         "--workers",
         type=int,
-        metavar="P",
+        metavar="N",
         help="processes, each with one BLAS thread (default: one per core; 1: this process)",
     )
     add(
