@@ -303,7 +303,7 @@ def _refuse_any(name: str, values: np.ndarray, wrong: np.ndarray, what: str) -> 
 
 
 def shown(value: Any, longest: int = 60) -> str:
-    """A value as an error message shows it: its repr, cut where it is long.
+    """A value as an error message shows it: its repr in one line, cut where it is long.
 
     >>> shown("a" * 100, 10)
     "'aaaaaa..."
@@ -312,7 +312,7 @@ def shown(value: Any, longest: int = 60) -> str:
         return "an integer of over 60 digits"
     if isinstance(value, np.ndarray) and value.size > 4:
         return f"an array of shape {value.shape}"
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 

@@ -215,7 +215,8 @@ class _Truncated(_TauDistribution):
         if not np.isfinite(median):
             problem = f"its parameters give no distribution, its median is {median}"
         elif low < 0 or (low == 0 and below > 0):
-            problem = f"must give tau > 0 s only, but can give {low:g}; see tau_rnn.taus.truncate"
+            cut = "tau_rnn.taus.truncate(dist, low=0.1) cuts it"
+            problem = f"must give tau > 0 s only, but can give {low:g}; {cut}"
         elif None not in (self._low, self._high) and not self._low < self._high:
             problem = f"low must be below high, got low={self._low:g}, high={self._high:g}"
         elif not above - below >= _LEAST_SHARE:

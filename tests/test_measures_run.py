@@ -155,7 +155,7 @@ def test_nothing_changed_and_all_tau_equal():
     assert row["lesion_slowest_0.5"] is None and row["lesion_random_0.5"] is not None
     assert row["decode_slow_integral_delay"] is None
     assert row["decode_random_integral_delay"] is not None
-    assert row["tau_eff_correlation_after"] is None
+    assert np.isnan(m.effective.spread_after.rank_correlation.value)
     assert row["tau_eff_sd_log_change"] == 0
 
 
@@ -236,8 +236,7 @@ def test_timescales_too_long_for_the_runs_count_as_the_longest(monkeypatch):
     m = measure_run(initial, final, task, rng=0, parts="effective", **SMALL)
     expected = [0.5, LONGEST, LONGEST, np.nan, LONGEST]
     np.testing.assert_array_equal(m.effective.after, expected)
-    assert summarise(m)["tau_eff_too_long_after"] == 2
-    assert summarise(m)["tau_eff_unfitted_after"] == 1
+    assert m.effective.spread_after.n_left_out == 1
 
 
 def test_each_part_is_of_the_networks_that_it_says(monkeypatch):
@@ -271,7 +270,7 @@ def test_each_part_is_of_the_networks_that_it_says(monkeypatch):
     grown = np.std(np.log(e.after)) / np.std(np.log(e.before))
     assert e.change.value == pytest.approx(np.log(grown))
     for when, spread in (("before", e.spread_before), ("after", e.spread_after)):
-        assert row[f"tau_eff_sd_log_{when}"] == spread.sd_log.value
+        assert row[f"tau_eff_cv_{when}"] == spread.cv.value
     assert [options["sigma"] for _, options in timescales] == [task.noise] * 2
     assert {options["phi"] for _, options in (*timescales, *points)} == {"relu"}
     for ((params, *_), _), network in zip(points, (initial, final), strict=True):

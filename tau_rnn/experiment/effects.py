@@ -110,7 +110,7 @@ def effects(results: Iterable[RunResult], configs: Iterable[RunConfig] = ()) -> 
 
 
 def _between(group, runs, kind, other, partners, seeds) -> list[Row]:
-    pairs = [(runs.get(s), partners.get(s)) for s in sorted(seeds)]
+    pairs = [(runs.get(seed), partners.get(seed)) for seed in sorted(seeds)]
     whole = [(a, b) for a, b in pairs if a is not None and b is not None]
     lacking = len(pairs) - len(whole)
     rows = []

@@ -277,7 +277,7 @@ def _vouched(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             raise StoreError(f"{path}: not as it was written (its digest differs)")
         if not {*_DATA} <= {*files} <= {*_DATA, STATE}:
             raise StoreError(f"{path}: does not vouch for the files of a run")
-        files = {name: (int(of["bytes"]), str(of["sha256"])) for name, of in files.items()}
+        files = {k: (int(file["bytes"]), str(file["sha256"])) for k, file in files.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, StoreError):
             raise
