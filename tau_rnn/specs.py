@@ -16,19 +16,9 @@ __all__: list[str] = []
 def parameters_of(text: str, known: Iterable[str], spec: str) -> dict[str, str]:
     """The parameters of ``mean=1,sd=0.3`` by name, each value still a text.
 
-    Parameters
-    ----------
-    text : what follows the colon; a comma without an equals sign after it belongs to the value
-    known : the names allowed
-    spec : the whole text, for messages
+    A comma without an equals sign after it belongs to the value. A ValueError shows the whole
+    ``spec`` if a name is missing, not ``known``, or given twice.
 
-    Raises
-    ------
-    ValueError
-        If a name is missing, unknown or given twice.
-
-    Examples
-    --------
     >>> parameters_of("delay_max=3,coherences=0.2,0.4", ["delay_max", "coherences"], "...")
     {'delay_max': '3', 'coherences': '0.2,0.4'}
     """
@@ -77,13 +67,8 @@ def value_text(value) -> str:
 def read_scipy(text: str, spec: str):
     """The frozen distribution of scipy.stats of ``gamma:a=3,scale=0.33``, and its bounds.
 
-    Parameters
-    ----------
-    text : its name and parameters, as scipy.stats calls them, and ``low`` and ``high`` if any
-    spec : the whole text, for messages
+    ``spec`` is the whole text, for messages.
 
-    Examples
-    --------
     >>> read_scipy("gamma:a=3,low=0.1", "...")[1]
     {'low': 0.1}
     """

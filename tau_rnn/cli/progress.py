@@ -29,15 +29,7 @@ class Progress:
         self.line, self.width, self.phases = "", 0, 0
 
     def show(self, done: int, text: str, rate: str = "", *, due: bool = True) -> None:
-        """Show how much is done.
-
-        Parameters
-        ----------
-        done : of the total
-        text : what else there is to say
-        rate : speed and time left
-        due : whether it is time for a line where lines are not rewritten
-        """
+        """Show how much is done; ``due``: it is time for a line where lines are not rewritten."""
         count = f"{self.unit} {done:>{len(str(self.total))}}/{self.total}"
         line = "  ".join(filter(None, (count, text, rate)))
         self.line = line

@@ -51,18 +51,10 @@ class Engine(NamedTuple):
 
 
 def make_engine(executor) -> Engine:
-    """The engine of what a sweep is given as its executor; an Engine is taken as it is.
+    """The engine of what `sweep` is given as its executor; an Engine is taken as it is.
 
-    Parameters
-    ----------
-    executor : None for this process, a number of processes, a `concurrent.futures.Executor`, or a
-        Dask ``Client`` or its executor. One that is given open stays open, and can't be opened
-        again if it breaks.
-
-    Raises
-    ------
-    ValueError
-        If it is something else: the message says what it lacks.
+    An executor that is given open stays open, and can't be opened again if it breaks. Of something
+    else a ValueError says what it lacks.
     """
     if isinstance(executor, Engine):
         return executor
@@ -202,11 +194,7 @@ def dask_engine(address: str) -> Engine:
     """The workers of a Dask scheduler at an address such as ``tcp://host:8786``.
 
     Dask itself gives the run of a worker that died to another. The workers need tau_rnn installed.
-
-    Raises
-    ------
-    ValueError
-        When it is opened, if the scheduler does not answer within 6 s or Dask is not installed.
+    A ValueError is raised when it is opened, if the scheduler does not answer within 6 s.
     """
     name = f"the Dask scheduler {address}"
     return Engine(lambda: _dask(address), _SLOTS, name, why_idle=_why_idle)

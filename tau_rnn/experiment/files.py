@@ -87,13 +87,7 @@ def sync_folder(folder) -> None:
 
 @contextlib.contextmanager
 def made_folder(path) -> Iterator[Path]:
-    """A folder for results, made if it is not there, and removed if it was made in vain.
-
-    Raises
-    ------
-    StoreError
-        If it cannot be made.
-    """
+    """A folder for results, made if it is not there, and removed if it was made in vain."""
     made: list[Path] = []
     try:
         path = Path(path)
@@ -165,19 +159,9 @@ def sha256(content: bytes) -> str:
 
 
 def read_bytes(path, most: int = LARGEST) -> bytes:
-    """The content of a regular file.
+    """The content of a regular file of at most so many bytes; a link is not followed.
 
-    Parameters
-    ----------
-    path : of the file; a link is not followed
-    most : bytes; a larger file is refused before it is read
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    StoreError
-        If it is not a regular file, is too large, or cannot be read.
+    Raises FileNotFoundError, or a StoreError that says why it cannot be read.
     """
     try:
         status = os.lstat(path)
@@ -257,19 +241,9 @@ class Held(RuntimeError):
 
 
 class Lock:
-    """An exclusive lock on a file, held until `release`.
+    """An exclusive lock on a file, held until `release`, or `Held` is raised.
 
-    Parameters
-    ----------
-    root : folder that must exist
-    path : of the file, relative to root; it is made, and its folders with it
-
-    Raises
-    ------
-    Held
-        If another holds it.
-    OSError
-        If the file cannot be made.
+    ``root`` must exist; the folders of ``path``, which is relative to it, are made.
     """
 
     def __init__(self, root, path):

@@ -36,7 +36,10 @@ class RunResult(NamedTuple):
     history : one dict for each evaluation: step, train_loss (mean since the previous one), loss and
         the task's scores on the test set, accuracy first, grad_norm, weight_change
     initial, final : Params before and after training
-    units : per-unit arrays (N,), see `unit_table`
+    units : per-unit arrays (N,): tau_before and tau_after (s), intrinsic; tau_eff_before and
+        tau_eff_after (s) of the spontaneous rates, and their warning flags tau_eff_flag_before and
+        tau_eff_flag_after ("" where all is well); weight_change, ||dW_i|| of a unit's incoming
+        recurrent weights
     measures : what `tau_rnn.measures.measure_run` found; None in a run read from a store, which
         keeps its numbers among the metrics
 
@@ -214,12 +217,7 @@ def _with_effective(measures: TrainingMeasures, setup: Setup, units) -> Training
 
 
 def unit_table(setup: Setup, final: Params) -> dict[str, Array]:
-    """Per-unit arrays (N,).
-
-    tau_before, tau_after : intrinsic time constants (s)
-    tau_eff_before, tau_eff_after : effective timescales (s) of the spontaneous rates
-    tau_eff_flag_before, tau_eff_flag_after : warning flags, "" where all is well
-    weight_change : ||dW_i||, the norm of the change of each unit's incoming recurrent weights
+    """Per-unit arrays (N,), as `RunResult` has them.
 
     The rates are those of 40 trials of 20 s without input, driven by private noise, the same before
     and after training, after a burn-in: a network that still drifts from its start towards where

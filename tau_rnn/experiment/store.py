@@ -98,16 +98,8 @@ def shorter_run(store, config: RunConfig) -> tuple[Path, int] | None:
 def write_run(folder, result: RunResult, state: bytes | None = None) -> None:
     """Write the files of a finished run into a folder that no one else reads yet.
 
-    Parameters
-    ----------
-    folder : an empty folder, or one that holds figures
-    result : RunResult
-    state : content of state.npz, or None
-
-    Raises
-    ------
-    ValueError
-        If the result is not one of its configuration, as `load_run` would find.
+    ``state`` is the content of state.npz, or None. A ValueError says that the result is not one of
+    its configuration, as `load_run` would find.
     """
     folder, config = Path(folder), result.config
     _check(result)

@@ -137,17 +137,8 @@ def damage(folder, config: RunConfig) -> str | None:
 class Work:
     """The folder in which this process alone computes a run. A context manager: it closes itself.
 
-    Parameters
-    ----------
-    store : folder of the results, which must exist
-    config : of the run
-
-    Raises
-    ------
-    Held
-        If another process computes this run.
-    OSError
-        If the store cannot be written to.
+    The store must exist. `Held` is raised if another process computes this run, an OSError if the
+    store cannot be written to.
     """
 
     def __init__(self, store, config: RunConfig):
@@ -212,23 +203,11 @@ class Work:
         return folder
 
     def publish(self, made: Path, wanted, old: Entry | None = None) -> Path:
-        """Give the finished run its place, and remove what was needed to get there.
+        """Give the finished run its place, remove what was needed to get there; returns the place.
 
-        Parameters
-        ----------
-        made : of `new_run`, with all files of the run
-        wanted : folders, the best first; the first that is free is taken
-        old : an entry that may be replaced, if it is still there
-
-        Returns
-        -------
-        Path
-            Where the run is now.
-
-        Raises
-        ------
-        StoreError
-            If something else is in every place.
+        ``made`` is of `new_run`; of the folders ``wanted``, the best first, the first that is free
+        is taken; ``old`` may be replaced, if it is still there. A StoreError says that something
+        else is in every place.
         """
         for folder in wanted:
             if self._put(made, folder, old):

@@ -15,18 +15,8 @@ __all__: list[str] = []
 
 
 class Window:
-    """The window of ``python -m tau_rnn.explore``, made of Matplotlib's own widgets.
+    """Panels, sliders and choices, by the name of their field in `View` and `Sliders`.
 
-    Attributes
-    ----------
-    figure : matplotlib Figure
-    axes : the axes of each panel, by its name in `View`
-    sliders, choices : the widgets, by the name of their setting
-    drawn : what moves, by the name of its panel
-    settings : what the widgets are set to
-
-    Examples
-    --------
     >>> window = Window()
     >>> window.sliders["gain"].set_val(0.5)
     >>> window.settings.gain

@@ -200,14 +200,7 @@ def _as_trials(given, dtype) -> Trials:
 
 
 def _check_trials(given, batch_size: int, name: str = "task") -> Trials:
-    """The trials that a task gave, as `Trials`; a ValueError says what is wrong with them.
-
-    Parameters
-    ----------
-    given : anything with u (T, B, n_in), target (T, B, n_out) and mask, (T, B) or (T, B, n_out)
-    batch_size : B, as it was asked for
-    name : of the task, for messages
-    """
+    """The trials that a task gave, as `Trials`; a ValueError says what is wrong with them."""
     where = f"task: {name}.trials must return"
     missing = [field for field in ("u", "target", "mask") if not hasattr(given, field)]
     if missing:
