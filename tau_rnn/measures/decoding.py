@@ -132,19 +132,14 @@ def _scores(rates, y, groups, rng, n_folds, penalties) -> list[Array]:
         raise ValueError(f"n_folds: must be at most trials / 2 = {len(y) / 2:g}, got {n_folds}")
     fold_of = rng.permutation(len(y)) % n_folds
     predicted = [np.empty((len(rates), *y.shape)) for _ in groups]
-    alike: dict[int, list[int]] = {}  # groups of as many units are fitted at once
-    for k, units in enumerate(groups):
-        alike.setdefault(len(units), []).append(k)
     for fold in range(n_folds):
         train, test = fold_of != fold, fold_of == fold
         X, y_train, y_mean = rates[:, train], y[train], y[train].mean(axis=0)
         X_mean = X.mean(axis=1, keepdims=True)
         X, X_new = X - X_mean, rates[:, test] - X_mean
-        for n, some in alike.items():
-            rates_of = np.concatenate([X[:, :, groups[k]] for k in some])
-            w = _ridge(rates_of, y_train - y_mean, penalties).reshape(len(some), len(X), n, -1)
-            for k, w_k in zip(some, w):
-                predicted[k][:, test] = y_mean + X_new[:, :, groups[k]] @ w_k
+        for units, y_new in zip(groups, predicted):
+            w = _ridge(X[:, :, units], y_train - y_mean, penalties)
+            y_new[:, test] = y_mean + X_new[:, :, units] @ w
     varies = (y != y[0]).any(axis=0)
     total = np.where(varies, ((y - y.mean(axis=0)) ** 2).sum(axis=0), 0)
     scores = [1 - ratio(((y - each) ** 2).sum(axis=1), total) for each in predicted]
