@@ -87,7 +87,10 @@ def accuracy_on(
     def accuracy(params: Params) -> float:
         if dtype is not None:
             params = Params(*(np.asarray(p, dtype) for p in params))
-        traj = forward(params, u, task.dt, phi=phi, method=method, noise=noise)
+        traj = forward(
+            params, u, task.dt, phi=phi, method=method, noise=noise,
+            checkpoint_every=16,  # of the states none is used, so they stay in the cache
+        )  # fmt: skip
         return task.accuracy(traj.y, trials)
 
     return accuracy
