@@ -186,6 +186,7 @@ def _modes(axis, m, color):
     axis.set_ylim(0.1, 1.3 * LONGEST_SHOWN)
     ticks = [0.1, 1, 10, 100]
     axis.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    axis.minorticks_off()
     axis.set_xlabel("mode, from slow to fast (hollow: it grows)")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_ylabel(f"time constant (s; {LONGEST_SHOWN:g}: or longer)")

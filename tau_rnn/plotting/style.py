@@ -35,6 +35,7 @@ STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # else every axes lays out its ticks once more, to place the title
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
