@@ -1,5 +1,7 @@
 """The door to the command line: ``python -m tau_rnn.run --dist normal``."""
 
+import atexit
+import gc
 import sys
 
 from tau_rnn._threads import one_blas_thread
@@ -31,6 +33,7 @@ def main(argv=None) -> int:
     SystemExit: 2
     """
     one_blas_thread()
+    atexit.register(gc.freeze)  # or the collector looks through all that was loaded, for 0.2 s
     try:  # loading its parts takes a second, in which Ctrl-C may come
         from tau_rnn.cli.single import main as command
 
