@@ -54,11 +54,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn._tape import check_tape, chunks_backwards
 from tau_rnn.checks import check_array, check_shapes
 from tau_rnn.discretisation import alpha, alpha_slope
-from tau_rnn.model import Array, Params, Trajectory, check_params, fields_of, with_ones
+from tau_rnn.model import Array, Params, ParamsLike, Trajectory, check_params, fields_of, with_ones
 from tau_rnn.nonlinearities import nonlinearity
 
 __all__ = ["backward", "plain_backward", "tangent"]
@@ -68,7 +69,7 @@ __all__ = ["backward", "plain_backward", "tangent"]
 CHUNK_ROWS = 1024
 
 
-def plain_backward(params, traj, dy) -> Params:
+def plain_backward(params: Params, traj: Trajectory, dy: Array) -> Params:
     """The gradient, line by line as in the derivation: read this first.
 
     It returns what ``backward(params, traj, dy)`` returns, and takes a few times as long: it
@@ -125,8 +126,9 @@ def plain_backward(params, traj, dy) -> Params:
 
 
 def backward(
-    params, traj, dy, *, dr=None, dx_end=None, noise_follows_tau=False, return_dx0=False
-) -> Any:
+    params: ParamsLike, traj: Trajectory, dy: ArrayLike, *, dr: ArrayLike | None = None,
+    dx_end: ArrayLike | None = None, noise_follows_tau: bool = False, return_dx0: bool = False,
+) -> Any:  # fmt: skip
     r"""Gradient of the loss with respect to every parameter, by backpropagation through time.
 
     .. math::
@@ -286,7 +288,9 @@ def _gradient(params: Params, traj: Trajectory, a, sums: _Sums, noise_follows_ta
     return Params(rows * raw, rows * raw_in, a * raw_b, dW_out, b_out, x0, dtau)
 
 
-def tangent(params, traj, dparams, *, du=None) -> Array:
+def tangent(
+    params: ParamsLike, traj: Trajectory, dparams: ParamsLike, *, du: ArrayLike | None = None
+) -> Array:
     r"""Directional derivative of the outputs: forward mode, derived by hand.
 
     With a dot for the derivative along the direction ``dparams``,

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tau_rnn.checks import check_array, check_generator, check_integer, check_number, nearest, shown
-from tau_rnn.model import Array, Params, check_params
+from tau_rnn.model import Array, Params, ParamsLike, check_params
 
 __all__ = ["Connectivity", "impose", "make_connectivity"]
 
@@ -80,7 +80,9 @@ def parse_connectivity(text) -> tuple[str, float]:
     return kind, check_number(name, value, above=0, below=1)
 
 
-def make_connectivity(text, n_units, n_in, n_out, rng) -> Connectivity | None:
+def make_connectivity(
+    text: str, n_units: int, n_in: int, n_out: int, rng: np.random.Generator
+) -> Connectivity | None:
     """The connectivity of a text; None for "full".
 
     =============  ============================================================================
@@ -179,7 +181,7 @@ def check_obeys(params: Params, connectivity) -> Connectivity | None:
     return connectivity
 
 
-def impose(params, connectivity: Connectivity) -> Params:
+def impose(params: ParamsLike, connectivity: Connectivity) -> Params:
     """A network that obeys the connectivity, made from one that may not.
 
     Weights that are not allowed become 0, and those of the wrong sign change sign. Where there are

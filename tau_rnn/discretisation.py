@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_array, check_dt, nearest
 
@@ -17,7 +18,7 @@ METHODS = ("euler", "exponential")
 DEFAULT_METHOD = "exponential"
 
 
-def alpha(tau, dt: float, method: str = DEFAULT_METHOD) -> Array:
+def alpha(tau: ArrayLike, dt: float, method: str = DEFAULT_METHOD) -> Array:
     r"""Fraction of the way to its input that each unit moves in one step (Eqs. 1.5 and 1.6).
 
     .. math:: \alpha_i = dt/\tau_i \;\text{(euler)}, \qquad
@@ -80,7 +81,7 @@ def alpha(tau, dt: float, method: str = DEFAULT_METHOD) -> Array:
     return -np.expm1(-dt / tau)
 
 
-def alpha_slope(tau, a, dt: float, method: str) -> Array:
+def alpha_slope(tau: Array, a: Array, dt: float, method: str) -> Array:
     """dalpha/dtau: -alpha/tau (Euler), -(1 - alpha) dt/tau^2 (exponential), Eq. 3.12.
 
     1 - alpha is computed as e^(-dt/tau): the difference would have no digits left where dt >> tau.

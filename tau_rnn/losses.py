@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_array, check_finite, check_number
 
 __all__ = ["mse", "rate_penalty"]
 
 
-def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
+def mse(y: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None) -> tuple[float, np.ndarray]:
     r"""Masked, weighted mean squared error.
 
     .. math:: L = \frac{\sum_{tbk} m_{tbk}\,(y_{tbk} - y^*_{tbk})^2}{\sum_{tbk} m_{tbk}},
@@ -82,7 +83,7 @@ def mse(y, target, mask=None) -> tuple[float, np.ndarray]:
     return (loss if np.iscomplexobj(loss) else float(loss)), dy
 
 
-def rate_penalty(r, weight: float = 1.0) -> tuple[float, np.ndarray]:
+def rate_penalty(r: ArrayLike, weight: float = 1.0) -> tuple[float, np.ndarray]:
     r"""Mean squared rate, ``weight * mean(r^2)``: a metabolic cost that keeps rates low.
 
     .. math:: L_r = \frac{\lambda}{T B N} \sum_{t=1}^{T} \sum_{bi} r_i[t]^2, \qquad

@@ -15,10 +15,11 @@ recurrent and external input constant during a step and solves the leak exactly)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from tau_rnn.checks import (
     Checkpoints,
@@ -30,7 +31,7 @@ from tau_rnn.checks import (
     check_integer,
     check_number,
 )
-from tau_rnn.discretisation import DEFAULT_METHOD, METHODS, alpha
+from tau_rnn.discretisation import DEFAULT_METHOD, METHODS, Array, alpha
 from tau_rnn.initial import parse_init
 from tau_rnn.noise import private_noise
 from tau_rnn.nonlinearities import NONLINEARITIES, Nonlinearity, nonlinearity
@@ -39,8 +40,6 @@ __all__ = [
     "METHODS", "NONLINEARITIES", "Nonlinearity", "Params", "Trajectory", "alpha", "forward",
     "init_params", "nonlinearity", "private_noise", "velocity",
 ]  # fmt: skip
-
-Array = np.ndarray
 
 
 class Params(NamedTuple):
@@ -74,6 +73,10 @@ class Params(NamedTuple):
     b_out: Array
     x0: Array
     tau: Array
+
+
+#: What stands for parameters: a Params, seven arrays in its order, or a mapping with its fields.
+ParamsLike = Sequence[ArrayLike] | Mapping[str, ArrayLike]
 
 
 class Trajectory(NamedTuple):
@@ -111,24 +114,19 @@ class Trajectory(NamedTuple):
 
 def fields_of(params, argument: str = "params") -> Params:
     """A Params of what has its seven fields: a Params, seven arrays in order, or a mapping."""
-    fields = Params._fields
+    fields, given, must = Params._fields, type(params).__name__, "be a Params with"
     if isinstance(params, Mapping):
-        if not all(f in params for f in fields):
-            keys = ", ".join(map(str, params)) or "none"
-            raise ValueError(
-                f"{argument}: must have the fields {', '.join(fields)}, got a mapping with the "
-                f"keys {keys}"
-            )
-        return Params(*(params[f] for f in fields))
-    try:
-        return Params(*params)
-    except TypeError:
-        given = type(params).__name__
-        if isinstance(params, (str, list, tuple)) or getattr(params, "ndim", 0) != 0:
-            given += f" of length {len(params)}"
-        raise ValueError(
-            f"{argument}: must be a Params with {', '.join(fields)}, got {given}"
-        ) from None
+        if all(f in params for f in fields):
+            return Params(*(params[f] for f in fields))
+        must = "have the fields"
+        given = f"a mapping with the keys {', '.join(map(str, params)) or 'none'}"
+    else:
+        try:
+            return Params(*params)
+        except TypeError:
+            if isinstance(params, (str, list, tuple)) or getattr(params, "ndim", 0) != 0:
+                given += f" of length {len(params)}"
+    raise ValueError(f"{argument}: must {must} {', '.join(fields)}, got {given}")
 
 
 def check_params(params, argument: str = "params") -> Params:
@@ -137,12 +135,8 @@ def check_params(params, argument: str = "params") -> Params:
     params may be a Params, seven arrays in its order, or a mapping with its fields, such as
     ``np.load("final.npz")``.
     """
-    arrays = Params(
-        *(
-            check_array(name, value, may_be_complex=True)
-            for name, value in zip(Params._fields, fields_of(params, argument))
-        )
-    )
+    given = zip(Params._fields, fields_of(params, argument))
+    arrays = Params(*(check_array(name, a, may_be_complex=True) for name, a in given))
     W, W_in, b, W_out, b_out, x0, tau = arrays
     if W.ndim != 2 or W.shape[0] != W.shape[1] or W.shape[0] == 0:
         raise ValueError(f"W: must be square (N, N) with N >= 1, got shape {W.shape}")
@@ -159,7 +153,10 @@ def check_params(params, argument: str = "params") -> Params:
     return arrays
 
 
-def velocity(params: Params, x, u, *, phi: str | Nonlinearity = "tanh", noise=None) -> Array:
+def velocity(
+    params: Params, x: ArrayLike, u: ArrayLike, *, phi: str | Nonlinearity = "tanh",
+    noise: ArrayLike | None = None,
+) -> Array:  # fmt: skip
     r"""The right-hand side of the differential equation, dx/dt (Eq. 2.1).
 
     .. math:: \dot x_i = \frac{1}{\tau_i}\Big(-x_i + \sum_j W_{ij}\,\phi(x_j)
@@ -209,8 +206,9 @@ def velocity(params: Params, x, u, *, phi: str | Nonlinearity = "tanh", noise=No
 
 
 def init_params(
-    n_units, n_in, n_out, tau, rng, *, gain=0.8, dtype=np.float64, init="random"
-) -> Params:
+    n_units: int, n_in: int, n_out: int, tau: ArrayLike, rng: np.random.Generator, *,
+    gain: float = 0.8, dtype: DTypeLike = np.float64, init: str = "random",
+) -> Params:  # fmt: skip
     """Draw the parameters of an untrained network.
 
     W ~ N(0, gain^2 / N), W_in ~ N(0, 1), W_out ~ N(0, 0.25 / N); b, b_out and x0 are zero. An
@@ -249,7 +247,7 @@ def init_params(
     """
     sizes = {"n_units": n_units, "n_in": n_in, "n_out": n_out}
     n_units, n_in, n_out = (check_integer(name, n, 1) for name, n in sizes.items())
-    gain, init = check_number("gain", gain, least=0), parse_init(init)
+    gain, made = check_number("gain", gain, least=0), parse_init(init)
     for name, n in zip(sizes, (n_units, n_in, n_out)):
         check_fits(**{name: n, "N": n_units})
     check_generator(rng)
@@ -265,13 +263,14 @@ def init_params(
     W_in = rng.standard_normal((n_units, n_in))
     W_out = rng.standard_normal((n_out, n_units)) * (0.5 / np.sqrt(n_units))
     zeros, tau = np.zeros(n_units), np.broadcast_to(tau, (n_units,))
-    params = Params(init.weights(W, rng), W_in, zeros, W_out, np.zeros(n_out), zeros, tau)
+    params = Params(made.weights(W, rng), W_in, zeros, W_out, np.zeros(n_out), zeros, tau)
     return Params(*(np.array(p, dtype=dtype) for p in params))
 
 
 def forward(
-    params, u, dt, *, phi="tanh", method=DEFAULT_METHOD, noise=None, x0=None,
-    checkpoint_every=None, out=None,
+    params: ParamsLike, u: ArrayLike, dt: float, *, phi: str | Nonlinearity = "tanh",
+    method: str = DEFAULT_METHOD, noise: ArrayLike | None = None, x0: ArrayLike | None = None,
+    checkpoint_every: int | None = None, out: Trajectory | None = None,
 ) -> Trajectory:  # fmt: skip
     r"""Simulate the network (Eq. 3.1).
 

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn.checks import (
     check_array,
@@ -72,7 +74,7 @@ def _slice_means() -> Array:
     return z / np.sqrt(np.mean(z**2))
 
 
-def noise_scale(tau, dt, method=DEFAULT_METHOD) -> Array:
+def noise_scale(tau: ArrayLike, dt: float, method: str = DEFAULT_METHOD) -> Array:
     r"""Size of the noise current that gives an isolated unit the standard deviation 1 (Eq. 1.9).
 
     .. math:: s(\alpha) = \sqrt{\frac{2 - \alpha}{\alpha}}, \qquad
@@ -104,7 +106,10 @@ def noise_scale(tau, dt, method=DEFAULT_METHOD) -> Array:
     return np.sqrt((2 - a) / a)
 
 
-def private_noise(params, dt, sigma, T, B, rng, *, method=DEFAULT_METHOD, out=None) -> Array:
+def private_noise(
+    params: Any, dt: float, sigma: float, T: int, B: int, rng: np.random.Generator, *,
+    method: str = DEFAULT_METHOD, out: Array | None = None,
+) -> Array:  # fmt: skip
     r"""White noise current, independent for each unit, trial and step (Eq. 1.9).
 
     .. math:: \eta_i[t] = \sigma \sqrt{\frac{2 - \alpha_i}{\alpha_i}}\; \xi_i[t],

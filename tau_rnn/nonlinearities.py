@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tau_rnn.checks import nearest, shown
 
@@ -108,7 +109,9 @@ NONLINEARITIES: dict[str, Nonlinearity] = {
 }
 
 
-def nonlinearity(phi: str | Nonlinearity, n_units=None, dtype=np.float64) -> Nonlinearity:
+def nonlinearity(
+    phi: str | Nonlinearity, n_units: int | None = None, dtype: DTypeLike = np.float64
+) -> Nonlinearity:
     """Look up a nonlinearity by name; a `Nonlinearity` is returned unchanged.
 
     One of your own is checked when a network first uses it: whether both functions fill ``out``,

@@ -33,7 +33,10 @@ def clip_to(vector, norm: float, longest: float) -> None:
     np.multiply(vector, longest / norm, out=vector, dtype=np.float64, casting="same_kind")
 
 
-def update(theta, gradient, moments, step: int, rates: Any, settings) -> None:
+def update(
+    theta: np.ndarray, gradient: np.ndarray, moments: np.ndarray, step: int, rates: Any,
+    settings: Any,
+) -> None:  # fmt: skip
     """One update of theta and of the moments, in place: the equations at the head of the module.
 
     Parameters

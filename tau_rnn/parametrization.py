@@ -5,7 +5,10 @@ The chosen fields of `Params` are laid out one after another; an unbounded s tak
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_array, nearest, shown
 from tau_rnn.model import Array, Params
@@ -52,7 +55,7 @@ def parse_fields(train) -> tuple[str, ...]:
     return tuple(f for f in Params._fields if f in chosen)
 
 
-def constrain(s, dt: float) -> tuple[Array, Array]:
+def constrain(s: Array, dt: float) -> tuple[Array, Array]:
     r"""Time constants from their unbounded variable s, and dtau/ds.
 
     .. math:: \log\tau = c + h \tanh(s / h), \qquad c \pm h = \log 10\,\mathrm{s},\; \log dt
@@ -87,7 +90,7 @@ def constrain(s, dt: float) -> tuple[Array, Array]:
     return tau, slope
 
 
-def unconstrain(tau, dt: float) -> Array:
+def unconstrain(tau: ArrayLike, dt: float) -> Array:
     """The inverse of `constrain`.
 
     Parameters
@@ -127,7 +130,7 @@ def _log_range(dt):
     return (low + high) / 2, (high - low) / 2
 
 
-def flatten(params: Params, fields) -> Array:
+def flatten(params: Params, fields: Iterable[str]) -> Array:
     """The given fields of params, one after another, as one new vector.
 
     Parameters
@@ -148,7 +151,7 @@ def flatten(params: Params, fields) -> Array:
     return np.concatenate([np.ravel(getattr(params, f)) for f in fields])
 
 
-def unflatten(vector, like: Params, fields) -> Params:
+def unflatten(vector: Array, like: Params, fields: Iterable[str]) -> Params:
     """Params whose given fields are views into the vector, and whose others are those of like.
 
     Parameters

@@ -3,13 +3,14 @@
 import atexit
 import gc
 import sys
+from collections.abc import Sequence
 
 from tau_rnn._threads import one_blas_thread
 
 __all__ = ["main"]
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, with one BLAS thread by default; returns the exit status.
 
     Parameters

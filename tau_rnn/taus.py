@@ -25,6 +25,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn import checks
 from tau_rnn.checks import check_integer, check_number, nearest, shown
@@ -107,7 +108,7 @@ class _TauDistribution:
     cv: Any
     mean_rate: Any
 
-    def ppf(self, q):
+    def ppf(self, q: ArrayLike) -> Any:
         """Quantile function: tau (s) below which a fraction ``q`` in [0, 1) of the units lies."""
         raise NotImplementedError
 
@@ -243,7 +244,7 @@ def stratified_quantiles(n_units, rng):
     return np.minimum(q, np.nextafter((stratum + 1) / n, 0.0))
 
 
-def sample_tau(dist, n_units: int, rng: np.random.Generator) -> np.ndarray:
+def sample_tau(dist: Any, n_units: int, rng: np.random.Generator) -> np.ndarray:
     """Draw the time constants of a network's units, tau_i = ppf(q_i).
 
     The quantiles q (see `stratified_quantiles`) depend on the rng alone. So with rngs in the same
@@ -286,7 +287,7 @@ def sample_tau(dist, n_units: int, rng: np.random.Generator) -> np.ndarray:
     return tau
 
 
-def parse_tau(spec) -> _TauDistribution:
+def parse_tau(spec: Any) -> _TauDistribution:
     """The distribution of tau that a text, an object or an array stands for.
 
     Parameters
@@ -329,7 +330,7 @@ def parse_tau(spec) -> _TauDistribution:
     return Fixed(spec)
 
 
-def truncate(dist, low=None, high=None) -> _TauDistribution:
+def truncate(dist: Any, low: float | None = None, high: float | None = None) -> _TauDistribution:
     """A continuous, frozen distribution of scipy.stats on the condition low <= tau <= high.
 
     Parameters

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,21 +27,11 @@ from tau_rnn.checks import (
     setting,
 )
 from tau_rnn.connectivity import Connectivity, allowed_part, check_obeys, keep_signs
-from tau_rnn.discretisation import DEFAULT_METHOD
+from tau_rnn.discretisation import DEFAULT_METHOD, METHODS, alpha
 from tau_rnn.losses import mse, rate_penalty
-from tau_rnn.model import (
-    METHODS,
-    NONLINEARITIES,
-    Array,
-    Params,
-    alpha,
-    check_drive,
-    check_params,
-    nonlinearity,
-    simulate,
-)
+from tau_rnn.model import Array, Params, ParamsLike, check_drive, check_params, simulate
 from tau_rnn.noise import noise_scale, standard_noise
-from tau_rnn.nonlinearities import differentiable
+from tau_rnn.nonlinearities import NONLINEARITIES, differentiable, nonlinearity
 from tau_rnn.optimizers import clip_to, norm_of, update
 from tau_rnn.parametrization import (
     DEFAULT_FIELDS,
@@ -80,9 +70,12 @@ class NonFiniteLoss(ArithmeticError):
             f"step {step}: the {what} is not finite; the parameters after {kept} steps are kept "
             "(a smaller learning rate may help)"
         )
-        self.step, self.what, self.params, self.kept = step, what, params, kept
+        self.step: int = step
+        self.what: str = what
+        self.params: Params = params
+        self.kept: int = kept
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return NonFiniteLoss, (self.step, self.what, self.params, self.kept)
 
 
@@ -131,7 +124,7 @@ class TrainConfig:
     phi: str = setting("tanh", "rate function", _known_phi, allowed=NONLINEARITIES)
     method: str = setting(DEFAULT_METHOD, "integration", allowed=METHODS)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_settings(self)
 
 
@@ -178,7 +171,10 @@ class TrainingState(NamedTuple):
     grad_norm: float = float("nan")
 
 
-def start(params, settings: TrainConfig, dt: float, trials_rng, noise_rng) -> TrainingState:
+def start(
+    params: ParamsLike, settings: TrainConfig, dt: float, trials_rng: np.random.Generator,
+    noise_rng: np.random.Generator,
+) -> TrainingState:  # fmt: skip
     """The state before the first step.
 
     Parameters
@@ -275,8 +271,8 @@ def loss_and_gradient(params, trials: Trials, noise, dt, settings: TrainConfig, 
 
 
 def train(
-    params, task, steps: int, *, rng: np.random.Generator,
-    connectivity: Connectivity | None = None, **settings,
+    params: ParamsLike, task: Any, steps: int, *, rng: np.random.Generator,
+    connectivity: Connectivity | None = None, **settings: Any,
 ) -> tuple[Params, list[dict[str, float]]]:  # fmt: skip
     """Train a network on a task.
 
@@ -328,7 +324,7 @@ def train(
 
 
 def training_steps(
-    state: TrainingState, task, settings: TrainConfig, connectivity: Connectivity | None = None
+    state: TrainingState, task: Any, settings: TrainConfig, connectivity: Connectivity | None = None
 ) -> Iterator[TrainingState]:
     """Train without end, yielding the state after each step.
 

@@ -152,3 +152,27 @@ def test_docstrings_of_public_names_are_whole():
     assert len(things) > 100
     lacking = {name: missing(thing) for name, thing in things.items()}
     assert not {name: what for name, what in lacking.items() if what}
+
+
+def unannotated(function):
+    """The parameters without a type, and "return"."""
+    signature = inspect.signature(function)
+    types = {name: p.annotation for name, p in signature.parameters.items() if name != "self"}
+    types["return"] = signature.return_annotation
+    return [name for name, given in types.items() if given is inspect.Signature.empty]
+
+
+def test_public_functions_are_annotated_in_full():
+    def half(a: int, b, *rest: int, c=1) -> int: ...
+
+    assert unannotated(half) == ["b", "c"] and unannotated(lambda: None) == ["return"]
+    modules = [importlib.import_module(name) for name in MODULES if "._" not in name]
+    functions = {
+        f"{m.__name__}.{name}": thing
+        for m in modules
+        for name, thing in own_names(m).items()
+        if inspect.isfunction(thing)
+    }
+    assert len(functions) > 80
+    lacking = {name: unannotated(function) for name, function in functions.items()}
+    assert not {name: names for name, names in lacking.items() if names}

@@ -281,7 +281,7 @@ _TEXTS = frozenset((
 ))  # fmt: skip
 
 
-def load_claims(folder=None) -> dict[str, list[dict[str, Any]]]:
+def load_claims(folder: str | Path | None = None) -> dict[str, list[dict[str, Any]]]:
     """The committed numbers of the confirmation: one list of dicts for each CSV file, by name.
 
     Numbers are numbers (whole ones int), an empty cell is None.
@@ -301,10 +301,10 @@ def load_claims(folder=None) -> dict[str, list[dict[str, Any]]]:
     >>> first["claim"], first["metric"], first["task"], first["dist"], first["role"]
     (1, 'log_mean_loss', 'multi_timescale', 'normal', 'claim')
     """
-    folder = resources.files("tau_rnn") / "evidence" if folder is None else Path(folder)
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".csv")), key=lambda f: f.name)
+    tables_in = resources.files("tau_rnn") / "evidence" if folder is None else Path(folder)
+    files = [file for file in tables_in.iterdir() if file.name.endswith(".csv")]
     tables = {}
-    for file in files:
+    for file in sorted(files, key=lambda file: file.name):
         rows = csv.DictReader(file.read_text(encoding="utf-8").splitlines())
         tables[file.name.removesuffix(".csv")] = [
             {name: _value(name, text) for name, text in row.items()} for row in rows
@@ -323,7 +323,7 @@ def _value(name: str, text: str) -> Any:
         return float(text)
 
 
-def pick(rows: list[dict[str, Any]], **wanted) -> list[dict[str, Any]]:
+def pick(rows: list[dict[str, Any]], **wanted: Any) -> list[dict[str, Any]]:
     """The rows whose columns have the wanted values.
 
     Parameters

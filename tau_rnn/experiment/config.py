@@ -135,7 +135,7 @@ class RunConfig(TrainConfig):
         unit="s",
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         task = self.task
         check_settings(self)
         phi = nonlinearity(self.phi)
@@ -153,7 +153,7 @@ class RunConfig(TrainConfig):
         if not (parse_task(self.task).digest and self.task == task):
             parse_task(task, self.dt).build(self.dt)  # one that was stored is not imported here
 
-    def make_task(self):
+    def make_task(self) -> Any:
         """The task with this dt."""
         return parse_task(self.task).build(self.dt)
 
@@ -211,6 +211,6 @@ class RunConfig(TrainConfig):
         mine, theirs = ({**asdict(c), "train": list(c.train)} for c in (self, other))
         return {k: (mine[k], theirs[k]) for k in mine if mine[k] != theirs[k]}
 
-    def replace(self, **changes) -> RunConfig:
+    def replace(self, **changes: Any) -> RunConfig:
         """The same configuration with some fields changed; a ValueError names an unknown one."""
         return dataclasses.replace(self, **changes)

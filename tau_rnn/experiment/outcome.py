@@ -119,7 +119,7 @@ def _shuffled_accuracy(setup: Setup, params: Params) -> float:
     return float(np.mean([evaluate(setup, p)["accuracy"] for p in shuffled]))
 
 
-def run_one(config: RunConfig, parts=BASIC_MEASURES) -> RunResult:
+def run_one(config: RunConfig, parts: Sequence[str] = BASIC_MEASURES) -> RunResult:
     """Run a configuration from start to end.
 
     On one machine the same configuration gives the same bits, apart from the seconds: see
@@ -156,7 +156,7 @@ def run_one(config: RunConfig, parts=BASIC_MEASURES) -> RunResult:
 def summarise_run(
     config: RunConfig,
     state: RunState,
-    parts=BASIC_MEASURES,
+    parts: Sequence[str] = BASIC_MEASURES,
     tell: Callable[[str], object] | None = None,
 ) -> RunResult:
     """The result of a run that has made all its steps.
@@ -212,7 +212,7 @@ def _with_effective(measures: TrainingMeasures, setup: Setup, units) -> Training
         for name in ("tau", "tau_eff", "tau_eff_flag")
     )
     taus = [measurable(tau, flag)[0] for tau, flag in zip(tau_eff, flags)]
-    seed = setup.rng("analysis").integers(2**63)
+    seed = int(setup.rng("analysis").integers(2**63))
     return measures._replace(effective=compare_effective(intrinsic, taus, flags, seed))
 
 

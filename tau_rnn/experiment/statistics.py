@@ -14,7 +14,7 @@ compared by ranks, which need to know only that it would have taken longer (`sig
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -237,7 +237,9 @@ def signed_rank(d: Array) -> float:
     return min(1.0, float(probability[np.abs(sums - centre) >= distance].sum()))
 
 
-def at_matched_loss(history, reference) -> tuple[float, float, float]:
+def at_matched_loss(
+    history: Sequence[Mapping[str, float]], reference: Sequence[Mapping[str, float]]
+) -> tuple[float, float, float]:
     """The change of W of two runs at the same held-out loss, and that loss.
 
     The level is the lowest loss that both runs reach, which is the larger of their two minima. Each

@@ -213,7 +213,7 @@ def _settings_of(content: bytes, folder) -> RunConfig:
     return config
 
 
-def load_run(path) -> RunResult:
+def load_run(path: str | Path) -> RunResult:
     """Read a run back, after its digests are compared. It opens no file but those of the run.
 
     Parameters

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, CancelledError, Future, wait
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -70,9 +70,9 @@ class Sweep(NamedTuple):
 
 def sweep(
     configs: Iterable[RunConfig],
-    executor=None,
+    executor: Any = None,
     *,
-    store,
+    store: str | Path,
     progress: Callable[[Event], object] | None = None,
     force: bool = False,
     parts: Iterable[str] = BASIC_MEASURES,

@@ -256,7 +256,7 @@ def _renamed(folder: Path, to: Path) -> bool:
     return False
 
 
-def save_run(folder, result: RunResult) -> None:
+def save_run(folder: str | Path, result: RunResult) -> None:
     """Store a run in a folder, whole or not at all; a run that is there is replaced.
 
     Parameters

@@ -97,7 +97,7 @@ class Sliders:
     n_units: int = setting(50, "number of units", partial(check_integer, least=3, most=200))
     seed: int = setting(0, "of the network", partial(check_integer, least=0))
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_settings(self)
 
     @property

@@ -13,7 +13,7 @@ import numpy as np
 
 from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.gradcheck.recipe import FIELDS, gradient
-from tau_rnn.model import Array, Params, Trajectory, forward
+from tau_rnn.model import Array, Nonlinearity, Params, Trajectory, forward
 
 __all__: list[str] = []
 
@@ -30,7 +30,7 @@ class Network(NamedTuple):
     noise: Array | None
     dy: Array
     dt: float
-    phi: object
+    phi: str | Nonlinearity
     method: str
 
     def run(self, params: Params | None = None) -> Trajectory:

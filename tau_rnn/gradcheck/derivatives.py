@@ -12,9 +12,11 @@ zero would fake an error or hide one.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn.checks import (
     check_array,
@@ -39,7 +41,9 @@ __all__ = [
 _NOTHING = 1e-12
 
 
-def complex_step(f, params: Params, direction: Params, h: float = 1e-20) -> float:
+def complex_step(
+    f: Callable[[Params], Any], params: Params, direction: Params, h: float = 1e-20
+) -> float:
     r"""Derivative of f along a direction, without a difference and its cancellation (Eq. 4.5).
 
     .. math:: \frac{d}{d\varepsilon} f(p + \varepsilon v) = \frac{\mathrm{Im}\, f(p + i h v)}{h}
@@ -87,7 +91,9 @@ def complex_step(f, params: Params, direction: Params, h: float = 1e-20) -> floa
     return float(value.imag / h)
 
 
-def central_difference(f, params: Params, direction: Params, h: float = 1e-5) -> float:
+def central_difference(
+    f: Callable[[Params], Any], params: Params, direction: Params, h: float = 1e-5
+) -> float:
     r"""Derivative of f along a direction from two values of f (Eq. 4.3).
 
     .. math:: \frac{f(p + h v) - f(p - h v)}{2 h} = \frac{d}{d\varepsilon} f(p + \varepsilon v)
@@ -131,7 +137,10 @@ class StepSweep(NamedTuple):
     complex: Array
 
 
-def step_sweep(f, params: Params, direction: Params, steps=None, exact=None) -> StepSweep:
+def step_sweep(
+    f: Callable[[Params], Any], params: Params, direction: Params, steps: ArrayLike | None = None,
+    exact: float | None = None,
+) -> StepSweep:  # fmt: skip
     """Errors of `central_difference` and `complex_step` over a range of steps.
 
     A central difference is inexact where h is large (the O(h^2) of the Taylor series) and noisy
@@ -171,7 +180,9 @@ def step_sweep(f, params: Params, direction: Params, steps=None, exact=None) -> 
     return StepSweep(steps, *map(np.array, errors))
 
 
-def random_direction(params: Params, rng: np.random.Generator, fields=None) -> Params:
+def random_direction(
+    params: Params, rng: np.random.Generator, fields: str | Iterable[str] | None = None
+) -> Params:
     """A random direction in parameter space, zero outside the given fields.
 
     Entries are standard normal, those of tau times tau: time constants of milliseconds and of
@@ -242,7 +253,7 @@ def relative_error(g: Params, v: Params, derivative: float) -> float:
     return 0.0 if difference == 0 else difference / scale if scale > 0 else np.inf
 
 
-def numerical_gradient(f, params: Params, h: float = 1e-20) -> Params:
+def numerical_gradient(f: Callable[[Params], Any], params: Params, h: float = 1e-20) -> Params:
     """The whole gradient of f by one complex step for each number in params (slow, exact).
 
     Parameters

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import assume
@@ -87,7 +87,7 @@ class Case(NamedTuple):
             warnings.simplefilter("ignore", RuntimeWarning)  # coarse Euler steps, on purpose
             return forward(params, self.u, self.dt, **self.options, checkpoint_every=every)
 
-    def loss(self, params: Params | None = None):
+    def loss(self, params: Params | None = None) -> Any:
         """The loss as a function of the parameters, real or complex."""
         traj = self._replace(checkpoint_every=None).run(params)
         loss = mse(traj.y, self.target, self.mask)[0]

@@ -33,19 +33,20 @@ from __future__ import annotations
 from math import isqrt
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_array
 from tau_rnn.discretisation import DEFAULT_METHOD, alpha
 from tau_rnn.measures._shared import Array, double_params, params_pair
-from tau_rnn.model import forward
-from tau_rnn.nonlinearities import differentiable
+from tau_rnn.model import ParamsLike, forward
+from tau_rnn.nonlinearities import Nonlinearity, differentiable
 
 __all__ = ["kernel_alignment", "representation_alignment"]
 
 BLOCK_BYTES = 2**26  # what a block of gradients may take, the adjoints they are made of, a kernel
 
 
-def representation_alignment(H0, H1) -> float:
+def representation_alignment(H0: ArrayLike, H1: ArrayLike) -> float:
     r"""Alignment of the representations before and after training (Liu et al. 2024).
 
     .. math:: \frac{\langle R_0, R_1\rangle_F}{\|R_0\|_F\,\|R_1\|_F}, \qquad R = H H^\top
@@ -94,8 +95,10 @@ def representation_alignment(H0, H1) -> float:
 
 
 def kernel_alignment(
-    params0, params1, u, dt, *, phi="tanh", method=DEFAULT_METHOD, noise=None, times=None
-) -> float:
+    params0: ParamsLike, params1: ParamsLike, u: ArrayLike, dt: float, *,
+    phi: str | Nonlinearity = "tanh", method: str = DEFAULT_METHOD, noise: ArrayLike | None = None,
+    times: ArrayLike | None = None,
+) -> float:  # fmt: skip
     r"""Alignment of the tangent kernels of the recurrent weights before and after training.
 
     .. math:: \frac{\langle K_0, K_1\rangle_F}{\|K_0\|_F\,\|K_1\|_F}, \qquad

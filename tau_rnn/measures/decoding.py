@@ -22,6 +22,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_array, check_generator, check_integer, check_number
 from tau_rnn.measures._shared import MOST_DRAWS, Array, fast_to_slow, ratio
@@ -58,7 +59,10 @@ class DecodingByTau(NamedTuple):
     n_units: int
 
 
-def decode(rates, targets, rng, *, n_folds=5, penalties=PENALTIES) -> Array:
+def decode(
+    rates: ArrayLike, targets: ArrayLike, rng: np.random.Generator, *, n_folds: int = 5,
+    penalties: ArrayLike = PENALTIES,
+) -> Array:  # fmt: skip
     r"""Cross-validated R^2 of a linear decoder at each time (see this module's head).
 
     .. math:: R^2 = 1 - \frac{\sum_i (y_i - \hat y_i)^2}{\sum_i (y_i - \bar y)^2}
@@ -187,8 +191,9 @@ def _modes(X) -> tuple[Array, Array]:
 
 
 def decode_by_tau(
-    rates, targets, tau, rng, *, fraction=0.5, n_random=3, n_folds=5
-) -> DecodingByTau:
+    rates: ArrayLike, targets: ArrayLike, tau: ArrayLike, rng: np.random.Generator, *,
+    fraction: float = 0.5, n_random: int = 3, n_folds: int = 5,
+) -> DecodingByTau:  # fmt: skip
     """`decode` from the slowest units, the fastest, random ones, and all.
 
     Groups have equally many units, since more units decode better whatever their tau.

@@ -24,11 +24,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_array, check_number
 from tau_rnn.measures._shared import Array, double_params
-from tau_rnn.model import forward, velocity
-from tau_rnn.nonlinearities import differentiable
+from tau_rnn.model import ParamsLike, forward, velocity
+from tau_rnn.nonlinearities import Nonlinearity, differentiable
 
 __all__ = ["FixedPoints", "fixed_points"]
 
@@ -121,8 +122,9 @@ def jacobian(params, x, *, phi="tanh") -> Array:
 
 
 def fixed_points(
-    params, u, starts, *, phi="tanh", slow=None, max_speed=0.02, tol=1e-9, distinct=0.01
-) -> FixedPoints:
+    params: ParamsLike, u: ArrayLike, starts: ArrayLike, *, phi: str | Nonlinearity = "tanh",
+    slow: float | None = None, max_speed: float = 0.02, tol: float = 1e-9, distinct: float = 0.01,
+) -> FixedPoints:  # fmt: skip
     r"""Fixed points and slow points under a constant input, sought from many starts.
 
     Minimises F^2 with F = -x + W phi(x) + W_in u + b, the velocity times tau, from each start, by

@@ -7,9 +7,11 @@ here are over the units of *one* network (percentile bootstrap), not over networ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn.checks import (
     check_array,
@@ -27,8 +29,9 @@ from tau_rnn.measures._shared import (
     double_params,
     ratio,
 )
-from tau_rnn.model import forward
+from tau_rnn.model import ParamsLike, forward
 from tau_rnn.noise import private_noise
+from tau_rnn.nonlinearities import Nonlinearity
 
 __all__ = ["TauSpread", "effective_tau", "spontaneous_rates", "tau_spread"]
 
@@ -93,16 +96,16 @@ class EffectiveTau(NamedTuple):
 
 
 def spontaneous_rates(
-    params,
-    dt,
-    rng,
+    params: ParamsLike,
+    dt: float,
+    rng: np.random.Generator,
     *,
-    sigma=0.2,
-    n_trials=50,
-    duration=20.0,
-    burn_in=None,
-    phi="tanh",
-    method=DEFAULT_METHOD,
+    sigma: float = 0.2,
+    n_trials: int = 50,
+    duration: float = 20.0,
+    burn_in: float | None = None,
+    phi: str | Nonlinearity = "tanh",
+    method: str = DEFAULT_METHOD,
 ) -> Array:
     """Rates of the network driven by private noise alone, without input.
 
@@ -153,7 +156,10 @@ def spontaneous_rates(
     return np.ascontiguousarray(np.swapaxes(traj.r[n_burn + 1 :], 0, 1))
 
 
-def effective_tau(params, dt, rng, *, center="trial", ci=None, **options) -> Any:
+def effective_tau(
+    params: ParamsLike, dt: float, rng: np.random.Generator, *, center: str = "trial",
+    ci: str | None = None, **options: Any,
+) -> Any:  # fmt: skip
     """`tau_rnn.timescales.fit_timescales` of `spontaneous_rates`.
 
     Parameters
@@ -183,7 +189,9 @@ def effective_tau(params, dt, rng, *, center="trial", ci=None, **options) -> Any
     return fit_timescales(rates, dt, center=center, ci=ci)
 
 
-def tau_spread(intrinsic, effective, rng, *, n_boot=1000) -> TauSpread:
+def tau_spread(
+    intrinsic: ArrayLike, effective: ArrayLike, rng: np.random.Generator, *, n_boot: int = 1000
+) -> TauSpread:
     """Spread of the effective time constants and their rank correlation with the intrinsic ones.
 
     Parameters
@@ -221,7 +229,9 @@ def tau_spread(intrinsic, effective, rng, *, n_boot=1000) -> TauSpread:
     )
 
 
-def spread_change(before, after, rng, *, n_boot=1000) -> _Estimate:
+def spread_change(
+    before: ArrayLike, after: ArrayLike, rng: np.random.Generator, *, n_boot: int = 1000
+) -> _Estimate:
     r"""Did training spread the effective time constants?
 
     .. math:: \ln \frac{\mathrm{sd}(\ln \tau^{after})}{\mathrm{sd}(\ln \tau^{before})}
@@ -236,7 +246,9 @@ def spread_change(before, after, rng, *, n_boot=1000) -> _Estimate:
     return _bootstrap(_log_sd_ratio, _draws(len(b), rng, n_boot), a, b)
 
 
-def compare_effective(intrinsic, effective, flags, seed) -> EffectiveTau:
+def compare_effective(
+    intrinsic: Sequence[Array], effective: Sequence[Array], flags: Sequence[Array], seed: int
+) -> EffectiveTau:
     """Effective against intrinsic time constants, before and after training.
 
     All three are pairs (before, after): time constants in seconds as for `tau_spread`, and warning

@@ -8,9 +8,10 @@ sets of the same size; `tau_rnn.measures.decode_by_tau` measures what each holds
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from tau_rnn.checks import (
     check_array,
@@ -22,7 +23,8 @@ from tau_rnn.checks import (
 )
 from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.measures._shared import MOST_DRAWS, Array, fast_to_slow
-from tau_rnn.model import Params, check_params, forward
+from tau_rnn.model import Params, ParamsLike, check_params, forward
+from tau_rnn.nonlinearities import Nonlinearity
 
 __all__ = ["LesionCurve", "accuracy_on", "lesion_by_tau"]
 
@@ -55,8 +57,9 @@ class LesionCurve(NamedTuple):
 
 
 def accuracy_on(
-    task, trials, *, noise=None, phi="tanh", method=DEFAULT_METHOD, dtype=None
-) -> Callable[[Params], float]:
+    task: Any, trials: Any, *, noise: Array | None = None, phi: str | Nonlinearity = "tanh",
+    method: str = DEFAULT_METHOD, dtype: DTypeLike | None = None,
+) -> Callable[[Params], float]:  # fmt: skip
     """Function of Params: the accuracy of that network on fixed trials with fixed noise.
 
     Parameters
@@ -146,13 +149,13 @@ def lesion(params, units) -> Params:
 
 
 def lesion_by_tau(
-    params,
+    params: ParamsLike,
     score: Callable[[Params], float],
-    rng,
+    rng: np.random.Generator,
     *,
-    fractions=(0, 0.1, 0.2, 0.3, 0.5),
-    n_random=10,
-    tau=None,
+    fractions: ArrayLike = (0, 0.1, 0.2, 0.3, 0.5),
+    n_random: int = 10,
+    tau: ArrayLike | None = None,
 ) -> LesionCurve:
     """Accuracy without the slowest, the fastest or any units.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ from tau_rnn.measures.weights import (
     spectrum_of_change,
     weight_change_by_group,
 )
-from tau_rnn.model import forward
+from tau_rnn.model import Nonlinearity, ParamsLike, forward
 from tau_rnn.noise import private_noise
 from tau_rnn.tasks import check_task
 
@@ -147,8 +147,7 @@ def check_parts(parts) -> tuple[str, ...]:
 def within_bounds(n_units: int, parts=PARTS) -> tuple[tuple[str, ...], ...]:
     """The parts that a run measures, and those it leaves out since its network is too large.
 
-    It depends on the network alone, not on the speed of the machine: a run has the same metrics
-    everywhere.
+    It depends on the network alone: a run has the same metrics on every machine.
     """
     left_out = tuple(p for p in parts if n_units > MOST_UNITS.get(p, n_units))
     return tuple(p for p in parts if p not in left_out), left_out
@@ -162,8 +161,10 @@ def measurable(tau_eff, flag) -> tuple[Array, Array]:
 
 
 def measure_run(
-    initial, final, task, *, rng, phi="tanh", method=DEFAULT_METHOD, n_trials=None, n_test=None,
-    n_times=None, parts=PARTS, progress: Callable[[str], object] | None = None,
+    initial: ParamsLike, final: ParamsLike, task: Any, *, rng: np.random.Generator | int,
+    phi: str | Nonlinearity = "tanh", method: str = DEFAULT_METHOD, n_trials: int | None = None,
+    n_test: int | None = None, n_times: int | None = None, parts: Sequence[str] = PARTS,
+    progress: Callable[[str], object] | None = None,
 ) -> TrainingMeasures:  # fmt: skip
     """Measure what training changed.
 
@@ -236,8 +237,7 @@ def begin_measures(
 ) -> Callable[[], TrainingMeasures]:
     """Start on a second core what `measure_run` can do there.
 
-    The function returned does the rest and gives the TrainingMeasures. In between there is time for
-    other work.
+    The function returned does the rest and gives the TrainingMeasures; do other work in between.
     """
     initial, final, task = *params_pair("initial", initial, "final", final), check_task(task)
     if initial.W_in.shape[1] != task.n_in or len(initial.b_out) != task.n_out:

@@ -15,9 +15,10 @@ References
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_array, check_generator, check_integer, check_number
 from tau_rnn.discretisation import DEFAULT_METHOD
@@ -26,8 +27,9 @@ from tau_rnn.measures._shared import MOST_DRAWS, Array, double_params, ratio, we
 from tau_rnn.measures.decoding import PENALTIES, check_penalties
 from tau_rnn.measures.distance import LinearDistance, linear_distance
 from tau_rnn.measures.dynamics import fixed_points
-from tau_rnn.model import forward
+from tau_rnn.model import ParamsLike, forward
 from tau_rnn.noise import private_noise
+from tau_rnn.nonlinearities import Nonlinearity
 from tau_rnn.tasks import check_task
 
 __all__ = ["Untrained", "measure_untrained"]
@@ -170,8 +172,9 @@ def slow_modes(params, delay, *, phi="tanh") -> _SlowModes:
 
 
 def measure_untrained(
-    params, task, *, rng, phi="tanh", method=DEFAULT_METHOD, n_trials=256, n_near=16,
-    fractions=(0.1, 0.3),
+    params: ParamsLike, task: Any, *, rng: np.random.Generator, phi: str | Nonlinearity = "tanh",
+    method: str = DEFAULT_METHOD, n_trials: int = 256, n_near: int = 16,
+    fractions: ArrayLike = (0.1, 0.3),
 ) -> Untrained:  # fmt: skip
     """How much of what a task needs is there before training: readout, slow modes, distance.
 

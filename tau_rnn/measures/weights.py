@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_array, check_integer, check_number
 from tau_rnn.measures._shared import Array, pair_of, params_pair, ratio
@@ -135,7 +136,7 @@ class RankCurve(NamedTuple):
     needed: float
 
 
-def weight_change(W0, W1) -> WeightChange:
+def weight_change(W0: ArrayLike, W1: ArrayLike) -> WeightChange:
     r"""Size of the change from W0 to W1.
 
     .. math:: \|W_1 - W_0\|_F, \qquad \|W_1 - W_0\|_F / \|W_0\|_F
@@ -187,7 +188,7 @@ def weight_change_by_group(params0, params1) -> dict[str, WeightChange]:
     return {name: weight_change(p0, p1) for name, p0, p1 in zip(Params._fields, params0, params1)}
 
 
-def spectrum_of_change(W0, W1) -> ChangeSpectrum:
+def spectrum_of_change(W0: ArrayLike, W1: ArrayLike) -> ChangeSpectrum:
     """Singular values, singular vectors and effective rank of W1 - W0 (see this module's head).
 
     Parameters
@@ -254,7 +255,9 @@ def input_output_overlap(spectrum: ChangeSpectrum, W_in, W_out, *, k=5) -> Input
     )
 
 
-def outlier_eigenvalues(W0, W1, *, margin=0.15) -> OutlierEigenvalues:
+def outlier_eigenvalues(
+    W0: ArrayLike, W1: ArrayLike, *, margin: float = 0.15
+) -> OutlierEigenvalues:
     r"""Eigenvalues of W0 and W1 outside the disc that a random matrix fills.
 
     Independent entries of variance g^2/N have their eigenvalues in the disc of radius g (circular

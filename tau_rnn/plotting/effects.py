@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from textwrap import fill
+from typing import Any
 
 from tau_rnn.experiment.claims import Finding
 from tau_rnn.experiment.effects import ITSELF, MATCHED, Row
@@ -108,7 +109,7 @@ _CONTROL_MARKERS = {
 
 
 @styled
-def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = ()):
+def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = ()) -> Any:
     """The tests of the claims (filled) and their controls (open) with 95 % intervals.
 
     Parameters

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ _KINDS = {"slow": "slow point", "marginal": "marginal point"}
 
 
 @styled
-def plot_measures(measures: TrainingMeasures, *, title="", color=OTHER_COLOR):
+def plot_measures(measures: TrainingMeasures, *, title: str = "", color: str = OTHER_COLOR) -> Any:
     """Weights, rank, alignments, lesions, decoding and fixed points on one page.
 
     Effective timescales are on the page of the run, see `tau_rnn.plotting.plot_run`.

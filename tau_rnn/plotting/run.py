@@ -26,7 +26,7 @@ _TAU_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 @styled
-def plot_run(result: RunResult):
+def plot_run(result: RunResult) -> Any:
     """One page on a run: two trials with different answers, learning, and the units' timescales.
 
     What else training changed is on the page of `tau_rnn.plotting.plot_measures`.

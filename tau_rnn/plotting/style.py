@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from tau_rnn.experiment.files import replacing
 
@@ -28,6 +30,8 @@ COLORS = {
 OTHER_COLOR = "#444444"
 #: Ticks of a loss, from which `plain_log_ticks` chooses.
 _LOSS_TICKS = (1, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001)
+_Draw = TypeVar("_Draw", bound=Callable[..., Any])
+
 #: What differs from matplotlib's own defaults.
 STYLE: Any = {
     "figure.dpi": 100,
@@ -63,7 +67,7 @@ def color_of(dist: str) -> str:
     return COLORS.get(str(dist).split(":")[0], OTHER_COLOR)
 
 
-def in_style():
+def in_style() -> AbstractContextManager[None]:
     """The project's style within a ``with`` block, whatever the user's; theirs again after it.
 
     Returns
@@ -80,7 +84,7 @@ def in_style():
     return matplotlib.style.context(["default", STYLE])
 
 
-def styled(draw):
+def styled(draw: _Draw) -> _Draw:
     """Decorate a function that draws a figure: it draws in the project's style, and only it."""
 
     @functools.wraps(draw)
@@ -88,10 +92,10 @@ def styled(draw):
         with in_style():
             return draw(*args, **kwargs)
 
-    return drawn
+    return cast("_Draw", drawn)
 
 
-def new_figure(*args, **kwargs):
+def new_figure(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
     """``plt.subplots`` with the project's sizes in the user's colours; it changes no setting.
 
     Parameters
@@ -131,7 +135,7 @@ def plain_log_ticks(axes, which: str, ticks=_LOSS_TICKS) -> None:
     axes.minorticks_off()
 
 
-def save(figure, path, *, largest: int | None = None) -> Path:
+def save(figure: Any, path: str | Path, *, largest: int | None = None) -> Path:
     """Write a figure to a file, atomically and without a date, and close it.
 
     Parameters

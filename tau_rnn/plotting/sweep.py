@@ -25,7 +25,7 @@ DASHES: tuple = tuple((0, on_off) for on_off in ((5, 1.5), (1, 1), (5, 1, 1, 1),
 _CONSTANT = color_of("constant")
 
 
-def plot_sweep(results: Sequence[RunResult], folder) -> list[Path]:
+def plot_sweep(results: Sequence[RunResult], folder: str | Path) -> list[Path]:
     """Draw all figures of a sweep into a folder; returns their paths.
 
     The first setting of the sweep (the gain, learning rate and so on of its first run) is drawn;

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tau_rnn.plotting.style import COLORS, OTHER_COLOR, new_figure, styled
+from tau_rnn.timescales.result import TimescaleResult
 
 __all__ = ["plot_timescales"]
 
@@ -13,7 +16,7 @@ _FIT = COLORS["lognormal"]
 
 
 @styled
-def plot_timescales(result, unit=0, axis=None):
+def plot_timescales(result: TimescaleResult, unit: int = 0, axis: Any = None) -> Any:
     """The autocovariance of a unit, its fit, what centring did to it, and the interval of tau.
 
     Parameters

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from tau_rnn.checks import check_dtype, check_generator, check_integer, check_number
 
@@ -158,7 +159,7 @@ class DelayedReport(Channels, ABC):
         "fixation", "delay_min", "delay_max", "grace", "pre_weight", "evidence_sd", "noise",
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in fields(self):
             value = self.checked(field, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
@@ -190,7 +191,7 @@ class DelayedReport(Channels, ABC):
                 raise ValueError(f"{self.name}: {name} {limit}, got {value:g}")
 
     @classmethod
-    def checked(cls, field, value):
+    def checked(cls, field: Field[Any], value: Any) -> Any:
         """The value of a field in its type; a ValueError if it could not be one in any task."""
         name, may_be_zero = f"{cls.name}: {field.name}", field.name in cls._may_be_zero
         if field.type in (int, "int"):
@@ -213,7 +214,9 @@ class DelayedReport(Channels, ABC):
         return self.evidence_sd * math.sqrt(self.evidence_time / self.dt)
 
     @abstractmethod
-    def trials(self, batch_size: int, rng: np.random.Generator, *, dtype=np.float64) -> Trials:
+    def trials(
+        self, batch_size: int, rng: np.random.Generator, *, dtype: DTypeLike = np.float64
+    ) -> Trials:
         """Draw a batch of independent trials.
 
         Parameters
@@ -227,7 +230,7 @@ class DelayedReport(Channels, ABC):
         Trials
         """
 
-    def decision(self, y, trials: Trials) -> np.ndarray:
+    def decision(self, y: ArrayLike, trials: Trials) -> np.ndarray:
         """Mean output over the last ``decision_window`` of each trial's response.
 
         Parameters
@@ -248,12 +251,12 @@ class DelayedReport(Channels, ABC):
         steps = end - np.arange(1, self._steps(self.decision_window) + 1)[:, np.newaxis]
         return y[steps, np.arange(end.size)].mean(axis=0, dtype=np.float64)
 
-    def accuracy(self, y, trials: Trials) -> float:
+    def accuracy(self, y: ArrayLike, trials: Trials) -> float:
         """Fraction of the trials that outputs y (T, B, n_out) answer correctly."""
         return self.scores(y, trials)["accuracy"]
 
     @abstractmethod
-    def scores(self, y, trials: Trials) -> dict[str, float]:
+    def scores(self, y: ArrayLike, trials: Trials) -> dict[str, float]:
         """``accuracy`` and the task's more detailed scores; nan where no trial counts."""
 
     def _steps(self, *durations: float) -> int:

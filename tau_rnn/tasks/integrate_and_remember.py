@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from tau_rnn.tasks.base import DelayedReport, Trials, fraction
 
@@ -110,7 +111,9 @@ class IntegrateAndRemember(DelayedReport):
 
         return min(d, 1.0) * (g(1 + d) - g(1 - d) - g(-1 + d) + g(-1 - d)) / 2
 
-    def trials(self, batch_size: int, rng: np.random.Generator, *, dtype=np.float64) -> Trials:
+    def trials(
+        self, batch_size: int, rng: np.random.Generator, *, dtype: DTypeLike = np.float64
+    ) -> Trials:
         """Draw a batch of trials; labels are `IntegrateLabels`. See `DelayedReport.trials`."""
         epochs, since_go = self._timeline(batch_size, rng, self.response, dtype)
         T, B = since_go.shape
@@ -136,7 +139,7 @@ class IntegrateAndRemember(DelayedReport):
         target[:, :, 1] = np.where(responding, labels.value, 0)
         return Trials(u, target, self._weights(since_go, dtype), labels, epochs)
 
-    def scores(self, y, trials: Trials) -> dict[str, float]:
+    def scores(self, y: ArrayLike, trials: Trials) -> dict[str, float]:
         """Fractions of correct trials and errors, for outputs y (T, B, 2).
 
         ``accuracy``: both decisions within ``tolerance`` of their targets; ``evidence_accuracy``

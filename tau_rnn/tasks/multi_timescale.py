@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from dataclasses import Field, dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from tau_rnn.checks import check_array, check_number
 from tau_rnn.tasks.base import DelayedReport, Trials, fraction
@@ -100,7 +101,7 @@ class MultiTimescaleMemory(DelayedReport):
     _durations: ClassVar[tuple[str, ...]] = (*DelayedReport._durations, "slot", "pulse", "cue")
     _within: ClassVar = {**DelayedReport._within, "pulse": "slot", "cue": "response"}
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self._steps(self.stimulus) % self._steps(self.slot):
             raise ValueError(
@@ -113,7 +114,7 @@ class MultiTimescaleMemory(DelayedReport):
             )
 
     @classmethod
-    def checked(cls, field, value):
+    def checked(cls, field: Field[Any], value: Any) -> Any:
         """The value of a field in its type; coherences are a tuple of numbers."""
         if field.name != "coherences":
             return super().checked(field, value)
@@ -126,7 +127,9 @@ class MultiTimescaleMemory(DelayedReport):
         """Number of slots in the stimulus."""
         return self._steps(self.stimulus) // self._steps(self.slot)
 
-    def trials(self, batch_size: int, rng: np.random.Generator, *, dtype=np.float64) -> Trials:
+    def trials(
+        self, batch_size: int, rng: np.random.Generator, *, dtype: DTypeLike = np.float64
+    ) -> Trials:
         """Draw a batch of trials; labels are `MemoryLabels`. See `DelayedReport.trials`."""
         epochs, since_go = self._timeline(batch_size, rng, self.cue, dtype)
         T, B = since_go.shape
@@ -160,7 +163,7 @@ class MultiTimescaleMemory(DelayedReport):
         target = np.where(responding, answer, 0).astype(dtype)[:, :, np.newaxis]
         return Trials(u, target, self._weights(since_go, dtype), labels, epochs)
 
-    def scores(self, y, trials: Trials) -> dict[str, float]:
+    def scores(self, y: ArrayLike, trials: Trials) -> dict[str, float]:
         """Fractions of correct trials, for outputs y (T, B, 1).
 
         ``accuracy`` of all; ``conflict_accuracy`` of those whose labels differ;

@@ -39,7 +39,7 @@ __all__ = ["check_task"]
 _LOOK = 3
 
 
-def check_task(task, dt: float | None = None, *, look: bool = True):
+def check_task(task: Any, dt: float | None = None, *, look: bool = True) -> Any:
     """The task in the form that everything in this package uses.
 
     Parameters

@@ -40,7 +40,7 @@ TASKS: dict[str, type[DelayedReport]] = {
 _HASH_DIGITS = 12
 
 
-def make_task(name: str, **options) -> DelayedReport:
+def make_task(name: str, **options: Any) -> DelayedReport:
     """The task of that name, with the given fields in place of their defaults.
 
     Parameters

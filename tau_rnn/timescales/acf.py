@@ -12,7 +12,10 @@ Zeraati, Engel & Levina (2022), Nature Computational Science 2:193, for its effe
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_array, check_choice, check_dt, check_integer, check_size, shown
 from tau_rnn.timescales.design import Design, products
@@ -21,7 +24,7 @@ from tau_rnn.timescales.recordings import as_rates
 __all__ = ["autocovariance", "expected_acf", "linear_network_acf", "timescale_of_decay"]
 
 
-def timescale_of_decay(decay, dt: float) -> np.ndarray:
+def timescale_of_decay(decay: ArrayLike, dt: float) -> np.ndarray:
     """Timescale of a quantity that is multiplied by ``decay`` at every step: -dt / ln(decay).
 
     The Euler trap: a leaky unit stepped as x += alpha * (-x + input) with alpha = dt/tau decays by
@@ -96,8 +99,9 @@ def check_psth(center, n_trials):
 
 
 def autocovariance(
-    rates, *, conditions=None, center="trial", detrend="constant", n_lags: int | None = None
-) -> np.ndarray:
+    rates: Any, *, conditions: ArrayLike | None = None, center: str = "trial",
+    detrend: str = "constant", n_lags: int | None = None,
+) -> np.ndarray:  # fmt: skip
     """Autocovariance of each unit, pooled over trials.
 
     c(k) = (1/K) sum_m sum_t y_mt y_m(t+k) over the K products of samples that are both there, M
@@ -156,7 +160,7 @@ def autocovariance(
 
 
 def expected_acf(
-    acov, n: int, n_trials: int | None = None, *, detrend="constant"
+    acov: ArrayLike, n: int, n_trials: int | None = None, *, detrend: str = "constant"
 ) -> np.ndarray:
     """Expected autocovariance of trials of n samples whose own mean was subtracted.
 
@@ -218,7 +222,7 @@ def expected_acf(
     return expected if n_trials is None else expected * (1 - 1 / n_trials)
 
 
-def linear_network_acf(A, Q, lags) -> np.ndarray:
+def linear_network_acf(A: ArrayLike, Q: ArrayLike, lags: ArrayLike) -> np.ndarray:
     """Exact stationary autocovariance of each unit of dx = A x dt + dw, cov(dw) = Q dt.
 
     The stationary covariance P solves the Lyapunov equation A P + P A^T + Q = 0, and the

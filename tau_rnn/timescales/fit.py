@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_dt, check_integer, shown
 from tau_rnn.timescales.acf import group_labels
@@ -19,23 +23,23 @@ CHUNK = 2**21  # numbers of rates held at once (16 MB)
 
 
 def fit_timescales(
-    rates,
-    dt,
+    rates: Any,
+    dt: float,
     *,
-    conditions=None,
-    center="auto",
-    detrend="auto",
-    model="exp",
-    estimator="auto",
-    window=2.0,
-    min_lag="auto",
-    use_lag0="auto",
-    ci="auto",
-    level=0.95,
-    n_boot=200,
-    seed=0,
-    workers=1,
-    progress=None,
+    conditions: ArrayLike | None = None,
+    center: str = "auto",
+    detrend: str = "auto",
+    model: str = "exp",
+    estimator: str = "auto",
+    window: float = 2.0,
+    min_lag: float | str = "auto",
+    use_lag0: bool | str = "auto",
+    ci: str | None = "auto",
+    level: float = 0.95,
+    n_boot: int = 200,
+    seed: int | np.random.Generator = 0,
+    workers: int = 1,
+    progress: Callable[..., object] | None = None,
 ) -> TimescaleResult:
     """Effective timescale of each unit, from repeated trials of its firing rate.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_array, check_choice, check_dt, check_number, check_size
 from tau_rnn.timescales.design import Design, correlate
@@ -245,7 +246,9 @@ def interval(y, first, last, w, options):
     return percentile_interval(tau, len(parts), dof, options.level)
 
 
-def timescale_of_acf(acov, dt: float, *, window: float = 2.0, center="psth") -> np.ndarray:
+def timescale_of_acf(
+    acov: ArrayLike, dt: float, *, window: float = 2.0, center: str = "psth"
+) -> np.ndarray:
     """The timescale that defines a unit, for a true autocovariance given exactly.
 
     A unit with several timescales has no single one: the exponential fitted over lags up to

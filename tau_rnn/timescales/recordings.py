@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tau_rnn.checks import MOST_NUMBERS, check_array, check_dt, check_integer, shown
 
@@ -58,7 +61,7 @@ def _filled(name, values):
     return x if mask is None else np.where(mask, np.nan, x)
 
 
-def bin_spikes(times, dt: float, windows) -> np.ndarray:
+def bin_spikes(times: Any, dt: float, windows: ArrayLike) -> np.ndarray:
     """Firing rates from spike times: spikes in bins of ``dt``, divided by ``dt``.
 
     Parameters
