@@ -1,12 +1,12 @@
 """Test settings: one BLAS thread, hypothesis profiles and the marker for slow tests."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from types import SimpleNamespace
 
 import hypothesis
 import pytest
+from second_process import pytest_runtestloop  # noqa: F401, a hook
 
 # "Same configuration, same bits" is a promise for one number of threads, and the processes of a
 # sweep use one. BLAS reads it when NumPy is loaded.
@@ -81,25 +81,14 @@ def networks_once():
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def running_chapters(request, tmp_path_factory):
-    """Chapters that run beside the other tests, from the start: chapter -> its future and folder.
+@pytest.fixture(scope="session")
+def python_for_chapters():
+    """Runs a script in a process of its own, which need not import what most chapters import."""
+    from chapter_runs import Forked, run_python
 
-    A suite that is shared out by pytest-xdist runs each chapter where it is tested.
-    """
-    from chapter_runs import Forked, run_chapter, run_python
-
-    folders = {
-        item.callspec.params["chapter"]: tmp_path_factory.mktemp("chapter")
-        for item in request.session.items
-        if item.name.startswith("test_chapter_runs_prints") and not item.get_closest_marker("skip")
-    }
-    if not folders or "PYTEST_XDIST_WORKER" in os.environ:
-        yield {}
+    if not hasattr(os, "fork"):
+        yield run_python
         return
-    python = Forked() if hasattr(os, "fork") else run_python
-    with ThreadPoolExecutor(1) as pool:
-        yield {c: (pool.submit(run_chapter, c, f, python), f) for c, f in folders.items()}
-        pool.shutdown(cancel_futures=True)
-    if isinstance(python, Forked):
-        python.close()
+    python = Forked()
+    yield python
+    python.close()

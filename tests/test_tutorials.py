@@ -48,13 +48,8 @@ def tracked(pattern) -> list[str] | None:
 
 
 @running_chapter
-def test_chapter_runs_prints_and_draws_what_it_shows(chapter, running_chapters, tmp_path):
-    if chapter in running_chapters:
-        future, folder = running_chapters[chapter]
-        done, printed = future.result()
-    else:
-        folder = tmp_path
-        done, printed = run_chapter(chapter, folder)
+def test_chapter_runs_prints_and_draws_what_it_shows(chapter, python_for_chapters, tmp_path):
+    done, printed = run_chapter(chapter, tmp_path, python_for_chapters)
     assert done.returncode == 0, done.stderr
 
     text = chapter.read_text(encoding="utf-8")
@@ -73,13 +68,13 @@ def test_chapter_runs_prints_and_draws_what_it_shows(chapter, running_chapters, 
         Path(target).name for _, _, target, image in lint.links(text) if image
         and Path(target).name.startswith(chapter.name[:2])
     }  # fmt: skip
-    produced = {path.name for path in (folder / "figures").iterdir()}
+    produced = {path.name for path in (tmp_path / "figures").iterdir()}
     assert referenced == committed_figures(chapter)
     if any(missing(block) for block in found if block.language == "python"):
         assert produced <= referenced
     else:
         assert produced == referenced
-    for figure in (folder / "figures").iterdir():
+    for figure in (tmp_path / "figures").iterdir():
         check_figure(figure)
         check_figure(TUTORIALS / "figures" / figure.name)
 
