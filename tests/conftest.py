@@ -1,6 +1,8 @@
 """Test settings: one BLAS thread, hypothesis profiles and the marker for slow tests."""
 
+import hashlib
 import os
+import pickle
 from functools import wraps
 from types import SimpleNamespace
 
@@ -78,6 +80,45 @@ def networks_once():
         patch.setattr(check, "numerical_gradient", exact)
         patch.setattr(search.Asked, "run_with", run_with)
         patch.setattr(search, "_totals", plain_totals)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def measured_once():
+    """Many tests train the same tiny network; what takes time to measure is measured once.
+
+    The same means: the same bytes, of the networks and of everything else that is given.
+    """
+    from tau_rnn.experiment import outcome
+    from tau_rnn.measures import run
+
+    known = {}
+
+    def once(module, name):
+        function = getattr(module, name)
+
+        @wraps(function)
+        def of_content(*args, **options):
+            key = hashlib.sha256(pickle.dumps((name, args, options))).digest()
+            if key not in known:
+                known[key] = pickle.dumps(function(*args, **options))
+            return pickle.loads(known[key])
+
+        patch.setattr(module, name, of_content)
+
+    with pytest.MonkeyPatch.context() as patch:
+        once(outcome, "effective_tau")
+        once(run, "kernel_alignment")
+        once(run, "decode_by_tau")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """A process that is killed leaves to the kernel what it wrote: `os.fsync` is for power cuts."""
+    with pytest.MonkeyPatch.context() as patch:
+        if hasattr(os, "fsync"):
+            patch.setattr(os, "fsync", lambda descriptor: os.fstat(descriptor) and None)
         yield
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,31 @@ def fork(function, *arguments) -> int:
         status = function(*arguments) or 0
     finally:
         os._exit(status)
+
+
+def printed(function, *arguments, stdout=None, **text) -> tuple[int, str, str]:
+    """Call a function as if it were a program: its exit status, output and errors.
+
+    It runs in a child, which need not import everything again. ``stdout`` is a path, if the output
+    is to go there; ``text`` is as for `open`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        places = [Path(stdout or Path(folder, "out")), Path(folder, "err")]
+
+        def child():
+            for number, place in enumerate(places, start=1):
+                os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT), number)
+            sys.stdout, sys.stderr = (open(k, "w", **text) for k in (1, 2))
+            try:
+                status = function(*arguments)
+            except SystemExit as ended:
+                status = ended.code
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                stream.flush()
+            return status
+
+        status = status_of(fork(child))
+        return status, *(p.read_text("utf-8") if p.is_file() else "" for p in places)
 
 
 def status_of(pid: int) -> int:

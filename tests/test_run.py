@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stored import contents, fork, read_arrays, status_of, write_arrays
+from stored import contents, fork, printed, read_arrays, status_of, write_arrays
 
 from tau_rnn import run, training
 from tau_rnn.cli import progress
@@ -27,6 +27,8 @@ from tau_rnn.model import Params
 SMALL = ["--units", "8", "--dt", "0.1", "--batch", "4", "--steps", "30"]
 CONFIG = RunConfig(units=8, dt=0.1, batch=4, steps=30)
 NAME = "multi_timescale-normal-seed0"
+SLOW = pytest.mark.slow
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 PATIENCE = 300  # s that a command may take on a busy machine before it counts as hanging
 
 Outcome = namedtuple("Outcome", "status out err")
@@ -97,9 +99,16 @@ First = namedtuple("First", "outcome folder")
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
-    """The first command of a newcomer, smaller, in a process of its own: with all measures."""
-    cwd = tmp_path_factory.mktemp("first")
-    return First(command("--dist", "normal", *SMALL, cwd=cwd), cwd / "runs" / NAME)
+    """The first command of a newcomer, smaller: with all measures, in a process of its own."""
+    cwd, arguments = tmp_path_factory.mktemp("first"), ("--dist", "normal", *SMALL)
+
+    def newcomer():
+        outcome.FULL_MEASURES = PARTS
+        os.chdir(cwd)
+        return run.main(arguments)
+
+    done = printed(newcomer) if hasattr(os, "fork") else command(*arguments, cwd=cwd)
+    return First(Outcome(*done), cwd / "runs" / NAME)
 
 
 def test_a_run_says_what_it_will_do_then_how_it_goes_then_what_came_of_it(first):
@@ -340,7 +349,7 @@ def test_a_stored_result_without_figures_says_how_to_get_them(call):
 @pytest.mark.skipif(os.name != "posix", reason="closes a file descriptor in a shell")
 @pytest.mark.parametrize(
     "more",
-    ["--quiet", "--seeds 2 --workers 1", pytest.param("--seeds 2", marks=pytest.mark.slow)],
+    ["--quiet", *(pytest.param(f"--seeds 2{k}", marks=SLOW) for k in ("", " --workers 1"))],
 )
 def test_a_closed_standard_output_is_no_error(more, tmp_path):
     line = f"{subprocess.list2cmdline(COMMAND)} {' '.join(QUICK)} {more} >&-"
@@ -349,7 +358,18 @@ def test_a_closed_standard_output_is_no_error(more, tmp_path):
     assert list((tmp_path / "runs").rglob("final.npz"))
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@needs_fork
+def test_a_sweep_without_standard_output_is_no_error(call, tmp_path):
+    def without():
+        os.close(1)
+        sys.stdout = None  # as Python starts where it is closed
+        return run.main([*RUN, "--seeds", "2", "--workers", "1"])
+
+    assert printed(without) == (0, "", "")
+    assert len(list(Path("runs").rglob("final.npz"))) == 2
+
+
+@needs_fork
 @pytest.mark.parametrize("more", [[], ["--seeds", "2", "--workers", "1"]], ids=["run", "sweep"])
 def test_a_run_whose_reader_is_gone_goes_on(call, tmp_path, more):
     """As in ``... | head -1``: the output is lost, and nothing else."""
@@ -371,11 +391,10 @@ def test_a_run_whose_reader_is_gone_goes_on(call, tmp_path, more):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
-def test_output_that_cannot_be_written_is_said_and_loses_no_work(tmp_path):
-    line = f"{subprocess.list2cmdline(COMMAND)} {' '.join(QUICK)} > /dev/full"
-    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "No space left on device" in done.stderr and "what was computed is stored" in done.stderr
+def test_output_that_cannot_be_written_is_said_and_loses_no_work(call, tmp_path):
+    status, _, err = printed(run.main, RUN, stdout="/dev/full")
+    assert status == 1 and err.count("\n") == 1
+    assert "No space left on device" in err and "what was computed is stored" in err
     assert load_run(tmp_path / "runs" / NAME)
 
 
@@ -404,14 +423,11 @@ def test_ctrl_c_while_the_program_is_loaded_is_one_line(tmp_path, module):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_name_that_the_terminal_cannot_show_is_no_error(tmp_path):
-    env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
-    arguments = [*QUICK, "--out", "größe"]
-    done = subprocess.run(
-        [*COMMAND, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "gr\\xf6\\xdfe" in done.stdout and list((tmp_path / "größe").iterdir())
+@needs_fork
+def test_a_name_that_the_terminal_cannot_show_is_no_error(call, tmp_path):
+    status, out, err = printed(run.main, [*RUN, "--out", "größe"], encoding="ascii")
+    assert (status, err) == (0, "")
+    assert "gr\\xf6\\xdfe" in out and list((tmp_path / "größe").iterdir())
 
 
 @pytest.mark.filterwarnings("default::RuntimeWarning")
@@ -459,7 +475,7 @@ BAD = [
     (["--units", "-3"], "units"),
     (["--units", "2.5"], "--units"),
     (["--units", "many"], "--units"),
-    (["--units", "10000000", "--dist", "vanilla"], "not enough memory"),
+    (["--units", "1000000", "--dist", "vanilla"], "not enough memory"),
     (["--steps", "0"], "steps"),
     (["--batch", "-1"], "batch"),
     (["--seed", "-1"], "seed"),
@@ -594,7 +610,7 @@ def dies(module, name, last, *command):
     assert status_of(fork(child)) == -signal.SIGKILL
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@needs_fork
 def test_a_run_that_is_killed_again_and_again_gives_the_same_bits(call, tmp_path, uninterrupted):
     moments = [  # where it is killed, at which call, and the checkpoint that is there then
         (os, "replace", 1, -1),  # the first checkpoint is written and has not its name yet
@@ -614,21 +630,26 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_bits(call, tmp_path
     assert [p.name for p in Path("runs").iterdir()] == [NAME]
 
 
+@needs_fork
 def test_ctrl_c_saves_and_says_how_to_go_on(call, tmp_path):
     endless = [*SMALL[:-1], "1000000", "--no-figure"]
-    # A shell may have started the tests with interrupts ignored; a user's terminal does not.
-    process = subprocess.Popen(
-        [*COMMAND, *endless], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    try:
-        lines = [process.stdout.readline() for _ in range(3)]
-        assert lines[2].startswith("step "), (lines, process.poll())
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=PATIENCE)
-    finally:
-        process.kill()
-    assert process.returncode == 130
+    ours, theirs = os.pipe()
+
+    def child():
+        for number, file in enumerate((theirs, os.open("err", os.O_WRONLY | os.O_CREAT)), start=1):
+            os.dup2(file, number)
+        sys.stdout, sys.stderr = open(1, "w"), open(2, "w", buffering=1)
+        return run.main(endless)
+
+    process = fork(child)
+    os.close(theirs)
+    with open(ours) as stdout:
+        lines = [stdout.readline() for _ in range(3)]
+        os.kill(process, signal.SIGINT)
+        stdout.read()
+    assert lines[2].startswith("step ") and status_of(process) == 130
+    err = Path("err").read_text()
+    Path("err").unlink()
     config = CONFIG.replace(steps=1000000)
     step = checkpoint_step(config)
     assert f"after step {step} of 1000000" in err and "--resume" in err

@@ -39,8 +39,9 @@ _WAYS_ON = f"{_ELSEWHERE}; --force overwrites it"
 
 def main(argv=None) -> int:
     """Run the command line; returns the exit status."""
-    if hasattr(sys.stdout, "reconfigure"):  # a name that the terminal cannot show is not an error
-        sys.stdout.reconfigure(errors="backslashreplace")
+    if hasattr(sys.stdout, "reconfigure"):
+        # A name that the terminal cannot show is not an error; each line can be read at once.
+        sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     with lasting_output() as lost:
         status = run(argv)
     for why in lost:
