@@ -12,6 +12,7 @@ import pickle
 import signal
 import sys
 import traceback
+from itertools import chain
 
 import pytest
 
@@ -129,7 +130,7 @@ class Stored:
 
     def end_of_file(self):
         part = self.folder / "part"
-        part.write_bytes(pickle.dumps(sum(self.tests, [])))
+        part.write_bytes(pickle.dumps([*chain(*self.tests)]))
         part.rename(self.folder / str(self.files))
         self.files += 1
         self.tests = []
