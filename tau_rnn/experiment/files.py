@@ -126,7 +126,7 @@ def write_text(path, text: str) -> None:
 
 def json_bytes(value: Any) -> bytes:
     """A value as JSON; nan and inf become null, since JSON has no such numbers."""
-    return (json.dumps(_plain(value), indent=2, allow_nan=False) + "\n").encode()
+    return (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode()
 
 
 def array_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -136,15 +136,16 @@ def array_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     return file.getvalue()
 
 
-def _plain(value):
+def plain(value):
+    """A value made of what JSON has: Python's numbers, None for nan and inf, dicts and lists."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
@@ -212,7 +213,7 @@ def arrays_from(content: bytes, path, names=None) -> dict[str, np.ndarray]:
 
 def generator_state(rng: np.random.Generator) -> dict:
     """The whole state of a generator as JSON-ready numbers."""
-    return _plain(rng.bit_generator.state)
+    return plain(rng.bit_generator.state)
 
 
 def generator_from(state: Mapping) -> np.random.Generator:

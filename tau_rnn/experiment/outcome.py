@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tau_rnn.experiment.config import RunConfig
+from tau_rnn.experiment.files import plain
 from tau_rnn.experiment.metrics import METRICS, NO_SCORES, TABLE, WHEN, Metric, metric, scores_of
 from tau_rnn.experiment.run import RunState, Setup, evaluate, iterate, set_up
 from tau_rnn.measures import TrainingMeasures, effective_tau
@@ -283,14 +283,7 @@ def summarise(measures: TrainingMeasures) -> dict[str, float | int | None]:
                 of_when = key != row.key and "<when>" not in part
                 number = value(measure, when) if of_when else value(measure)
                 found |= number if isinstance(number, dict) else {key: number}
-    return {key: _plain(value) for key, value in found.items()}
-
-
-def _plain(value) -> float | int | None:
-    """A Python number, for JSON has no nan, no inf and no NumPy scalars."""
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    return float(value) if math.isfinite(value) else None
+    return plain(found)
 
 
 def table_rows(

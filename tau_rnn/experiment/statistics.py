@@ -165,12 +165,8 @@ def steps_effect(steps: Sequence[float | None], reference: Sequence[float | None
 
 def median(d: Array) -> float:
     """The median of values, some of which may be infinite; nan between -inf and inf."""
-    s, half = np.sort(d), d.size // 2
-    if d.size % 2:
-        return float(s[half])
-    if s[half - 1] == -np.inf and s[half] == np.inf:
-        return math.nan
-    return float(s[half - 1] / 2 + s[half] / 2)
+    with np.errstate(invalid="ignore"):
+        return float(np.median(d))
 
 
 def median_interval(d: Array) -> tuple[float, float]:

@@ -30,6 +30,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import isqrt
 
 import numpy as np
@@ -145,23 +146,13 @@ def kernel_alignment(
     pair = params_pair("params0", params0, "params1", params1)
     u = check_array("u", u)
     trajs = [forward(p, u, dt, phi=phi, method=method, noise=noise) for p in pair]
-    outputs = _outputs(times, *trajs[0].y.shape)
-    T, N = len(trajs[0].y), len(pair[0].b)
-    blocks = _output_blocks(outputs, N, T)
-
-    def gradients(block):
-        return [output_gradients(p, traj, block).reshape(-1, N * N) for p, traj in zip(pair, trajs)]
-
     across = norm0 = norm1 = 0.0  # <K0, K1>, <K0, K0>, <K1, K1>
-    for i, block in enumerate(blocks):
-        G_i = gradients(block)
-        for j in range(i + 1):
-            G_j = G_i if j == i else gradients(blocks[j])
-            K0, K1 = ((a @ b.T).ravel() for a, b in zip(G_i, G_j))
-            weight = 1 if j == i else 2  # K is symmetric: the block (j, i) is never computed
-            across += weight * (K0 @ K1)
-            norm0 += weight * (K0 @ K0)
-            norm1 += weight * (K1 @ K1)
+    for rows, columns, kernels in _kernel_blocks(pair, trajs, _outputs(times, *trajs[0].y.shape)):
+        K0, K1 = (K.ravel() for K in kernels)
+        weight = 1 if rows == columns else 2  # K is symmetric
+        across += weight * (K0 @ K1)
+        norm0 += weight * (K0 @ K0)
+        norm1 += weight * (K1 @ K1)
     if norm0 == 0 or norm1 == 0:
         return np.nan
     return float(across / np.sqrt(norm0 * norm1))
@@ -169,25 +160,31 @@ def kernel_alignment(
 
 def tangent_kernel(params, traj, outputs) -> Array:
     """The tangent kernel (A, A) of outputs (A, 3), see `output_gradients`, held in memory."""
-    blocks = _output_blocks(outputs, len(params.b), len(traj.y))
-    places = np.cumsum([0, *map(len, blocks)])
     kernel = np.empty((len(outputs), len(outputs)))
-    for i, block in enumerate(blocks):
-        G_i = output_gradients(params, traj, block).reshape(len(block), -1)
-        rows = slice(places[i], places[i + 1])
-        for j in range(i + 1):
-            other = G_i if j == i else output_gradients(params, traj, blocks[j])
-            columns = slice(places[j], places[j + 1])
-            kernel[rows, columns] = G_i @ other.reshape(len(blocks[j]), -1).T
-            kernel[columns, rows] = kernel[rows, columns].T
+    for rows, columns, (block,) in _kernel_blocks([params], [traj], outputs):
+        kernel[rows, columns], kernel[columns, rows] = block, block.T
     return kernel
 
 
-def _output_blocks(outputs, N: int, T: int) -> list[Array]:
-    """The outputs (A, 3) in blocks whose gradients and kernels need no more than `BLOCK_BYTES`."""
+def _kernel_blocks(networks, trajs, outputs) -> Iterator[tuple[slice, slice, list[Array]]]:
+    """The tangent kernels of the networks block by block: rows, columns up to these, and kernels.
+
+    A block's gradients, and the kernel of two blocks, need no more than `BLOCK_BYTES`.
+    """
+    N, T = len(networks[0].b), len(trajs[0].y)
     # Gradients and adjoints take 8 N max(N, T) bytes for each output, a block of a kernel 8 size^2.
     size = max(1, min(BLOCK_BYTES // (8 * N * max(N, T)), isqrt(BLOCK_BYTES // 8)))
-    return [outputs[start : start + size] for start in range(0, len(outputs), size)]
+    blocks = [slice(start, start + size) for start in range(0, len(outputs), size)]
+
+    def gradients(block):
+        return [output_gradients(network, traj, outputs[block]).reshape(-1, N * N)
+                for network, traj in zip(networks, trajs)]  # fmt: skip
+
+    for i, rows in enumerate(blocks):
+        G_rows = gradients(rows)
+        for columns in blocks[: i + 1]:
+            G_columns = G_rows if columns == rows else gradients(columns)
+            yield rows, columns, [a @ b.T for a, b in zip(G_rows, G_columns)]
 
 
 def output_gradients(params, traj, outputs) -> Array:

@@ -290,7 +290,7 @@ def begin_measures(
 
     measured_beside = beside(lambda: all_of(second))
 
-    def finish() -> TrainingMeasures:
+    def collected() -> TrainingMeasures:
         found: dict[str, Any] = {}
         for part in todo:
             if part not in second:
@@ -301,7 +301,7 @@ def begin_measures(
         found |= measured_beside()
         return TrainingMeasures(initial.tau, final.tau, **found, left_out=left_out, note=note)
 
-    return finish
+    return collected
 
 
 def _sizes(n_units: int, **given) -> tuple[dict[str, int], str]:
