@@ -1,7 +1,6 @@
 """Sweeps on a Dask cluster: real worker processes, one of them killed."""
 
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -120,21 +119,6 @@ def test_what_answers_is_no_scheduler(says, tmp_path, monkeypatch):
         there.close()
     assert address in str(error.value) and "\n" not in str(error.value)
     assert "no Dask scheduler" in str(error.value) or says is None  # the words are Dask's then
-
-
-@pytest.mark.parametrize("address", ["nonsense", "tcp://127.0.0.1:1"])
-def test_a_client_that_did_not_connect_is_gone(address, tmp_path, monkeypatch):
-    # A scheduler may answer the first question and be gone when the client comes.
-    monkeypatch.setattr(executors, "_no_scheduler", lambda address: "")
-    gc.collect()
-    gc.disable()  # what is left then is left to a collection at any later time
-    try:
-        with pytest.raises(ValueError):
-            sweep([BASE], dask_engine(address), store=tmp_path)
-        left = [o for o in gc.get_objects() if type(o) is distributed.Client]
-        assert not [client for client in left if client.status != "closed"]
-    finally:
-        gc.enable()
 
 
 def test_what_is_stored_needs_no_scheduler(tmp_path):

@@ -7,7 +7,6 @@ can be opened again, which is what lets a sweep outlive an executor whose worker
 from __future__ import annotations
 
 import contextlib
-import gc
 import numbers
 import os
 import sys
@@ -208,20 +207,10 @@ def _dask(address: str) -> Iterator[Executor]:
         raise ValueError(
             "scheduler: Dask is not installed; pip install 'tau_rnn[cluster]'"
         ) from None
-    client, why = None, _no_scheduler(address)
     with _quiet_log():
-        try:
-            if not why:
-                client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-        except (OSError, ValueError, TypeError) as error:
-            why = " ".join(str(error).split()) or type(error).__name__
-        if client is None:
-            # The client that did not connect goes now. Left to a later garbage collection, it may
-            # be finalised while another client starts, and wait forever for the lock that one
-            # holds.
-            gc.collect()
+        if why := _no_scheduler(address):
             raise ValueError(f"scheduler: cannot reach {address!r} ({why})")
-        with client:
+        with Client(address, timeout=CONNECT_SECONDS, set_as_default=False) as client:
             yield client.get_executor()
 
 
