@@ -213,8 +213,6 @@ def test_bad_arguments_of_ranks_and_overlaps_are_refused():
         weight_change_by_group(p, larger)
     with pytest.raises(ValueError, match=r"ranks.*N = 4"):
         accuracy_by_rank(p, p, lambda _: 1.0, ranks=[5])
-    with pytest.raises(ValueError, match=r"fraction.*0"):
-        accuracy_by_rank(p, p, lambda _: 1.0, fraction=0)
     with pytest.raises(ValueError, match=r"W_in: .*\(4, n_in\)"):
         input_output_overlap(spectrum, larger.W_in, p.W_out, k=1)
     with pytest.raises(ValueError, match=r"k: .*<= 4, got 5"):

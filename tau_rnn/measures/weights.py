@@ -38,6 +38,8 @@ __all__ = [
     "weight_change",
 ]
 
+_ENOUGH = 0.95  # of the accuracy at full rank counts as doing the task
+
 
 class WeightChange(NamedTuple):
     """What `weight_change` returns; a row of W holds what one unit receives.
@@ -127,8 +129,8 @@ class RankCurve(NamedTuple):
     ----------
     ranks : (n,) tested k, from 0 (W as it was) to N (W as trained)
     accuracy : (n,)
-    needed : smallest tested k from which on every accuracy is at least ``fraction`` of the last
-        one; nan where the last one is nan
+    needed : smallest tested k from which on every accuracy is at least 95 % of the last one; nan
+        where the last one is nan
     """
 
     ranks: Array
@@ -311,17 +313,14 @@ def with_changes_of_rank(W0, W1, ranks) -> Iterator[Array]:
         yield W0 + (left[:, :k] * s[:k]) @ right[:k]
 
 
-def accuracy_by_rank(
-    params0, params1, score: Callable[[Params], float], *, ranks=None, fraction=0.95
-) -> RankCurve:
+def accuracy_by_rank(params0, params1, score: Callable[[Params], float], ranks=None) -> RankCurve:
     """How many directions of the recurrent change does the task need?
 
     The trained network is scored with its recurrent weights set to W0 plus the rank-k part of the
     change; all its other parameters are as trained.
 
     ``score`` is a function of Params, see `tau_rnn.measures.accuracy_on`: one simulation for each
-    rank, by default 0-10, 12, 15, 20, 30, 50, ... and N. ``fraction`` is that of the accuracy at
-    full rank that counts as doing the task.
+    rank, by default 0-10, 12, 15, 20, 30, 50, ... and N.
 
     >>> from tau_rnn import init_params
     >>> before = init_params(4, 1, 1, 1.0, np.random.default_rng(0))
@@ -332,7 +331,6 @@ def accuracy_by_rank(
     2.0
     """
     params0, params1 = params_pair("params0", params0, "params1", params1)
-    fraction = check_number("fraction", fraction, above=0, most=1)
     N = len(params0.b)
     if ranks is None:
         coarse = (m * 10**e for e in range(1, 9) for m in (1.2, 1.5, 2, 3, 5, 7, 10))
@@ -343,7 +341,7 @@ def accuracy_by_rank(
         raise ValueError(f"ranks: must be integers from 0 to N = {N}, got {ranks}")
     cut = with_changes_of_rank(params0.W, params1.W, ranks)
     accuracy = np.array([score(params1._replace(W=W)) for W in cut], dtype=float)
-    enough = accuracy >= fraction * accuracy[-1]
+    enough = accuracy >= _ENOUGH * accuracy[-1]
     # From the end backwards: the length of the unbroken run of ranks that suffice.
     run = np.argmin(np.append(enough[::-1], False))
     return RankCurve(ranks, accuracy, float(ranks[-run]) if run else np.nan)

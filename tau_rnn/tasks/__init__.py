@@ -10,6 +10,9 @@ multi_timescale         remember a fast pattern and slow evidence, report the on
 integrate_and_remember  integrate noisy evidence and remember a sample, report both at once
                         (:class:`IntegrateAndRemember`)
 ======================  ====================================================================
+
+The poster (Higgs, Siddiqui and Langdon) describes each in one sentence; the epochs, cues and
+numbers are this project's reading and choice.
 """
 
 from __future__ import annotations

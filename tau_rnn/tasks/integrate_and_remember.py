@@ -58,11 +58,6 @@ class IntegrateAndRemember(DelayedReport):
     sample_gain : its amplitude for v = 1
     tolerance : largest error that is still correct
 
-    Notes
-    -----
-    The poster (Higgs, Siddiqui and Langdon) describes the task in one sentence; the epochs, cues
-    and numbers are this project's reading and choice.
-
     Examples
     --------
     >>> task = IntegrateAndRemember(dt=0.1, delay_max=1.5)

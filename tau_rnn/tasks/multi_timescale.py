@@ -74,11 +74,6 @@ class MultiTimescaleMemory(DelayedReport):
     coherences : the sizes of the coherence
     cue : duration of the cue, which starts with the response (s)
 
-    Notes
-    -----
-    The poster (Higgs, Siddiqui and Langdon) describes the task in one sentence; the epochs, cues
-    and numbers are this project's reading and choice.
-
     Examples
     --------
     >>> task = MultiTimescaleMemory(dt=0.1, delay_max=1.5)
