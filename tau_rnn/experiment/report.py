@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -27,7 +25,7 @@ from tau_rnn.experiment.conditions import (
     setting_parts,
 )
 from tau_rnn.experiment.effects import ITSELF, Row, effects, interval, levels, number, p_text, size
-from tau_rnn.experiment.files import write_text
+from tau_rnn.experiment.files import csv_text, write_text
 from tau_rnn.experiment.metrics import metric, scores_of
 from tau_rnn.experiment.outcome import RunResult, remark
 from tau_rnn.experiment.statistics import Effect
@@ -130,14 +128,10 @@ def table_of_runs(sweep: Sweep, results: Sequence[RunResult]) -> list[dict[str, 
     return rows
 
 
-def _csv_text(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
-    """These columns of rows as CSV; None and nan are empty cells."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: "" if v is None or v != v else v for k, v in row.items()})
-    return text.getvalue()
+def _csv_text(rows: Sequence[dict[str, Any]], columns: Sequence[str] = ()) -> str:
+    """Rows as CSV; None and nan are empty cells."""
+    return csv_text([{k: "" if v is None or v != v else v for k, v in row.items()} for row in rows],
+                    columns)  # fmt: skip
 
 
 def grid(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -296,7 +290,7 @@ def write_tables(out, sweep: Sweep, results: Sequence[RunResult]) -> None:
          "p_holm": adjusted.get(id(row.effect))}
         for row in rows
     ]  # fmt: skip
-    write_text(Path(out, "summary.csv"), _csv_text(runs, list(runs[0])))
+    write_text(Path(out, "summary.csv"), _csv_text(runs))
     write_text(Path(out, "effects.csv"), _csv_text(table, _EFFECT_COLUMNS))
 
 

@@ -37,6 +37,7 @@ from tau_rnn.experiment.files import (
     StoreError,
     array_bytes,
     arrays_from,
+    csv_text,
     json_bytes,
     json_from,
     read_bytes,
@@ -114,7 +115,7 @@ def write_run(folder, result: RunResult, state: bytes | None = None) -> None:
                 "versions": versions(),
             }
         ),
-        "history.csv": _history_text(result.history).encode(),
+        "history.csv": csv_text(result.history).encode(),
         "initial.npz": array_bytes(result.initial._asdict()),
         "final.npz": array_bytes(result.final._asdict()),
         "units.npz": array_bytes(result.units),
@@ -148,14 +149,6 @@ def _own_digest(metrics: dict[str, Any], files: dict[str, Any]) -> str:
     """The digest of what metrics.json says, however it is laid out."""
     others = {name: files[name] for name in files if name != "metrics.json"}
     return sha256(json.dumps([metrics, others], sort_keys=True).encode())
-
-
-def _history_text(history: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(history[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(history)
-    return text.getvalue()
 
 
 # --- reading -------------------------------------------------------------------------------------
