@@ -67,17 +67,10 @@ class Design:
     @cached_property
     def basis(self):
         """Orthonormal trends of each trial over its samples, each (trials, time)."""
-        found: list[np.ndarray] = []
-        time = np.arange(self.n) - (self.n - 1) / 2
-        for power in range(self.order):
-            b = self.mask * time**power
-            for _ in range(2):  # twice is enough (Kahan)
-                for other in found:
-                    b = b - other * np.sum(b * other, axis=-1, keepdims=True)
-            size = np.linalg.norm(b, axis=-1, keepdims=True)
-            good = size > 1e-9 * max(1.0, self.n) ** (power + 0.5)
-            found.append(np.where(good, b / np.where(good, size, 1), 0.0))
-        return found
+        time, count = np.arange(self.n), np.maximum(self.mask.sum(axis=1, keepdims=True), 1)
+        line = self.mask * (time - (self.mask @ time)[:, None] / count)
+        size = np.linalg.norm(line, axis=1, keepdims=True)
+        return [self.mask / np.sqrt(count), line / np.where(size > 0, size, 1)][: self.order]
 
     # --- expectations ---
 
@@ -94,7 +87,7 @@ class Design:
             return self.pairs * self.dof / len(self.mask)
         total = np.zeros(self.n)
         for g in range(self.n_conditions):
-            for rows in _blocks(self.n, self.n):
+            for rows in np.array_split(np.arange(self.n), self.n**2 // ROWS + 1):
                 share, both = self._share(rows, g)
                 lag = np.arange(self.n) - rows[:, None]
                 ahead = lag >= 0
@@ -107,17 +100,18 @@ class Design:
         The pairs (b, u) are the trends b of a trial and u = R b - 1/2 sum_c c (c' R b), so that
         b u' + u b' is what the subtraction of the trends takes from R.
         """
+        from scipy.linalg import matmul_toeplitz, toeplitz
+
         basis, trials = self.basis, 1.0
         if self.whole:
             basis, trials = [b[:1] for b in basis], self.dof
-            times = [_toeplitz(gamma, b) for b in basis]
+            times = [matmul_toeplitz(gamma, b.T).T for b in basis]
         elif not self.shared or self.n > EXACT:
-            times = [self.mask * _toeplitz(gamma, b) for b in basis]
+            times = [self.mask * matmul_toeplitz(gamma, b.T).T for b in basis]
         else:
             times = [np.zeros_like(b) for b in basis]
-            distance, shares = self._shares
-            R = gamma[distance]
-            for g, share in enumerate(shares):
+            R = toeplitz(gamma)
+            for g, share in enumerate(self._shares):
                 members, left = self.group == g, R * share
                 for b, t in zip(basis, times):
                     t[members] = b[members] @ left
@@ -129,10 +123,8 @@ class Design:
 
     @cached_property
     def _shares(self):
-        """Distance of any two samples, and their `_share` in each condition."""
-        k = np.arange(self.n)
-        shares = [self._share(k, g)[0] for g in range(self.n_conditions)]
-        return np.abs(k[:, None] - k), shares
+        """The `_share` of any two samples in each condition."""
+        return [self._share(np.arange(self.n), g)[0] for g in range(self.n_conditions)]
 
     def expected_acf(self, gamma):
         """Expected autocovariance (..., n) of centred data, per product that the means leave.
@@ -163,13 +155,11 @@ class Design:
 
         gamma = np.atleast_2d(np.asarray(gamma, dtype=float))
         n = self.n
-        if self.whole:
-            A = mode_power(gamma)
-        elif n <= EXACT:
-            A = gamma @ self._mode_products / self.weight
-        else:
+        if self.whole or n > EXACT:
             A = mode_power(gamma * self.kept / (self.weight * (n - np.arange(n))))
-        if self.order == 0 or (self.order == 1 and self.whole):
+        else:
+            A = gamma @ self._mode_products / self.weight
+        if self.order == 0:
             return A
         for row, g in zip(A, gamma):
             trials, pairs = self._lost(g)
@@ -210,16 +200,10 @@ def mode_power(gamma):
     from scipy import fft
 
     n = gamma.shape[-1]
-    out = np.empty(gamma.shape)
     k, w = np.arange(n), np.pi * np.arange(n) / n
-    sine = np.where(w > 0, np.sin(w), 1) * n
-    for rows in _blocks(len(gamma), 2 * n):
-        g = gamma[rows]
-        cosines = fft.rfft(g * (1 - k / n), 2 * n, axis=-1)[:, :n].real
-        sines = -fft.rfft(g, 2 * n, axis=-1)[:, :n].imag
-        sines[:, 0] = 0
-        out[rows] = 2 * cosines - g[:, :1] - 2 * sines / sine
-    return out
+    cosines = fft.rfft(gamma * (1 - k / n), 2 * n, axis=-1)[:, :n].real
+    sines = -fft.rfft(gamma, 2 * n, axis=-1)[:, :n].imag  # 0 at w = 0
+    return 2 * cosines - gamma[:, :1] - 2 * sines / (n * np.where(w > 0, np.sin(w), 1))
 
 
 def subtracted_mean(gamma):
@@ -231,12 +215,6 @@ def subtracted_mean(gamma):
     S = np.cumsum(row, axis=-1)  # S[..., K - 1] is S_K
     K = n - np.arange(n)
     return gamma - 2 * S[..., ::-1] / K + S[..., -1:] / n
-
-
-def _blocks(n_rows, length):
-    """Ranges of rows, as many at once as memory is meant to hold."""
-    size = max(1, ROWS // length)
-    return [np.arange(i, min(i + size, n_rows)) for i in range(0, n_rows, size)]
 
 
 def products(y):
@@ -260,16 +238,3 @@ def correlate(a, b):
     size = fft.next_fast_len(2 * n, real=True)
     product = fft.rfft(a, size, axis=-1).conj() * fft.rfft(b, size, axis=-1)
     return fft.irfft(product, size, axis=-1)[..., :n]
-
-
-def _toeplitz(gamma, b):
-    """R b with R_st = gamma(|s - t|), along the last axis of b."""
-    from scipy import fft
-
-    n = len(gamma)
-    size = fft.next_fast_len(2 * n, real=True)
-    kernel = np.zeros(size)
-    kernel[:n] = gamma
-    kernel[size - n + 1 :] = gamma[:0:-1]
-    spectrum = fft.rfft(kernel) * fft.rfft(b, size, axis=-1)
-    return fft.irfft(spectrum, size, axis=-1)[..., :n]
