@@ -45,21 +45,15 @@ def powers(model, shape, m, design, dt):
 
 
 def starts(model, m, design, dt):
-    """Pairs to start from: a slow and a fast one, or the highest peaks of the power."""
-    low, high = m.log_tau[0], m.log_tau[-1]
-    T = design.n * dt
+    """Pairs to start from: a slow and a fast one, or the highest peak of the power."""
     if model == "two_exp":
         inner = np.log(dt * np.geomspace(1, design.n / 3, 6))
         return [(s, f) for f in inner[:4] for s in inner[1:] if s > f]
     mode, sizes = lk.bins(design.n)
-    frequency = (mode + (sizes - 1) / 2) / (2 * T)
+    frequency = (mode + (sizes - 1) / 2) / (2 * design.n * dt)
     smooth = np.convolve(m.found[0], np.ones(3) / 3, mode="same")
-    rise = smooth * np.sqrt(np.maximum(frequency, 1e-9))  # above the slope that decays have
-    tops = {2 + int(np.argmax(height[2:])) for height in (rise, smooth)}
-    return [
-        (np.clip(np.log(c / frequency[i]), low, high), np.log(frequency[i]))
-        for i in tops for c in (0.3, 1.0)
-    ]  # fmt: skip
+    top = frequency[2 + np.argmax((smooth * np.sqrt(frequency))[2:])]  # above a decay's slope
+    return [(np.log(c / top), np.log(top)) for c in (0.3, 1.0)]
 
 
 def fit_mixture(model, m, design, dt, mode0, noisy):
@@ -88,36 +82,21 @@ def fit_mixture(model, m, design, dt, mode0, noisy):
 
     begins = []
     for pair in starts(model, m, design, dt):
-        p = np.r_[pair, np.full(n_parts + noisy, np.log(scale * 0.3))]
-        parts = powers(model, pair, m, design, dt)
-        columns = np.vstack([parts, m.noise[None]]) if noisy else parts
-        p[2:] = _amplitudes(columns, P, w, scale)
-        p = np.clip(p, low + 1e-6, high - 1e-6)
-        begins.append((np.sum(residuals(p) ** 2), p))
+        p = np.r_[pair, np.zeros(n_parts + noisy)]  # equal shares
+        p[2:] = np.log(np.sum(w * P / variance(p)) / np.sum(w))
+        begins.append(np.clip(p, low + 1e-6, high - 1e-6))
+    begins.sort(key=lambda p: np.sum(residuals(p) ** 2))
     fits = [
         least_squares(residuals, p, bounds=(low, high), xtol=1e-9, ftol=1e-10, max_nfev=200)
-        for _, p in sorted(begins, key=lambda b: b[0])[:2]
+        for p in begins[:2]
     ]
-    p = min(fits, key=lambda f: f.cost).x.copy()
-    if model == "two_exp" and p[0] < p[1]:
-        p[[0, 1, 2, 3]] = p[[1, 0, 3, 2]]
-    V = variance(p)
+    best = min(fits, key=lambda f: f.cost)
+    p, V = best.x, variance(best.x)
     D = float(lk.deviance(m, mode0, V[None])[0])
-    steps = 1e-4 * np.eye(len(p))
-    J = np.stack([(np.log(variance(p + h)) - np.log(variance(p - h))) / 2e-4 for h in steps])
-    information = 0.5 * m.weight * (J * w) @ J.T
-    error = np.sqrt(np.maximum(np.diagonal(np.linalg.pinv(information, hermitian=True))[:2], 0))
-    amplitude = np.exp(p[2 : 2 + n_parts])
-    return Mixture(p[:2], amplitude, float(np.exp(p[-1])) if noisy else 0.0, D, error, V)
-
-
-def _amplitudes(columns, P, w, scale):
-    """Logarithms of variances that start near the powers found, by weighted least squares."""
-    from scipy.optimize import nnls
-
-    weight = np.sqrt(w) / (P + 0.1 * np.median(P) + lk.TINY)
-    found, _ = nnls((columns * weight).T, P * weight)
-    return np.log(np.maximum(found, 1e-3 * scale))
+    error = np.sqrt(np.diagonal(np.linalg.pinv(best.jac.T @ best.jac, hermitian=True)).clip(0))
+    slow = [1, 0] if model == "two_exp" and p[0] < p[1] else [0, 1]
+    amplitude = np.exp(p[2 : 2 + n_parts])[slow[:n_parts]]
+    return Mixture(p[slow], amplitude, float(np.exp(p[-1])) if noisy else 0.0, D, error[slow], V)
 
 
 def choose(m, mode0, D_one, design, options):

@@ -105,8 +105,9 @@ def doubts(e, x, slopes, lined, plan):
 def by_window(e, y, acf, plan, d):
     """The window's estimates where they count, of centred rates y of design d."""
     options = plan.options
-    e["first"] = first_lag(acf, d, options)
+    e["first"] = np.zeros(len(y), dtype=int)
     if options.model == "exp":
+        e["first"] = first_lag(acf, d, options)
         misfit = (e["first"] > 1) | (~e["silent"] & ~(e["p_fit"] >= MISFIT))
         i = np.flatnonzero(misfit | (options.estimator == "window"))
         if len(i):
