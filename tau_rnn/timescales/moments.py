@@ -21,11 +21,9 @@ N_GRID = 400  # of log tau: spacing about 0.03 for 500 samples; refined to 1e-6 
 SHORTEST, LONGEST = 0.05, 20.0  # ends of the search: 0.05 dt (decay factor 2e-9), 20 n dt
 MIN_LAGS = 4  # the window never shrinks below so many lags
 MAX_LAGS = 4096  # nor grows beyond so many
-MIN_TRIALS = 10  # beyond the number of conditions, to tell noise by its spread over trials
-MIN_RESAMPLED = 5  # the same, to resample trials or stretches of them
+MIN_RESAMPLED = 5  # trials beyond the number of conditions, or stretches of them, to resample
 JUMP, Z_JUMP = np.array([1.0, -3.0, 3.0, -1.0]), 4.0  # of lag 0 over the next; standard errors
-Z_LEFT = 1.0  # standard errors of white noise that a fit to all lags leaves of the later ones
-MIN_NUGGET = 0.02  # of the variance, below which noise is idle
+WORSE = 8.0  # squared errors of white noise that a fit to all lags costs the later ones
 Z_SIGNAL = 4.0  # standard errors of white noise
 TINY = 1e-300
 
@@ -193,33 +191,25 @@ def by_window(y, c, first, w, options):
     """The window's exponential of units, as values of what `units` collects; its lags.
 
     Lag 0 is left out where it stands out, its jump over the next three lags less that of the fit to
-    later lags, and where the fit to all lags is wrong about the later ones: it is not for units as
-    fast as the step, of which the later lags know little.
+    later lags, and where the fit to all lags is the worse one for the later lags: it is not for
+    units as fast as the step, of which the later lags know little.
     """
-    d, later = w.design, np.maximum(first, 1)
+    d, later, c_lags = w.design, np.maximum(first, 1), c[:, : w.n_lags]
     whole, fit = fit_window(c, w, 0 * later), fit_window(c, w, later)
-    f, c_lags = w.expected(fit.log_tau), c[:, : w.n_lags]
-    jump = (c_lags - fit.amplitude[:, None] * f)[:, :4] @ JUMP
+    left, rest = (c_lags - s.amplitude[:, None] * w.expected(s.log_tau) for s in (whole, fit))
     head = np.stack([np.sum(y[..., : d.n - k] * y[..., k:], axis=-1) for k in range(4)], axis=-1)
     by_trial = (head - head.mean(axis=1, keepdims=True)) @ JUMP * y.shape[1]
     by_trial /= np.maximum(d.kept[0], 1e-9)
     error = np.sqrt(np.sum(by_trial**2, axis=1) / (y.shape[1] * max(d.dof, 1)))
-
-    def z(c_lags, f, last):
-        """How much of the shape f later lags have, in standard errors of white noise."""
-        K = w.weights(later, last)
-        return np.sum(K * f * c_lags, axis=1) / np.maximum(
-            c[:, 0] * np.sqrt(np.sum(K * f**2, axis=1)), TINY
-        )
-
-    left = c_lags - whole.amplitude[:, None] * w.expected(whole.log_tau)
-    noise = np.maximum(c[:, 0] - fit.amplitude * f[:, 0], 0) / max(w.noise[0], TINY)
-    shows = (jump > Z_JUMP * error) & (np.abs(z(left, f, fit.last)) > Z_LEFT)
-    shows &= (noise > MIN_NUGGET * c[:, 0]) & (d.dof >= MIN_TRIALS)
+    worse = np.sum(w.weights(later, fit.last) * (left**2 - rest**2), axis=1)
+    shows = (rest[:, :4] @ JUMP > Z_JUMP * error) & (worse > WORSE * c[:, 0] ** 2)
+    noise = np.maximum(rest[:, 0], 0) / max(w.noise[0], TINY)
     lag0 = (first == 0) & (~shows if options.use_lag0 == "auto" else bool(options.use_lag0))
     fit = Fit(*(np.where(lag0, a, b) for a, b in zip(whole, fit)))
     start = np.where(lag0, 0, later)
-    signal = z(w.free_of_noise(c_lags), w.shapes(fit.log_tau), fit.last)
+    K, f = w.weights(later, fit.last), w.shapes(fit.log_tau)
+    signal = np.sum(K * f * w.free_of_noise(c_lags), axis=1)
+    signal /= np.maximum(c[:, 0] * np.sqrt(np.sum(K * f**2, axis=1)), TINY)
     tau = np.exp(fit.log_tau)
     found = {
         "tau": np.stack([tau, tau], axis=1),
