@@ -116,10 +116,12 @@ def by_window(e, y, acf, plan, d):
             for name, values in found.items():
                 e[name][i] = values
             e["estimator"][i] = "window"
-            own = misfit[i] | (options.ci == "bootstrap")
-            own &= (options.ci is not None) | (found["tau"][:, 0] < options.dt)  # flags ask for it
+            fast = found["tau"][:, 0] < options.dt  # or noise, if that is not ruled out
+            own = (misfit[i] | (options.ci == "bootstrap")) & (fast | (options.ci is not None))
             for j in np.flatnonzero(own):
-                e["interval"][i[j]] = mo.interval(y[i[j]], start[j], last[j], w, options)
+                starts = {start[j], max(start[j], fast[j] * (options.use_lag0 == "auto"))}
+                ends = [mo.interval(y[i[j]], first, last[j], w, options) for first in starts]
+                e["interval"][i[j]] = np.min(ends, axis=0)[0], np.max(ends, axis=0)[1]
     energy = np.sum(y**2, axis=2)
     behind = energy.sum(axis=1) ** 2 / np.sum(energy**2, axis=1)  # trials that hold the variance
     e["few"] = behind < min(FEW, len(y[0]) / 8)
