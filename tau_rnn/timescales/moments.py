@@ -23,7 +23,7 @@ MIN_LAGS = 4  # the window never shrinks below so many lags
 MAX_LAGS = 4096  # nor grows beyond so many
 MIN_RESAMPLED = 5  # trials beyond the number of conditions, or stretches of them, to resample
 JUMP, Z_JUMP = np.array([1.0, -3.0, 3.0, -1.0]), 4.0  # of lag 0 over the next; standard errors
-WORSE = 6.0  # squared errors of white noise that a fit to all lags costs the later ones
+WORSE = 8.0  # squared errors of white noise that a fit to all lags costs the later ones
 Z_SIGNAL = 4.0  # standard errors of white noise
 TINY = 1e-300
 
