@@ -188,11 +188,11 @@ def measure_run(
     ----------
     initial, final : Params before and after training
     task : a task of `tau_rnn.tasks`, or one of your own: what needs something that it does not
-        have (`NEEDS`) is left out
+        have is left out
     rng : numpy.random.Generator, or a seed for one
     phi, method : as the network was trained
     n_trials : trials of the alignments, >= 1. None, here and below: as many as `_SIZES` says, or
-        `LARGE_SIZES` for more than `LARGE` units, see ``note``
+        `_LARGE_SIZES` for more than `LARGE` units, see ``note``
     n_test : trials of accuracies and decoding, >= 20
     n_times : steps of each trial in the tangent kernel
     parts : which of `PARTS` to measure
