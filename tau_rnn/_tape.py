@@ -45,7 +45,7 @@ def chunks_backwards(params: Params, a: Array, traj: Trajectory, steps: int):
     x, r = traj.x, traj.r
     if every:
         x, r = np.empty((2, k + 1, *traj.x.shape[1:]), traj.x.dtype)
-        phi_of = nonlinearity(traj.phi).function
+    phi_of = nonlinearity(traj.phi).function
     for first in reversed(range(0, T, k)):
         last = min(first + k, T)
         n = last - first

@@ -76,11 +76,13 @@ def check_number(name: str, value, *, above=None, least=None, below=None, most=N
     return number
 
 
-def _real(value) -> float:
+def _real(value, may_be_text: bool = True) -> float:
     """The value as a float, nan if it is not a real number."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if not isinstance(value, (numbers.Real, str)) or isinstance(value, (bool, np.bool_)):
+        return math.nan
+    if isinstance(value, str) and not may_be_text:
         return math.nan
     try:
         return float(value)
@@ -90,7 +92,7 @@ def _real(value) -> float:
         return math.inf
 
 
-def check_integer(name: str, value, least: int, most: int | None = None) -> int:
+def check_integer(name: str, value: Any, least: int, most: int | None = None) -> int:
     """The value as an int within its bounds; 3.0 is an integer, True is not.
 
     Raises
@@ -105,7 +107,7 @@ def check_integer(name: str, value, least: int, most: int | None = None) -> int:
     ...
     ValueError: batch: must be an integer >= 1, got 2.5
     """
-    number = math.nan if isinstance(value, str) else _real(value)
+    number = _real(value, may_be_text=False)
     if most is None and number > sys.maxsize:  # which no array could have
         most = sys.maxsize
     if not (number.is_integer() and value >= least and (most is None or value <= most)):
@@ -160,10 +162,9 @@ def check_dtype(dtype, *, may_be_complex: bool = False, name: str = "dtype") -> 
     """The dtype; a ValueError unless it is float32 or float64 (or complex, where that may be)."""
     try:
         given = np.dtype(dtype)
-        good = np.issubdtype(given, np.inexact if may_be_complex else np.floating)
     except TypeError:
-        good = False
-    if not good:
+        given = None
+    if given is None or not np.issubdtype(given, np.inexact if may_be_complex else np.floating):
         kinds = "floating or complex" if may_be_complex else "floating"
         raise ValueError(f"{name}: must be a {kinds} dtype, got {shown(dtype)}")
     return given

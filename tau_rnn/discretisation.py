@@ -59,20 +59,20 @@ def alpha(tau: ArrayLike, dt: float, method: str = DEFAULT_METHOD) -> Array:
     if not np.issubdtype(tau.dtype, np.inexact):
         tau = tau.astype(float)
     # Comparing the real part keeps the complex step usable through tau.
-    if not (np.isfinite(tau).all() and (tau.real > 0).all()):
+    if not (np.isfinite(tau).all() and (np.real(tau) > 0).all()):
         raise ValueError(
             f"tau: every time constant must be positive and finite (seconds), got {tau}"
         )
     if method == "euler":
         a = dt / tau
-        if tau.size and a.real.max() > 2:
+        if tau.size and np.real(a).max() > 2:
             raise ValueError(
-                f"dt: an Euler step of {dt:g} s is unstable for tau = {tau.real.min():g} s "
+                f"dt: an Euler step of {dt:g} s is unstable for tau = {np.real(tau).min():g} s "
                 "(alpha = dt/tau > 2); use dt <= min(tau)/2 or method='exponential'"
             )
-        if tau.size and a.real.max() > 0.5:
+        if tau.size and np.real(a).max() > 0.5:
             warnings.warn(
-                f"dt = {dt:g} s is more than half of the shortest tau = {tau.real.min():g} s: "
+                f"dt = {dt:g} s is more than half of the shortest tau = {np.real(tau).min():g} s: "
                 "Euler steps are inaccurate there; use a smaller dt or method='exponential'",
                 RuntimeWarning,
                 stacklevel=3,

@@ -57,7 +57,7 @@ def mse(y: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None) -> tuple
     if target.shape != y.shape:
         raise ValueError(f"target: must have the shape of y, {y.shape}, got {target.shape}")
     if mask is None:
-        mask = np.ones(y.shape[:2], y.real.dtype)
+        mask = np.ones(y.shape[:2], np.real(y).dtype)
     mask = check_array("mask", mask, finite=False)
     if mask.shape == y.shape[:2]:
         mask = mask[..., np.newaxis]

@@ -186,7 +186,7 @@ def velocity(
     array([-2.,  2.])
     """
     W, W_in, b, _, _, _, tau = check_params(params)
-    if not (tau.real > 0).all():
+    if not (np.real(tau) > 0).all():
         raise ValueError(f"tau: every time constant must be positive (seconds), got {tau}")
     given = {"x": x, "u": u, "noise": np.zeros_like(b) if noise is None else noise}
     x, u, noise = (check_array(name, a, may_be_complex=True) for name, a in given.items())

@@ -169,7 +169,7 @@ def private_noise(
     return standard_noise((T, B, len(scale)), dtype, rng, scale.real.astype(dtype), out=out)
 
 
-def standard_noise(shape, dtype, rng, scale=1.0, *, out=None) -> Array:
+def standard_noise(shape, dtype, rng, scale: ArrayLike = 1.0, *, out=None) -> Array:
     """Draw xi of `private_noise`: independent, variance 1, times a scale for each unit.
 
     Parameters

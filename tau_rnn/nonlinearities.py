@@ -55,7 +55,7 @@ def _tanh_slope(r, out=None):
 def _relu(x, out=None):
     x = np.asarray(x)
     if np.iscomplexobj(x):  # where the real part is 0, np.maximum goes by the imaginary one
-        return np.multiply(x, x.real > 0, out=out)
+        return np.multiply(x, np.real(x) > 0, out=out)
     return np.maximum(x, 0, out=out)
 
 
@@ -66,8 +66,8 @@ def _relu_slope(r, out=None):
 def _softplus(x, out=None):
     # log(1 + e^x) = max(x, 0) + log(1 + e^-|x|): no overflow at either end.
     x = np.asarray(x)
-    rest = np.log1p(np.exp(np.where(x.real < 0, x, -x)))
-    positive = np.where(x.real < 0, 0, x) if np.iscomplexobj(x) else np.maximum(x, 0)
+    rest = np.log1p(np.exp(np.where(np.real(x) < 0, x, -x)))
+    positive = np.where(np.real(x) < 0, 0, x) if np.iscomplexobj(x) else np.maximum(x, 0)
     return np.add(positive, rest, out=out)
 
 
@@ -80,7 +80,7 @@ def _sigmoid(x, out=None):
     # 1 / (1 + e^-x) for x >= 0 and e^x / (1 + e^x) below: neither overflows, and small rates keep
     # their relative accuracy, which (1 + tanh(x / 2)) / 2 would lose.
     x = np.asarray(x)
-    negative = x.real < 0
+    negative = np.real(x) < 0
     e = np.exp(np.where(negative, x, -x))
     return np.divide(np.where(negative, e, 1), 1 + e, out=out)
 
@@ -157,7 +157,9 @@ def nonlinearity(
     )
 
 
-def differentiable(phi: str | Nonlinearity, n_units=None, dtype=np.float64) -> Nonlinearity:
+def differentiable(
+    phi: str | Nonlinearity, n_units: int | None = None, dtype: DTypeLike = np.float64
+) -> Nonlinearity:
     """`nonlinearity`, with a ValueError if it has no derivative."""
     found = nonlinearity(phi, n_units, dtype)
     if found.derivative is None:
@@ -182,7 +184,7 @@ def _check_contract(phi: Nonlinearity, n_units: int, dtype) -> None:
     try:
         r = _fill(phi.name, "function", phi.function, x.astype(dtype))
         if phi.derivative is not None:  # complex states of a complex step are only simulated
-            _fill(phi.name, "derivative", phi.derivative, r.real.copy())
+            _fill(phi.name, "derivative", phi.derivative, np.real(r).copy())
             _check_derivative(phi, x)
     except (TypeError, IndexError) as error:
         raise ValueError(f"phi: {phi.name!r} cannot be computed: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def read_scipy(text: str, spec: str):
     from scipy import stats
 
     name, _, rest = (part.strip() for part in text.partition(":"))
-    generic = getattr(stats, name, None)
+    generic: Any = getattr(stats, name, None)
     if not isinstance(generic, stats.rv_continuous):
         raise ValueError(f"{spec!r}: {name!r} is not a continuous distribution of scipy.stats")
     known = _parameter_names(generic)

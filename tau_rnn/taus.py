@@ -218,7 +218,7 @@ class _Truncated(_TauDistribution):
         elif low < 0 or (low == 0 and below > 0):
             cut = "tau_rnn.taus.truncate(dist, low=0.1) cuts it"
             problem = f"must give tau > 0 s only, but can give {low:g}; {cut}"
-        elif None not in (self._low, self._high) and not self._low < self._high:
+        elif self._low is not None and self._high is not None and not self._low < self._high:
             problem = f"low must be below high, got low={self._low:g}, high={self._high:g}"
         elif not above - below >= _LEAST_SHARE:
             problem = f"only {above - below:.2g} of it lie within [{low:g}, {high:g}] s"

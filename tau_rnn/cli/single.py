@@ -5,6 +5,7 @@ One run is trained, shown and stored; several distributions, seeds or tasks at o
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import sys
@@ -39,7 +40,7 @@ _WAYS_ON = f"{_ELSEWHERE}; --force overwrites it"
 
 def main(argv=None) -> int:
     """Run the command line; returns the exit status."""
-    if hasattr(sys.stdout, "reconfigure"):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal cannot show is not an error; each line can be read at once.
         sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     with lasting_output() as lost:

@@ -146,7 +146,7 @@ def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> 
     return text.getvalue()
 
 
-def plain(value):
+def plain(value) -> Any:
     """A value made of what JSON has: Python's numbers, None for nan and inf, dicts and lists."""
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}

@@ -237,7 +237,7 @@ def outputs(setup: Setup, params: Params) -> Array:
     """Outputs (T, B, n_out) of a network on the held-out trials, its private noise on."""
     config, task, (trials, xi) = setup.config, setup.task, setup.test
     size = task.noise * noise_scale(params.tau, config.dt, config.method)  # tau may be trained
-    y = np.empty((*trials.u.shape[:2], len(params.b_out)), params.W.dtype)
+    y: Any = np.empty((*trials.u.shape[:2], len(params.b_out)), params.W.dtype)
     for i in range(0, y.shape[1], EVALUATION_BATCH):
         some = slice(i, i + EVALUATION_BATCH)
         u, noise = trials.u[:, some], xi[:, some] * size

@@ -132,7 +132,7 @@ def sweep(
     )
 
 
-def _checked(configs) -> tuple[RunConfig, ...]:
+def _checked(configs: Any) -> tuple[RunConfig, ...]:
     wanted = "configs: must be a list of RunConfigs, got"
     listed = isinstance(configs, Iterable) and not isinstance(configs, str)
     if not listed or getattr(configs, "ndim", 1) == 0:

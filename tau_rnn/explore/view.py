@@ -295,7 +295,7 @@ def _slowest(eigenvalues: Array, settings: Sliders) -> float:
     if settings.dynamics == "discrete":
         rate = math.log(np.abs(eigenvalues).max()) / settings.dt
     else:
-        rate = float(eigenvalues.real.max())
+        rate = float(np.real(eigenvalues).max())
     return -1 / rate if rate else math.inf
 
 
@@ -339,8 +339,9 @@ def _panels(view: View, settings: Sliders) -> dict[str, _Panel]:
 
 def _square(eigenvalues: Array, edge: float):
     """Limits of the real and the imaginary axis, of equal length, with the edge of stability."""
-    left, right = min(eigenvalues.real.min(), edge), max(eigenvalues.real.max(), edge)
-    half = 1.1 * max((right - left) / 2, np.abs(eigenvalues.imag).max())
+    across, up = np.real(eigenvalues), np.imag(eigenvalues)
+    left, right = min(across.min(), edge), max(across.max(), edge)
+    half = 1.1 * max((right - left) / 2, np.abs(up).max())
     middle = (left + right) / 2
     return (float(middle - half), float(middle + half)), (float(-half), float(half))
 

@@ -29,7 +29,7 @@ class Window:
             self.figure, grid = new_figure(2, 3, figsize=(13, 7.5))
             self.figure.subplots_adjust(0.05, 0.08, 0.98, 0.92, 0.22, 0.38)
             names = ("rates", "adjoint", "eigenvalues", "autocorrelation", "effective")
-            self.axes = dict(zip(names, grid.flat))
+            self.axes: dict[str, Any] = dict(zip(names, grid.flat))
             self.drawn = _drawn(self.axes)
             self.choices, self.sliders = _widgets(grid[1, 2], self.settings)
         for radio in self.choices.values():
@@ -122,7 +122,7 @@ def _draw(drawn, view: View, dynamics: str) -> None:
         drawn["autocorrelation"][k].set_data(view.lags, view.autocorrelation[:, k])
         units = view.third == k
         drawn["effective"][k].set_data(view.tau[units], view.effective[units])
-    drawn["eigenvalues"].set_data(view.eigenvalues.real, view.eigenvalues.imag)
+    drawn["eigenvalues"].set_data(np.real(view.eigenvalues), np.imag(view.eigenvalues))
     around, far = np.linspace(0, 2 * np.pi, 721), 1e9
     circle = np.cos(around), np.sin(around)
     drawn["edge"].set_data(*(circle if dynamics == "discrete" else ([0, 0], [-far, far])))

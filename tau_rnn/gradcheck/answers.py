@@ -67,7 +67,10 @@ class Network(NamedTuple):
         return f"N = {N}, T = {T}, B = {B}, {'no noise' if self.noise is None else 'noise'}"
 
 
-def draw_network(rng, N, T, B, *, n_in=2, n_out=3, phi="tanh", method=DEFAULT_METHOD, noisy=True):
+def draw_network(
+    rng, N, T, B, *, n_in=2, n_out=3, phi: str | Nonlinearity = "tanh", method=DEFAULT_METHOD,
+    noisy=True,
+) -> Network:  # fmt: skip
     """A network in which every term of every gradient counts: nothing in it is zero or equal."""
     dt = 0.05
     params = Params(
@@ -155,7 +158,7 @@ def _arrays(network: Network, traj: Trajectory) -> Iterator[tuple[str, Array]]:
     yield "dy", network.dy
 
 
-def _by_field(result) -> dict[str, Any]:
+def _by_field(result: Any) -> dict[str, Any]:
     """What was returned for each field, or a problem where nothing was."""
     names = getattr(result, "_fields", ())  # a NamedTuple of the reader's own, in any order
     if {str(name).removeprefix("d") for name in names} == set(FIELDS):

@@ -287,7 +287,7 @@ def numerical_gradient(f: Callable[[Params], Any], params: Params, h: float = 1e
             entries[k] += 1j * h
             value = _number(f(z))
             out[k] = value.imag / h
-            entries[k] = entries[k].real
+            entries[k] = np.real(entries[k])
     # Wherever it is 0, f must be flat: one direction through all these entries shows it.
     v = random_direction(params, np.random.default_rng(0))
     zero = [np.abs(a * b) <= _NOTHING * abs(value.real) for a, b in zip(g, v)]
@@ -320,7 +320,7 @@ def _shifted(params: Params, direction: Params, step: complex) -> Params:
     return Params(*(p + step * v for p, v in zip(params, direction)))
 
 
-def _number(value, real: bool = False):
+def _number(value, real: bool = False) -> Any:
     """The value of f as a NumPy number."""
     kinds = "biuf" if real else "biufc"
     array = None if isinstance(value, (tuple, list)) else np.asarray(value)

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import isqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -234,7 +235,7 @@ def output_gradients(params, traj, outputs) -> Array:
     return gradients
 
 
-def _outputs(times, T: int, B: int, n_out: int) -> Array:
+def _outputs(times: Any, T: int, B: int, n_out: int) -> Array:
     """(A, 3) rows (trial, t, k), sorted, of the outputs that `times` selects."""
     times = np.arange(T) if times is None else check_array("times", times)
     if times.ndim == 1:

@@ -35,6 +35,7 @@ from tau_rnn.losses import mse
 from tau_rnn.measures._shared import Array, double_params, ratio, weights_of_outputs
 from tau_rnn.measures.alignment import tangent_kernel
 from tau_rnn.model import forward
+from tau_rnn.nonlinearities import Nonlinearity
 
 __all__: list[str] = []
 
@@ -64,8 +65,8 @@ class LinearDistance(NamedTuple):
 
 
 def linear_distance(
-    params, u, target, mask, dt, *, fractions=(0.1, 0.3), phi="tanh", method=DEFAULT_METHOD,
-    noise=None,
+    params, u, target, mask, dt, *, fractions=(0.1, 0.3), phi: str | Nonlinearity = "tanh",
+    method=DEFAULT_METHOD, noise=None,
 ) -> LinearDistance:  # fmt: skip
     r"""How far is a solution, in the tangent space of the network as it is.
 

@@ -79,7 +79,7 @@ class FixedPoints(NamedTuple):
     slow: float
 
 
-def jacobian(params, x, *, phi="tanh") -> Array:
+def jacobian(params, x, *, phi: str | Nonlinearity = "tanh") -> Array:
     r"""Jacobian of the ODE, how the velocity changes with the state.
 
     .. math:: J_{ij} = \frac{\partial \dot x_i}{\partial x_j}
@@ -208,9 +208,10 @@ def fixed_points(
     v = velocity(params, x, u, phi=phi)
     fixed = np.abs(v * params.tau).max(axis=1) <= tol
     eigenvalues = np.linalg.eigvals(jacobian(params, x, phi=phi)).astype(complex)
-    eigenvalues = np.take_along_axis(eigenvalues, np.argsort(-eigenvalues.real, axis=1), axis=1)
+    eigenvalues = np.take_along_axis(eigenvalues, np.argsort(-np.real(eigenvalues), axis=1), axis=1)
     # Rounding moves an eigenvalue of 0 to about 1e-16 of the largest: it is 0 all the same.
-    rate = eigenvalues.real * (np.abs(eigenvalues.real) > 1e-12 / params.tau.min())
+    rate = np.real(eigenvalues)
+    rate = rate * (np.abs(rate) > 1e-12 / params.tau.min())
     timescales = np.divide(-1.0, rate, out=np.full(rate.shape, np.inf), where=rate != 0)
     kind = np.array([_kind(r) if f else "slow" for r, f in zip(rate, fixed)])
     n_slow = (np.abs(timescales) > slow).sum(axis=1)

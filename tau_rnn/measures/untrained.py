@@ -149,7 +149,7 @@ def _cross_validated(X, target, weights, folds, penalties) -> Array:
     return y
 
 
-def slow_modes(params, delay, *, phi="tanh") -> _SlowModes:
+def slow_modes(params, delay, *, phi: str | Nonlinearity = "tanh") -> _SlowModes:
     """Modes that outlast a delay, around the point at which the network rests without input.
 
     That point is sought from x0, by `tau_rnn.measures.fixed_points`; delay is in seconds.

@@ -223,8 +223,8 @@ def _refined(m, kind, start, wide):
         D, a, b = variances(m, mode0, m.shapes(fine), ratio if noisy else None, rounds)
         at, ratio = fine, b / a
         if n_points == N_FINE:
-            grid = fine, D
-    return Profile(*grid, *_peak(at, D, a, b))
+            grid, least_there = fine, D
+    return Profile(grid, least_there, *_peak(at, D, a, b))
 
 
 def white(m, mode0):

@@ -7,7 +7,7 @@ starts at the 1/e crossing of c and follows the tau found.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -232,7 +232,8 @@ def interval(y, first, last, w, options):
     c = draws(len(parts), options) / len(parts) @ parts
     rows = np.full(options.n_boot, first)
     fit = fit_window(c, w, rows, last=last, iterations=3, refine=False)
-    tau = np.choose(fit.bound + 1, (0.0, np.exp(fit.log_tau), np.inf))
+    choices: Any = 0.0, np.exp(fit.log_tau), np.inf
+    tau = np.choose(fit.bound + 1, choices)
     return percentile_interval(tau, len(parts), dof, options.level)
 
 
