@@ -33,8 +33,8 @@ def beside(work: Callable[[], Any]) -> Callable[[], Any]:
     """Start work on a thread of its own; the function returned waits for its result.
 
     It is worth a second core where work is long calls of NumPy, which other threads need not wait
-    for. Where no thread can be started, as in a browser, the work is done when its result is asked
-    for.
+    for. Python does not wait for it when it ends, so that Ctrl-C does not either. Where no thread
+    can be started, as in a browser, the work is done when its result is asked for.
 
     Examples
     --------
@@ -42,14 +42,21 @@ def beside(work: Callable[[], Any]) -> Callable[[], Any]:
     >>> total()  # after other work
     10
     """
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future
     from contextvars import copy_context
+    from threading import Thread
 
-    threads = ThreadPoolExecutor(1)
+    future: Future[Any] = Future()
+    context = copy_context()  # NumPy's error state is the caller's there as well
+
+    def run() -> None:
+        try:
+            future.set_result(context.run(work))
+        except BaseException as error:  # raised again where the result is asked for
+            future.set_exception(error)
+
     try:
-        # NumPy's error state is the caller's there as well.
-        future = threads.submit(copy_context().run, work)
+        Thread(target=run, daemon=True).start()
     except RuntimeError:
         return work
-    threads.shutdown(wait=False)
     return future.result

@@ -90,7 +90,7 @@ def measured_once():
     The same means: the same bytes, of the networks and of everything else that is given.
     """
     from tau_rnn.experiment import outcome
-    from tau_rnn.measures import run
+    from tau_rnn.measures import decoding, run
 
     known = {}
 
@@ -109,7 +109,7 @@ def measured_once():
     with pytest.MonkeyPatch.context() as patch:
         once(outcome, "effective_tau")
         once(run, "kernel_alignment")
-        once(run, "decode_by_tau")
+        once(decoding, "_ridge")
         yield
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from tau_rnn.bptt import backward
 from tau_rnn.experiment.outcome import summarise
 from tau_rnn.losses import mse
 from tau_rnn.measures import (
+    decoding,
     dynamics,
     fixed_points,
     kernel_alignment,
@@ -174,7 +177,7 @@ def spy(monkeypatch, name, module=training_measures):
 def test_a_network_whose_tau_was_trained_hears_the_same_noise_scaled_to_its_tau(monkeypatch):
     task, initial, final = trained("integrate_and_remember", n_units=6, steps=3)
     final = final._replace(tau=2 * final.tau)
-    scores, decoded = spy(monkeypatch, "accuracy_on"), spy(monkeypatch, "forward")
+    scores, decoded = spy(monkeypatch, "accuracy_on"), spy(monkeypatch, "forward", decoding)
     m = measure_run(initial, final, task, rng=0, **SMALL)
     assert m.weights["tau"].relative == pytest.approx(1)
     np.testing.assert_allclose(m.tau_after, 2 * m.tau_before)
@@ -191,7 +194,7 @@ def test_decoding_is_from_the_rates_at_the_times_it_says(monkeypatch):
     task = make_task("multi_timescale", dt=0.05)
     rng = np.random.default_rng(0)
     params = init_params(4, task.n_in, task.n_out, rng.uniform(0.2, 2, 4), rng)
-    runs, calls = spy(monkeypatch, "forward"), spy(monkeypatch, "decode_by_tau")
+    runs, calls = (spy(monkeypatch, name, decoding) for name in ("forward", "decode_by_tau"))
     m = measure_run(params, params, task, rng=0, parts="decoding", **SMALL)
     (args, kwargs), _ = runs
     x = forward(*args, **kwargs).x
@@ -247,13 +250,13 @@ def test_each_part_is_of_the_networks_that_it_says(monkeypatch):
     )
     timescales = spy(monkeypatch, "effective_tau")
     points = spy(monkeypatch, "fixed_points", dynamics)
-    decoded, decode = [], training_measures.decode_by_tau
+    decoded, decode = [], decoding.decode_by_tau
 
     def recorded(rates, targets, tau, rng):
         decoded.append((tau, repr(rng.bit_generator.state)))
         return decode(rates, targets, tau, rng)
 
-    monkeypatch.setattr(training_measures, "decode_by_tau", recorded)
+    monkeypatch.setattr(decoding, "decode_by_tau", recorded)
     m = measure_run(initial, final, task, rng=0, **SMALL, phi="relu")
     row = summarise(m)
 
@@ -390,6 +393,12 @@ def test_work_beside_other_work_has_its_error_state_and_hands_on_what_it_raises(
         result()
 
 
+def test_the_end_of_python_waits_for_no_work_beside():
+    forever = "from threading import Event; from tau_rnn._threads import beside; "
+    command = [sys.executable, "-c", forever + "beside(Event().wait)"]
+    subprocess.run(command, check=True, timeout=60)
+
+
 def test_progress_is_told_in_words():
     task, initial, final = trained("multi_timescale", n_units=4, steps=1)
     told = []
@@ -404,7 +413,8 @@ def test_progress_is_told_in_words():
 
 def test_a_large_network_is_measured_on_fewer_trials_and_this_is_said(monkeypatch):
     task, initial, final = trained("multi_timescale", n_units=6, steps=1)
-    kernels, decoded = spy(monkeypatch, "kernel_alignment"), spy(monkeypatch, "decode_by_tau")
+    kernels = spy(monkeypatch, "kernel_alignment")
+    decoded = spy(monkeypatch, "decode_by_tau", decoding)
     points = spy(monkeypatch, "fixed_points", dynamics)
 
     def sizes():

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from tau_rnn.experiment import RunConfig, iterate, run_one, summarise_run
+from tau_rnn.experiment.outcome import begin
 from tau_rnn.experiment.run import draw_tau, outputs, set_up, streams
 from tau_rnn.measures import measure_run, spontaneous_rates
 from tau_rnn.measures.run import LONGEST, measurable
@@ -102,6 +103,15 @@ def test_the_last_five_evaluations_are_five():
     metrics = summarise_run(config, last, parts=()).metrics
     assert metrics["accuracy_last5"] == pytest.approx(0.5)  # of 0.3 to 0.7
     assert metrics["loss_last5"] == pytest.approx(5)
+
+
+def test_what_is_measured_beside_training_is_what_is_measured_after_it():
+    parts = ("weights", "decoding", "effective")
+    begun = begin(set_up(OTHER), parts)
+    *_, last = iterate(OTHER)
+    found = summarise_run(OTHER, last, parts, begun=begun).metrics
+    assert found == run_one(OTHER, parts=parts).metrics | {"seconds": found["seconds"]}
+    assert found["decode_every_value_stimulus"] > 0
 
 
 def test_the_defaults_are_those_that_the_documentation_states():

@@ -230,6 +230,7 @@ def _start_of(work, args) -> tuple[RunState | None, str]:
 def _compute(work, setup: Setup, target: _Target, args) -> int:
     """Train a run, with a checkpoint every few seconds, and store and show its result."""
     from tau_rnn.experiment import iterate
+    from tau_rnn.experiment.outcome import begin
     from tau_rnn.training import NonFiniteLoss
 
     config, tau = work.config, setup.initial.tau
@@ -246,6 +247,8 @@ def _compute(work, setup: Setup, target: _Target, args) -> int:
     progress = Progress(config.steps, "step", None if args.quiet else print)
     states = iterate(config, saved, progress.doing, setup)
     state = saved or next(states)
+    parts, _ = _parts(config, args)
+    begun = begin(setup._replace(initial=state.initial), parts, progress.phase)
     kept = "The same command with --resume continues from there."
 
     def last_checkpoint():
@@ -254,7 +257,7 @@ def _compute(work, setup: Setup, target: _Target, args) -> int:
     try:
         state, interrupted = train(work, states, state, progress, args)
         if not interrupted:
-            return _finish_run(work, state, target, progress, args)
+            return _finish_run(work, state, begun, target, progress, args)
         where = f"step {state.training.step} of {config.steps}"
         return _ended(progress, 130, f"Interrupted after {where}, which is saved. {kept}")
     except KeyboardInterrupt:
@@ -306,16 +309,22 @@ def show_step(progress, state, done: int, seconds: float) -> None:
     progress.show(step, text, rate, due=step % _LINES_EVERY == 0 or step == progress.total)
 
 
-def _finish_run(work, state, target: _Target, progress, args) -> int:
-    """Measure, draw, publish and show a run that has made all its steps."""
-    from tau_rnn.experiment import store, summarise_run
+def _parts(config, args) -> tuple[tuple[str, ...], ...]:
+    """What is measured of a run, and what is left out since its network is too large."""
     from tau_rnn.experiment.outcome import FULL_MEASURES
-    from tau_rnn.experiment.unfinished import state_bytes
     from tau_rnn.measures.run import PARTS, within_bounds
 
     asked = FULL_MEASURES if args.measures is None else args.measures or PARTS
-    parts, left_out = within_bounds(work.config.units, asked)
-    result = summarise_run(work.config, state, parts, progress.phase)
+    return within_bounds(config.units, asked)
+
+
+def _finish_run(work, state, begun, target: _Target, progress, args) -> int:
+    """Measure, draw, publish and show a run that has made all its steps."""
+    from tau_rnn.experiment import store, summarise_run
+    from tau_rnn.experiment.unfinished import state_bytes
+
+    parts, left_out = _parts(work.config, args)
+    result = summarise_run(work.config, state, parts, progress.phase, begun)
     made = work.new_run()
     if not args.no_figure:
         draw(result, made, progress.phase)

@@ -158,6 +158,7 @@ def summarise_run(
     state: RunState,
     parts: Sequence[str] = BASIC_MEASURES,
     tell: Callable[[str], object] | None = None,
+    begun: Callable[[Params], Callable[[], TrainingMeasures]] | None = None,
 ) -> RunResult:
     """The result of a run that has made all its steps.
 
@@ -167,6 +168,7 @@ def summarise_run(
     state : RunState after the last step
     parts : of `tau_rnn.measures`, as for `run_one`
     tell : called with the name of each phase when it begins, since some take seconds; or None
+    begun : what `begin` returned for these parts before training; or None
 
     Returns
     -------
@@ -183,10 +185,7 @@ def summarise_run(
     parts, tell = check_parts(parts), tell or (lambda name: None)
     setup = state.setup or set_up(config)._replace(initial=state.initial)
     initial, final = state.initial, Params(*(p.copy() for p in state.training.params))
-    measured = begin_measures(
-        initial, final, setup.task, rng=setup.rng("measures"), phi=config.phi,
-        method=config.method, parts=[part for part in parts if part != "effective"], progress=tell,
-    )  # fmt: skip
+    measured = (begun or begin(setup, parts, tell))(final)
     shuffled = None
     if "accuracy" in state.history[-1]:
         tell("shuffled tau")
@@ -201,6 +200,15 @@ def summarise_run(
     run = Outcome(setup, state.history, final, units, steps, seconds, shuffled)
     metrics = _numbers_of(run, measures)
     return RunResult(config, metrics, list(state.history), initial, final, units, measures)
+
+
+def begin(setup: Setup, parts, tell=None) -> Callable[[Params], Callable[[], TrainingMeasures]]:
+    """Begin to measure a run, before its training if you like: see `begin_measures`."""
+    config, parts = setup.config, [part for part in parts if part != "effective"]
+    return begin_measures(
+        setup.initial, setup.task, rng=setup.rng("measures"), phi=config.phi,
+        method=config.method, parts=parts, progress=tell,
+    )  # fmt: skip
 
 
 def _with_effective(measures: TrainingMeasures, setup: Setup, units) -> TrainingMeasures:

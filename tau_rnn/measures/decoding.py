@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_array, check_generator, check_integer, check_number
 from tau_rnn.measures._shared import MOST_DRAWS, Array, fast_to_slow, ratio
+from tau_rnn.model import forward
 
 __all__ = ["DecodingByTau", "decode", "decode_by_tau"]
 
@@ -282,3 +283,52 @@ def aligned(values, starts, length) -> Array:
             f"and values has {len(values)}"
         )
     return values[starts + np.arange(length)[:, np.newaxis], np.arange(len(starts))]
+
+
+class Decoding(NamedTuple):
+    """Cross-validated R^2 of the remembered quantities over time, before and after training.
+
+    Attributes
+    ----------
+    quantities : (Q,) names
+    stimulus : duration of the stimulus in seconds: later times are memory
+    time : (n,) seconds from the start of the stimulus to the end of the shortest delay
+    before, after : on that time axis
+    go_time : (m,) seconds from the go to the end of the response
+    go_before, go_after : on that time axis, each trial aligned to its own go
+    """
+
+    quantities: tuple[str, ...]
+    stimulus: float
+    time: Array
+    before: DecodingByTau
+    after: DecodingByTau
+    go_time: Array
+    go_before: DecodingByTau
+    go_after: DecodingByTau
+
+
+def decode_epochs(params, task, trials, noise, seed, run) -> list[tuple[Array, DecodingByTau]]:
+    """Times and decoding of what a network remembers: from the stimulus on, and from the go on."""
+    r = forward(params, trials.u, task.dt, noise=noise, **run).r[1:]
+    targets = np.stack([getattr(trials.labels, name) for name in task.remembered], axis=1)
+    stride, found = max(1, round(0.1 / task.dt)), []
+    for start, duration in (
+        (trials.epochs.stimulus[:, 0], task.stimulus + task.delay_min),
+        (trials.epochs.response[:, 0], task.response),
+    ):
+        length = round(duration / task.dt)
+        rates, rng = aligned(r, start, length)[stride - 1 :: stride], np.random.default_rng(seed)
+        # r[1:][t] is the rate at the end of step t, hence at (t + 1) dt.
+        time = np.arange(stride, length + 1, stride) * task.dt
+        found.append((time, decode_by_tau(rates, targets, params.tau, rng)))
+    return found
+
+
+def both_networks(task, before, after) -> Decoding:
+    """What `decode_epochs` found before and after training."""
+    (_, from_stimulus), (_, from_go) = before
+    (time, later), (go_time, go_later) = after
+    return Decoding(
+        task.remembered, task.stimulus, time, from_stimulus, later, go_time, from_go, go_later
+    )

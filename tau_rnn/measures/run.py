@@ -12,9 +12,9 @@ import numpy as np
 from tau_rnn._threads import beside
 from tau_rnn.checks import check_callable, check_choice, check_integer, generator_of, shown
 from tau_rnn.discretisation import DEFAULT_METHOD
-from tau_rnn.measures._shared import MOST_DRAWS, Array, params_pair
+from tau_rnn.measures._shared import MOST_DRAWS, Array, double_params, params_pair
 from tau_rnn.measures.alignment import kernel_alignment, representation_alignment
-from tau_rnn.measures.decoding import DecodingByTau, aligned, decode_by_tau
+from tau_rnn.measures.decoding import Decoding, aligned, both_networks, decode_epochs
 from tau_rnn.measures.dynamics import FixedPoints, delay_points
 from tau_rnn.measures.effective_tau import EffectiveTau, compare_effective, effective_tau
 from tau_rnn.measures.lesions import LesionCurve, accuracy_on, lesion_by_tau
@@ -30,9 +30,9 @@ from tau_rnn.measures.weights import (
     spectrum_of_change,
     weight_change_by_group,
 )
-from tau_rnn.model import Nonlinearity, ParamsLike, forward
+from tau_rnn.model import Nonlinearity, Params, ParamsLike, forward
 from tau_rnn.noise import private_noise
-from tau_rnn.tasks import check_task
+from tau_rnn.tasks import Trials, check_task
 
 __all__ = ["TrainingMeasures", "measure_run"]
 
@@ -68,29 +68,6 @@ _SECOND_CORE = ("decoding", "alignment")
 #: Runs of this many seconds give the effective time constants, and none longer than a third of it.
 RUN = 20.0
 LONGEST = RUN / 3
-
-
-class Decoding(NamedTuple):
-    """Cross-validated R^2 of the remembered quantities over time, before and after training.
-
-    Attributes
-    ----------
-    quantities : (Q,) names
-    stimulus : duration of the stimulus in seconds: later times are memory
-    time : (n,) seconds from the start of the stimulus to the end of the shortest delay
-    before, after : on that time axis
-    go_time : (m,) seconds from the go to the end of the response
-    go_before, go_after : on that time axis, each trial aligned to its own go
-    """
-
-    quantities: tuple[str, ...]
-    stimulus: float
-    time: Array
-    before: DecodingByTau
-    after: DecodingByTau
-    go_time: Array
-    go_before: DecodingByTau
-    go_after: DecodingByTau
 
 
 class TrainingMeasures(NamedTuple):
@@ -226,20 +203,24 @@ def measure_run(
     >>> round(m.spectrum.effective_rank, 6)
     1.0
     """
-    return begin_measures(
-        initial, final, task, rng=rng, phi=phi, method=method, parts=parts, progress=progress,
+    initial, final = params_pair("initial", initial, "final", final)
+    trained = begin_measures(
+        initial, task, rng=rng, phi=phi, method=method, parts=parts, progress=progress,
         n_trials=n_trials, n_test=n_test, n_times=n_times,
-    )()  # fmt: skip
+    )  # fmt: skip
+    return trained(final)()
 
 
 def begin_measures(
-    initial, final, task, *, rng, phi, method, parts, progress=None, **sizes
-) -> Callable[[], TrainingMeasures]:
-    """Start on a second core what `measure_run` can do there.
+    initial, task, *, rng, phi, method, parts, progress=None, **sizes
+) -> Callable[[Params], Callable[[], TrainingMeasures]]:
+    """`measure_run` in three stages, between which there is time for other work.
 
-    The function returned does the rest and gives the TrainingMeasures; do other work in between.
+    Each begins on a second core what it can. This one, which may be called before training, decodes
+    from the untrained network. The function returned takes the trained network; the one that it
+    returns waits for what was begun, does all else, and gives the TrainingMeasures.
     """
-    initial, final, task = *params_pair("initial", initial, "final", final), check_task(task)
+    initial, task = double_params("initial", initial), check_task(task)
     if initial.W_in.shape[1] != task.n_in or len(initial.b_out) != task.n_out:
         raise ValueError(
             f"initial: {initial.W_in.shape[1]} inputs and {len(initial.b_out)} outputs do not fit "
@@ -248,60 +229,88 @@ def begin_measures(
     parts = check_parts(parts)
     if progress is not None:
         check_callable("progress", progress)
-    sizes, note = _sizes(len(final.b), **sizes)
-    rng = generator_of(rng)
-    names = (*PARTS, "probe", "test", "noise")
-    seeds = dict(zip(names, rng.integers(2**63, size=len(names)).tolist()))
-    stream = {name: np.random.default_rng(seed) for name, seed in seeds.items()}
-    run = {"phi": phi, "method": method}
-
-    probe = task.trials(sizes["n_trials"], stream["probe"])
-    test = task.trials(sizes["n_test"], stream["test"])
-
-    def noise_of(params):  # the same draws for each network, scaled to its tau
-        T, B = test.u.shape[:2]
-        draws = np.random.default_rng(seeds["noise"])
-        return private_noise(params, task.dt, task.noise, T, B, draws, method=method)
-
-    left_out = {part: what for part in parts if (what := _missing(part, task, test))}
-    score = cache(lambda: accuracy_on(task, test, noise=noise_of(final), dtype=np.float32, **run))
-    compute: dict[str, Callable[[], dict[str, Any]]] = {
-        "weights": lambda: _weights(initial, final),
-        "alignment": lambda: _alignment(initial, final, task, probe, sizes["n_times"], run),
-        "rank": lambda: {"rank": accuracy_by_rank(initial, final, score())},
-        "lesions": lambda: {"lesions": lesion_by_tau(final, score(), stream["lesions"])},
-        "decoding": lambda: {
-            "decoding": _decoding(initial, final, task, test, noise_of, stream["decoding"], run)
-        },
-        "effective": lambda: {
-            "effective": _effective(initial, final, task, stream["effective"], run)
-        },
-        "fixed_points": lambda: {
-            f"fixed_points_{when}": delay_points(params, task, probe, sizes["n_starts"], run)
-            for when, params in (("before", initial), ("after", final))
-        },
-    }
+    sizes, note = _sizes(len(initial.b), **sizes)
+    m = _material(task, {"phi": phi, "method": method}, sizes, generator_of(rng))
+    left_out = {part: what for part in parts if (what := _missing(part, task, m.test))}
     todo = [part for part in PARTS if part in parts and part not in left_out]
     second = [part for part in _SECOND_CORE if part in todo]
     tell = progress or (lambda words: None)
+    decoded = beside(lambda: m.decoded(initial)) if "decoding" in todo else None
 
-    def all_of(some) -> dict[str, Any]:
-        return {name: value for part in some for name, value in compute[part]().items()}
+    def trained(final: Params) -> Callable[[], TrainingMeasures]:
+        final = double_params("final", final)
+        compute = _computations(m, initial, final, decoded)
+        measured = beside(lambda: [compute[part]() for part in second])
 
-    measured_beside = beside(lambda: all_of(second))
+        def collected() -> TrainingMeasures:
+            found: dict[str, Any] = {}
+            for part in todo:
+                if part not in second:
+                    tell(part.replace("_", " "))
+                    found |= compute[part]()
+            if second:
+                tell(" and ".join(second))
+            for some in measured():
+                found |= some
+            return TrainingMeasures(initial.tau, final.tau, **found, left_out=left_out, note=note)
 
-    def collected() -> TrainingMeasures:
-        found: dict[str, Any] = {}
-        for part in todo:
-            if part not in second:
-                tell(part.replace("_", " "))
-                found |= compute[part]()
-        if second:
-            tell(" and ".join(second))
-        found |= measured_beside()
-        return TrainingMeasures(initial.tau, final.tau, **found, left_out=left_out, note=note)
+        return collected
 
-    return collected
+    return trained
+
+
+class _Material(NamedTuple):
+    """What is measured on, the same for both networks; each part draws from a seed of its own."""
+
+    task: Any
+    run: dict[str, Any]
+    sizes: dict[str, int]
+    seeds: dict[str, int]
+    probe: Trials
+    test: Trials
+
+    def rng(self, name: str) -> np.random.Generator:
+        return np.random.default_rng(self.seeds[name])
+
+    def noise(self, params) -> Array:
+        """The same draws for each network, scaled to its tau."""
+        (T, B), task = self.test.u.shape[:2], self.task
+        rng, method = self.rng("noise"), self.run["method"]
+        return private_noise(params, task.dt, task.noise, T, B, rng, method=method)
+
+    def decoded(self, params):
+        seed = int(self.rng("decoding").integers(2**63))
+        return decode_epochs(params, self.task, self.test, self.noise(params), seed, self.run)
+
+
+def _material(task, run, sizes, rng) -> _Material:
+    names = (*PARTS, "probe", "test", "noise")
+    seeds = dict(zip(names, rng.integers(2**63, size=len(names)).tolist()))
+    probe, test = (
+        task.trials(sizes[n], np.random.default_rng(seeds[name]))
+        for n, name in (("n_trials", "probe"), ("n_test", "test"))
+    )
+    return _Material(task, run, sizes, seeds, probe, test)
+
+
+def _computations(m: _Material, initial, final, decoded) -> dict[str, Callable[[], dict]]:
+    """What computes each part: a dict of fields of TrainingMeasures."""
+    task, run, probe = m.task, m.run, m.probe
+    score = cache(lambda: accuracy_on(task, m.test, noise=m.noise(final), dtype=np.float32, **run))
+    return {
+        "weights": lambda: _weights(initial, final),
+        "alignment": lambda: _alignment(initial, final, task, probe, m.sizes["n_times"], run),
+        "rank": lambda: {"rank": accuracy_by_rank(initial, final, score())},
+        "lesions": lambda: {"lesions": lesion_by_tau(final, score(), m.rng("lesions"))},
+        "decoding": lambda: {"decoding": both_networks(task, decoded(), m.decoded(final))},
+        "effective": lambda: {
+            "effective": _effective(initial, final, task, m.rng("effective"), run)
+        },
+        "fixed_points": lambda: {
+            f"fixed_points_{when}": delay_points(params, task, probe, m.sizes["n_starts"], run)
+            for when, params in (("before", initial), ("after", final))
+        },
+    }
 
 
 def _sizes(n_units: int, **given) -> tuple[dict[str, int], str]:
@@ -363,28 +372,6 @@ def _kernel_times(trials, n_times) -> Array:
     n = min(n_times, int((last - start).min()) + 1)
     steps_back = np.arange(n)[::-1, np.newaxis] * ((last - start) / max(n - 1, 1))
     return last - np.rint(steps_back).astype(int)
-
-
-def _decoding(initial, final, task, trials, noise_of, rng, run) -> Decoding:
-    quantities = task.remembered
-    targets = np.stack([getattr(trials.labels, name) for name in quantities], axis=1)
-    stride = max(1, round(0.1 / task.dt))
-    epochs = trials.epochs
-    starts = epochs.stimulus[:, 0], epochs.response[:, 0]
-    durations = task.stimulus + task.delay_min, task.response
-    lengths = [round(duration / task.dt) for duration in durations]
-    seed = int(rng.integers(2**63))
-    found = {}
-    for name, params in (("before", initial), ("after", final)):
-        r = forward(params, trials.u, task.dt, noise=noise_of(params), **run).r[1:]
-        for prefix, start, length in zip(("", "go_"), starts, lengths):
-            rates = aligned(r, start, length)[stride - 1 :: stride]
-            found[prefix + name] = decode_by_tau(
-                rates, targets, params.tau, np.random.default_rng(seed)
-            )
-    # r[1:][t] is the rate at the end of step t, hence at (t + 1) dt.
-    times = [np.arange(stride, length + 1, stride) * task.dt for length in lengths]
-    return Decoding(quantities, task.stimulus, time=times[0], go_time=times[1], **found)
 
 
 def _effective(initial, final, task, rng, run) -> EffectiveTau:
