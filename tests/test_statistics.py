@@ -29,6 +29,7 @@ from tau_rnn.experiment.statistics import (
     Effect,
     at_matched_loss,
     censored_ln_ratio,
+    change_at_loss,
     holm,
     ln_ratio,
     mean_band,
@@ -37,7 +38,6 @@ from tau_rnn.experiment.statistics import (
     paired_t,
     signed_rank,
     steps_effect,
-    where_loss_reaches,
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -242,10 +242,10 @@ def test_matched_loss_by_hand():
 
 def test_matched_loss_at_the_start_and_out_of_reach():
     rows = history([0.4, 0.6, 0.2], [0.0, 0.3, 0.5])
-    assert where_loss_reaches(0.5, rows, "weight_change") == 0
-    assert math.isnan(where_loss_reaches(0.1, rows, "weight_change"))
+    assert change_at_loss(0.5, rows) == 0
+    assert math.isnan(change_at_loss(0.1, rows))
     # A rise before the crossing: interpolated from the evaluation just before it.
-    assert where_loss_reaches(0.3, rows, "weight_change") == pytest.approx(0.45, rel=1e-14)
+    assert change_at_loss(0.3, rows) == pytest.approx(0.45, rel=1e-14)
 
 
 def test_matched_loss_undoes_a_difference_of_speed():

@@ -258,20 +258,19 @@ def at_matched_loss(
     [0.4, 0.1, 0.6]
     """
     level = max(min(row["loss"] for row in rows) for rows in (history, reference))
-    both = (history, reference)
-    mine, other = (where_loss_reaches(level, rows, "weight_change") for rows in both)
-    return mine, other, level
+    return change_at_loss(level, history), change_at_loss(level, reference), level
 
 
-def where_loss_reaches(level: float, history, value: str) -> float:
-    """A column of a history where the loss first reaches a level; nan if it never does."""
+def change_at_loss(level: float, history) -> float:
+    """The change of W where the loss first reaches a level; nan if it never does."""
     before = None
     for row in history:
         if row["loss"] <= level:
             if before is None:
-                return float(row[value])
+                return float(row["weight_change"])
             fraction = (before["loss"] - level) / (before["loss"] - row["loss"])
-            return float(before[value] + fraction * (row[value] - before[value]))
+            more = fraction * (row["weight_change"] - before["weight_change"])
+            return float(before["weight_change"] + more)
         before = row
     return math.nan
 

@@ -15,12 +15,12 @@ Array = np.ndarray
 MOST_DRAWS, MOST_BOOTSTRAPS = 10_000, 100_000
 
 
-def pair_of(name0: str, a0, name1: str, a1, shape=None) -> tuple[Array, Array]:
-    """Two float64 arrays of one shape: what was before training and what is after it."""
-    a0, a1 = check_array(name0, a0, shape), check_array(name1, a1)
-    if a0.shape != a1.shape:
-        raise ValueError(f"{name1}: must have the shape of {name0}, {a0.shape}, got {a1.shape}")
-    return a0.astype(np.float64), a1.astype(np.float64)
+def pair_of(W0, W1, shape=None) -> tuple[Array, Array]:
+    """Two float64 arrays of one shape: weights before training and after it."""
+    W0, W1 = check_array("W0", W0, shape), check_array("W1", W1)
+    if W0.shape != W1.shape:
+        raise ValueError(f"W1: must have the shape of W0, {W0.shape}, got {W1.shape}")
+    return W0.astype(np.float64), W1.astype(np.float64)
 
 
 def double_params(name: str, params) -> Params:

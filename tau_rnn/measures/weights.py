@@ -162,7 +162,7 @@ def weight_change(W0: ArrayLike, W1: ArrayLike) -> WeightChange:
     >>> change.absolute, change.relative, change.absolute_per_row.tolist()
     (1.0, 0.2, [0.0, 1.0])
     """
-    W0, W1 = pair_of("W0", W0, "W1", W1)
+    W0, W1 = pair_of(W0, W1)
     if W0.ndim == 0 or W0.size == 0:
         raise ValueError(f"W0: must have at least one value on an axis, got shape {W0.shape}")
     rows = W0.reshape(len(W0), -1)
@@ -214,7 +214,7 @@ def spectrum_of_change(W0: ArrayLike, W1: ArrayLike) -> ChangeSpectrum:
     >>> spectrum.singular_values.tolist(), spectrum.effective_rank
     ([2.0, 2.0, 0.0], 2.0)
     """
-    W0, W1 = pair_of("W0", W0, "W1", W1, ("rows", "columns"))
+    W0, W1 = pair_of(W0, W1, ("rows", "columns"))
     left, s, right = np.linalg.svd(W1 - W0, full_matrices=False)
     if s[0] == 0:
         return ChangeSpectrum(s, np.nan, np.full_like(left, np.nan), np.full_like(right, np.nan))
@@ -291,7 +291,7 @@ def outlier_eigenvalues(
     >>> outlier_eigenvalues(np.eye(4), np.diag([3.0, 1.0, 1.0, 1.0])).after.tolist()
     [(3+0j)]
     """
-    W0, W1 = pair_of("W0", W0, "W1", W1, ("rows", "columns"))
+    W0, W1 = pair_of(W0, W1, ("rows", "columns"))
     N = len(W0)
     if W0.shape != (N, N):
         raise ValueError(f"W0: must be square, got shape {W0.shape}")
@@ -306,7 +306,7 @@ def outlier_eigenvalues(
 
 def with_changes_of_rank(W0, W1, ranks) -> Iterator[Array]:
     """W0 plus the best approximation of W1 - W0 of each rank (its leading singular terms)."""
-    W0, W1 = pair_of("W0", W0, "W1", W1, ("rows", "columns"))
+    W0, W1 = pair_of(W0, W1, ("rows", "columns"))
     left, s, right = np.linalg.svd(W1 - W0, full_matrices=False)
     for rank in ranks:
         k = check_integer("rank", rank, 0, min(W0.shape))

@@ -12,7 +12,7 @@ from tau_rnn.experiment.conditions import label, setting_of
 from tau_rnn.experiment.effects import effects, grouped
 from tau_rnn.experiment.metrics import metric
 from tau_rnn.experiment.outcome import RunResult
-from tau_rnn.experiment.statistics import mean_band, median, where_loss_reaches
+from tau_rnn.experiment.statistics import change_at_loss, mean_band, median
 from tau_rnn.measures.run import LONGEST, measurable
 from tau_rnn.plotting.effects import FOREST, plot_forest
 from tau_rnn.plotting.style import color_of, new_figure, plain_log_ticks, save, styled
@@ -243,10 +243,7 @@ def _loss_levels(results: Sequence[RunResult]):
 
 def change_against_loss(results: Sequence[RunResult], levels):
     """Mean over runs of the change of W where each run's loss first reaches each level."""
-    changes = [
-        [where_loss_reaches(level, r.history, "weight_change") for level in levels]
-        for r in results
-    ]
+    changes = [[change_at_loss(level, r.history) for level in levels] for r in results]
     return levels, np.mean(changes, axis=0)
 
 
