@@ -239,7 +239,8 @@ def check_array(
         ) from None
     if array.dtype.kind not in ("biufc" if may_be_complex else "biuf"):
         kind = "numbers" if may_be_complex or array.dtype.kind != "c" else "real numbers"
-        raise ValueError(f"{name}: must hold {kind}, got an array of dtype {array.dtype}")
+        got = f"an array of dtype {array.dtype}" if array.ndim else shown(values)
+        raise ValueError(f"{name}: must hold {kind}, got {got}")
     if shape is not None:
         fits = array.ndim == len(shape) and all(
             n >= 1 if isinstance(axis, str) else n == axis for n, axis in zip(array.shape, shape)

@@ -98,10 +98,13 @@ def read_values(path: str) -> np.ndarray:
             return np.load(path, allow_pickle=False)
         text = Path(path).read_text(encoding="utf-8")
         return np.array([float(word) for word in text.replace(",", " ").split()])
+    except UnicodeDecodeError:
+        raise ValueError(f"tau: must be a .npy file or a text, got {path!r}") from None
     except (OSError, EOFError, ValueError) as error:
         raise ValueError(f"tau: cannot read time constants from {path!r}: {error}") from error
 
 
+@np.errstate(all="ignore")
 def scipy_text(frozen, bounds: Mapping[str, float]) -> str | None:
     """What `read_scipy` reads after ``scipy:``, with it; None if it would give other quantiles.
 

@@ -19,6 +19,7 @@ ours. The gamma's shape is that of Perez-Nieves et al. (2021), Nature Communicat
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from types import MappingProxyType
@@ -206,13 +207,13 @@ class _Truncated(_TauDistribution):
             raise ValueError(f"tau: the moments of {self.text} cannot be computed to 1e-6")
         return value
 
+    @np.errstate(all="ignore")  # of parameters that give no distribution
     def check(self, name: str) -> _Truncated:
         """The distribution itself; a ValueError that begins with the name if it gives no tau."""
         if np.size(self.parent.median()) > 1:
             raise ValueError(f"{name}: must be one distribution, got an array of them")
         (low, high), median = self.support, self.parent.median()
-        with np.errstate(all="ignore"):
-            (below, above), (first, last) = self._levels, self.ppf([0.05, 0.95])
+        (below, above), (first, last) = self._levels, self.ppf([0.05, 0.95])
         if not np.isfinite(median):
             problem = f"its parameters give no distribution, its median is {median}"
         elif low < 0 or (low == 0 and below > 0):
@@ -292,14 +293,13 @@ def parse_tau(spec: Any) -> _TauDistribution:
 
     Parameters
     ----------
-    spec : a text that begins with a name of `DISTRIBUTIONS`, an array of one tau (s) per unit, a
-        frozen distribution of scipy.stats, or what this function returned
+    spec : a text that begins with a name of `DISTRIBUTIONS`, one tau (s) per unit (an array, or the
+        path of a file), a frozen distribution of scipy.stats, or what this function returned
 
     Returns
     -------
-    the distribution. Its ``text`` is the shortest that this function reads as it, with the values
-    of a file; None if there is none. ``support`` is the smallest and the largest possible tau (s);
-    ``mean``, ``cv`` and ``mean_rate`` are E[tau] (s), sd[tau] / E[tau] and E[1/tau] (1/s)
+    the distribution: its ``text``, the shortest that this function reads as it, or None; its
+    ``support`` (s), and its ``mean``, ``cv`` and ``mean_rate``, which is E[1/tau] (1/s)
 
     Raises
     ------
@@ -315,12 +315,13 @@ def parse_tau(spec: Any) -> _TauDistribution:
     """
     if isinstance(spec, _TauDistribution):
         return spec
+    spec = f"file:{spec}" if isinstance(spec, os.PathLike) else spec
     if isinstance(spec, str):
         name, _, path = (part.strip() for part in spec.partition(":"))
         if name.lower() == "file" and path:  # it is read again each time: it may have changed
             return Fixed(read_values(path), source=f"file:{path}")
         return _from_text(spec)
-    if hasattr(spec, "ppf"):
+    if hasattr(spec, "ppf") or hasattr(spec, "icdf"):
         return truncate(spec)
     if not hasattr(spec, "__len__"):
         raise ValueError(

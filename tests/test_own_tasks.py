@@ -471,7 +471,7 @@ def test_a_minimal_task_from_the_command_line_to_the_figures(file, capsys):
     assert "\nEcho, tau ~ normal, seed 0\n" in shown and "loss" in shown
     assert "The task has no accuracy" in shown and "accuracy, mean" not in shown
     for part, what in (("rank", "accuracy"), ("decoding", "remembered"), ("effective", "noise")):
-        assert f"Left out: {part}, since the task has no {what}." in shown
+        assert f"Left out: {part}, which needs `{what}`, see tau_rnn.tasks.own." in shown
     (folder,) = Path("out").iterdir()
     assert folder.name.startswith("Echo-normal-seed0")
     for figure in ("figure.png", "measures.png"):

@@ -118,6 +118,7 @@ def test_a_run_says_what_it_will_do_then_how_it_goes_then_what_came_of_it(first)
     tau = load_run(first.folder).initial.tau
     assert "8 units" in lines[0] and "multi_timescale" in lines[0] and "30 steps" in lines[0]
     assert f"mean {tau.mean():.2f} s, range {tau.min():.2f} to {tau.max():.2f} s" in lines[1]
+    assert f"CV {tau.std() / tau.mean():.2f}, mean of 1/tau {np.mean(1 / tau):.2f}" in lines[1]
     assert NAME in lines[1]
     # Plain lines every 25 steps where the output is not a terminal.
     steps = [line.split()[1] for line in lines if line.startswith("step ")]

@@ -238,6 +238,7 @@ def test_a_run_that_another_process_computes_is_taken_when_it_is_there(tmp_path,
     monkeypatch.setattr(jobs, "time", clock)
     done = sweep(configs, store=tmp_path, progress=notes.append)
     assert (done.computed, done.reused, len(done.load())) == (2, 1, 3)
+    assert repr(done) == "Sweep(3 runs: 2 computed, 1 stored already, 0 failed)"
     said = [event.text for event in notes if event.kind == "note"]
     assert said == [f"is being computed by process {os.getpid()}; waiting for its result"] * 2
 

@@ -483,6 +483,7 @@ def test_any_dt_that_divides_is_taken():
     "name, options, message",
     [
         ("multi_timscale", {}, "unknown task 'multi_timscale'; did you mean 'multi_timescale'"),
+        ("multi_timescale:delaymax=3", {}, "no parameter 'delaymax'; did you mean 'delay_max'"),
         (None, {}, "unknown task None; Allowed"),
         (["multi_timescale"], {}, "unknown task .*did you mean 'multi_timescale'"),
         ("xyz", {}, "Allowed: multi_timescale, integrate_and_remember"),
@@ -521,6 +522,8 @@ def test_tasks_are_frozen_and_read_back_from_plain_values():
         with pytest.raises(dataclasses.FrozenInstanceError):
             task.dt = 0.05
         assert make_task(name, **dataclasses.asdict(task)) == task
+    text = "multi_timescale:delay_max=3,delay_min=2"
+    assert make_task(text, dt=0.1) == make_task("multi_timescale", dt=0.1, delay_max=3, delay_min=2)
     assert make_task("multi_timescale", coherences=[0.2, 0.4, 0.8]) == MultiTimescaleMemory()
 
 

@@ -178,12 +178,23 @@ def test_a_distribution_without_a_text():
         assert parse_tau(dist).mean == pytest.approx(mean, rel=1e-9)
 
 
+class Newer:
+    """A distribution of SciPy's newer kind: it has icdf, and no ppf."""
+
+    icdf = None
+
+    def __repr__(self):
+        return "stats.Normal(mu=1, sigma=0.05)"
+
+
 @pytest.mark.parametrize(
     "dist, message",
     [
         (stats.norm(1, 0.2), r"tau: norm: must give tau > 0 s only, but can give -inf; .*truncate"),
         (stats.uniform(-0.5, 2), "can give -0.5"),
         (stats.gamma, r"must be a continuous distribution .* as stats.gamma\(3\), got"),
+        (stats.norm(1, 0), "its parameters give no distribution, its median is nan"),
+        (Newer(), "must be a continuous distribution .* got stats.Normal"),
         (stats.gamma(-1), "its parameters give no distribution, its median is nan"),
         (stats.gamma([1, 2]), "must be one distribution, got an array"),
         (stats.poisson(3), "must be a continuous distribution"),
@@ -403,6 +414,7 @@ def test_given_values_keep_their_order(tmp_path):
         spec = f"file:{tmp_path / name}"
         np.testing.assert_array_equal(sample_tau(spec, 3, rng(0)), values)
         assert parse_tau(spec).text == "values:1.5,0.2,0.7"  # the file may change
+        assert parse_tau(tmp_path / name).text == parse_tau(spec).text
     s = parse_tau(values)
     assert s.mean == pytest.approx(0.8)
     assert s.cv == pytest.approx(np.std(values) / 0.8)
@@ -470,6 +482,7 @@ def test_bad_files(tmp_path):
     (tmp_path / "words.txt").write_text("0.5 fast")
     (tmp_path / "none.txt").write_text("")
     (tmp_path / "cut.npy").write_bytes(b"\x93NUMPY")
+    (tmp_path / "bytes.npz").write_bytes(b"PK\xaf")
     (tmp_path / "empty.npy").write_bytes(b"")
     np.save(tmp_path / "object.npy", np.array([None]), allow_pickle=True)
     np.save(tmp_path / "negative.npy", np.array([1.0, -1.0]))
@@ -479,6 +492,7 @@ def test_bad_files(tmp_path):
         ("words.txt", "cannot read.*fast"),
         ("none.txt", "must have shape"),
         ("cut.npy", "cannot read"),
+        ("bytes.npz", "must be a .npy file or a text"),
         ("empty.npy", "cannot read"),
         ("object.npy", "cannot read"),
         ("negative.npy", "negative.npy of unit 1: must be a finite number .*, got -1"),

@@ -130,8 +130,8 @@ def build_parser(config: type[TrainConfig] = RunConfig) -> _Parser:
     add(
         "--resume",
         action="store_true",
-        help="continue a run that was interrupted, or a finished one of fewer --steps; the runs "
-        "of a sweep keep nothing to continue from",
+        help="continue a run that was interrupted, or give a finished one more --steps (but not "
+        "one that a sweep computed: its state is not stored)",
     )
     add("--force", action="store_true", help="compute again, and overwrite a stored result")
     add(

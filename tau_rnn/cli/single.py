@@ -240,7 +240,8 @@ def _compute(work, setup: Setup, target: _Target, args) -> int:
             f"Training {config.units} units on {config.task_label} for {config.steps} steps of "
             f"{config.batch} trials, dt = {config.dt:g} s.\n"
             f"tau ~ {config.dist_label}: mean {tau.mean():.2f} s, range {tau.min():.2f} to "
-            f"{tau.max():.2f} s. Seed {config.seed}. Results go to {target.places[0]}."
+            f"{tau.max():.2f} s, CV {tau.std() / tau.mean():.2f}, mean of 1/tau "
+            f"{(1 / tau).mean():.2f} per s. Seed {config.seed}. Results go to {target.places[0]}."
         )
         for line in filter(None, (target.note, said)):
             print(line)
@@ -366,4 +367,4 @@ def _print_table(result) -> None:
     if "accuracy" not in m:
         print(f"  {NO_ACCURACY}\n")
     for part, what in (result.measures.left_out if result.measures else {}).items():
-        print(f"  Left out: {part.replace('_', ' ')}, since the task has no {what}.")
+        print(f"  Left out: {part.replace('_', ' ')}, which needs `{what}`, see tau_rnn.tasks.own.")

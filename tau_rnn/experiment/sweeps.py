@@ -63,6 +63,12 @@ class Sweep(NamedTuple):
     reused: int
     set_aside: tuple[Path, ...]
 
+    def __repr__(self) -> str:
+        return (
+            f"Sweep({len(self.configs)} runs: {self.computed} computed, {self.reused} stored "
+            f"already, {len(self.failures)} failed)"
+        )
+
     def load(self) -> list[RunResult]:
         """The complete runs, read from the store, in the order of the configurations."""
         return [stores.load_run(self.folders[c]) for c in self.configs if c in self.folders]

@@ -45,7 +45,7 @@ def make_task(name: str, **options: Any) -> DelayedReport:
 
     Parameters
     ----------
-    name : one of `TASKS`
+    name : one of `TASKS`, or with fields, as in ``multi_timescale:delay_max=3``
     **options : fields of its class
 
     Returns
@@ -62,6 +62,9 @@ def make_task(name: str, **options: Any) -> DelayedReport:
     >>> make_task("multi_timescale", dt=0.1).n_steps
     52
     """
+    if isinstance(name, str) and name.partition(":")[0] in TASKS:
+        _, name, given, _ = _from_text(name)
+        options = {**given, **options}
     if not isinstance(name, str) or name not in TASKS:
         raise ValueError(f"task: unknown task {name!r}; {nearest(name, TASKS)}")
     known = [field.name for field in fields(TASKS[name])]
