@@ -20,11 +20,13 @@ from tau_rnn.plotting import (
     plot_measures,
     plot_run,
     plot_sweep,
+    plot_timescales,
     save,
 )
 from tau_rnn.plotting import sweep as sweep_figures
 from tau_rnn.plotting.effects import plot_forest
 from tau_rnn.plotting.style import styled
+from tau_rnn.timescales import fit_timescales
 
 CONFIG = RunConfig(dist="uniform", units=12, dt=0.1, batch=4, steps=4, burn_in=2.0, test_trials=16)
 
@@ -105,6 +107,21 @@ def test_a_figure_of_the_users_is_in_the_users_colours(users):
     assert min(map(contrast, texts)) > 4.5
     dark = luminance(figure.get_facecolor()) < 0.5
     assert dark == (users == "dark_background")
+
+
+def test_a_timescale_drawn_on_the_users_axes_contrasts_with_them(users):
+    walk = np.cumsum(np.random.default_rng(0).standard_normal((20, 100, 1)), axis=1)
+    figure, axis = plt.subplots()
+    plot_timescales(fit_timescales(walk, 0.1), 0, axis)
+    texts = letters(figure)
+    assert "computed" in {t.get_text() for t in texts}
+    assert min(map(contrast, texts)) > 4.5
+    behind, zero = luminance(axis.get_facecolor()), axis.lines[0]
+    for line in set(axis.lines) - {zero}:
+        dots = line.get_linestyle() == "None"
+        color = line.get_markeredgecolor() if dots else line.get_color()
+        high, low = sorted((luminance(color), behind), reverse=True)
+        assert (high + 0.05) / (low + 0.05) > 3  # what WCAG asks of lines
 
 
 def test_a_file_does_not_depend_on_the_users_style(result, tmp_path):

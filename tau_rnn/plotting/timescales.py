@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tau_rnn.plotting.style import COLORS, OTHER_COLOR, new_figure, styled
+from tau_rnn.plotting.style import COLORS, new_figure, styled
 from tau_rnn.timescales.result import TimescaleResult
 
 __all__ = ["plot_timescales"]
@@ -49,6 +49,7 @@ def plot_timescales(result: TimescaleResult, unit: int = 0, axis: Any = None) ->
         raise ValueError(f"unit: must be an index of {n_units} units, got {unit!r}")
     if axis is None:
         _, axis = new_figure(figsize=(5, 3.2), layout="constrained")
+    ink = axis.xaxis.label.get_color()  # the user's axes may be dark
     lags, acf, fit = result.lags, result.acf[:, unit], result.acf_fit[:, unit]
     tau, (low, high) = result.tau[unit], result.tau_ci[unit]
     known = np.isfinite(tau)
@@ -59,9 +60,9 @@ def plot_timescales(result: TimescaleResult, unit: int = 0, axis: Any = None) ->
         used = lags > 0
     extra = [0.0]
     axis.axhline(0, color="0.8", lw=0.8, zorder=0)
-    for which, face, label in ((used, OTHER_COLOR, "computed"), (~used, "none", None)):
+    for which, face, label in ((used, ink, "computed"), (~used, "none", None)):
         at = near & which
-        axis.plot(lags[at], acf[at], "o", ms=3, mfc=face, mec=OTHER_COLOR, mew=0.8, label=label)
+        axis.plot(lags[at], acf[at], "o", ms=3, mfc=face, mec=ink, mew=0.8, label=label)
     if known:
         shown = near & used  # noise at lag 0 would hide the rest
         axis.plot(lags[shown], fit[shown], color=_FIT, lw=1.8, label="fitted, as expected of it")
@@ -70,14 +71,14 @@ def plot_timescales(result: TimescaleResult, unit: int = 0, axis: Any = None) ->
             axis.plot(lags[near], scale * np.exp(-lags[near] / tau), "--", color=_FIT, lw=1.2,
                       label="before the subtraction")  # fmt: skip
             extra = [0.0, 1.05 * scale]
-        _interval(axis, tau, low, high, end)
+        _interval(axis, tau, low, high, end, ink)
     inside = np.concatenate([acf[near & used], extra])
     pad = 0.08 * max(np.ptp(inside), 1e-300)
     axis.set_ylim(inside.min() - 2 * pad, inside.max() + pad)
     axis.set(xlabel="lag (s)", ylabel="autocovariance", xlim=(-0.02 * end, 1.02 * end))
     axis.set_title(_title(result, unit, tau, low, high))
     if known:
-        axis.legend(loc="upper right")
+        axis.legend(loc="upper right", labelcolor=ink)
     return axis
 
 
@@ -87,14 +88,14 @@ def _share(result, unit):
     return 1.0 if n == 1 else 1 - 1 / n
 
 
-def _interval(axis, tau, low, high, end):
+def _interval(axis, tau, low, high, end, ink):
     """tau and its interval as a bar at the foot of the axis; an arrow where the end is open."""
     at = axis.get_xaxis_transform()
-    axis.plot([tau], [0.06], "|", color="black", ms=9, mew=1.5, transform=at)
+    axis.plot([tau], [0.06], "|", color=ink, ms=9, mew=1.5, transform=at)
     if np.isfinite(low):
-        axis.plot([low, min(high, end)], [0.06, 0.06], color="black", lw=2, transform=at)
+        axis.plot([low, min(high, end)], [0.06, 0.06], color=ink, lw=2, transform=at)
         if high > end:
-            axis.plot([end], [0.06], ">", color="black", ms=5, transform=at)
+            axis.plot([end], [0.06], ">", color=ink, ms=5, transform=at)
 
 
 def _title(result, unit, tau, low, high):
