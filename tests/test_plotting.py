@@ -6,9 +6,18 @@ import pytest
 from matplotlib.text import Text
 
 from tau_rnn.experiment import RunConfig, run_one
+from tau_rnn.experiment.claims import findings, load_claims
 from tau_rnn.experiment.metrics import metric
 from tau_rnn.measures.run import LONGEST, PARTS
-from tau_rnn.plotting import color_of, plot_measures, plot_run
+from tau_rnn.plotting import (
+    color_of,
+    new_figure,
+    plot_claims,
+    plot_measures,
+    plot_run,
+    plot_sweep,
+    save,
+)
 from tau_rnn.plotting.run import example_trials
 from tau_rnn.plotting.style import COLORS
 from tau_rnn.tasks import TASKS
@@ -173,3 +182,23 @@ def test_letters_have_eight_points_and_stand_apart(result):
                 apart = (box.x1 <= its.x0 + 1 or its.x1 <= box.x0 + 1
                          or box.y1 <= its.y0 + 1 or its.y1 <= box.y0 + 1)  # fmt: skip
                 assert apart, f"{text} overlaps {other}"
+
+
+def test_what_cannot_be_drawn_is_named(result, tmp_path):
+    figure, tests = new_figure()[0], findings(load_claims()["claims"])[:1]
+    for name, call in (
+        ("result", lambda: plot_run(None)),
+        ("measures", lambda: plot_measures(result)),
+        ("results", lambda: plot_sweep([], tmp_path / "new")),
+        ("results", lambda: plot_sweep([result, None], tmp_path / "new")),
+        ("results", lambda: plot_sweep(None, tmp_path / "new")),
+        ("folder", lambda: plot_sweep([result], None)),
+        ("tests", lambda: plot_claims([])),
+        ("tests", lambda: plot_claims([result])),
+        ("metrics", lambda: plot_claims(tests, ["accuracy"])),
+        ("figure", lambda: save(None, tmp_path / "new.png")),
+        ("path", lambda: save(figure, None)),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: "):
+            call()
+    assert not list(tmp_path.iterdir())

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from textwrap import fill
 from typing import Any
 
+from tau_rnn.checks import check_choice
 from tau_rnn.experiment.claims import Finding
 from tau_rnn.experiment.effects import ITSELF, MATCHED, Row
 from tau_rnn.experiment.metrics import metric
-from tau_rnn.plotting.style import color_of, new_figure, styled
+from tau_rnn.plotting.style import check_kinds, color_of, new_figure, styled
 from tau_rnn.tasks.spec import parse_task
 
 __all__ = ["plot_claims"]
@@ -121,6 +122,11 @@ def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = ()) -> Any:
     -------
     matplotlib Figure with a row of axes for each task, or a column where there is one quantity
 
+    Raises
+    ------
+    ValueError
+        If there are no tests, or a quantity was not tested.
+
     Examples
     --------
     >>> from tau_rnn.experiment.claims import findings, load_claims
@@ -130,8 +136,10 @@ def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = ()) -> Any:
     """
     from matplotlib.lines import Line2D
 
+    tests = check_kinds("tests", tests, Finding)
     tasks = list(dict.fromkeys(t.task for t in tests))
-    metrics = metrics or list(dict.fromkeys(t.metric for t in tests))
+    tested = list(dict.fromkeys(t.metric for t in tests))
+    metrics = [check_choice("metrics", name, tested) for name in metrics] or tested
     claims = {t.metric: t.claim for t in tests}
     shape = (len(tasks), len(metrics)) if len(metrics) > 1 else (1, len(tasks))
     figure, axes = new_figure(

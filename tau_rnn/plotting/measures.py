@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tau_rnn.measures import TrainingMeasures
-from tau_rnn.plotting.style import OTHER_COLOR, new_figure, styled
+from tau_rnn.plotting.style import OTHER_COLOR, check_kind, new_figure, styled
 
 __all__ = ["plot_measures"]
 
@@ -51,7 +51,7 @@ def plot_measures(measures: TrainingMeasures, *, title: str = "", color: str = O
             "measures: None; a stored run holds their numbers alone (result.metrics), and "
             "tau_rnn.measures.measure_run measures its networks again"
         )
-    panels = _panels(measures, color)
+    panels = _panels(check_kind("measures", measures, TrainingMeasures), color)
     if not panels:
         raise ValueError(
             "measures: nothing that this page draws was measured (effective timescales are on "

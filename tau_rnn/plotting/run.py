@@ -12,7 +12,7 @@ from tau_rnn.experiment.run import streams
 from tau_rnn.measures.run import LONGEST, measurable
 from tau_rnn.model import forward
 from tau_rnn.noise import private_noise
-from tau_rnn.plotting.style import color_of, plain_log_ticks, styled
+from tau_rnn.plotting.style import check_kind, color_of, plain_log_ticks, styled
 
 __all__ = ["plot_run"]
 
@@ -39,6 +39,11 @@ def plot_run(result: RunResult) -> Any:
     -------
     matplotlib Figure
 
+    Raises
+    ------
+    ValueError
+        If result is no RunResult.
+
     Examples
     --------
     >>> from tau_rnn import RunConfig, run_one
@@ -47,7 +52,7 @@ def plot_run(result: RunResult) -> Any:
     """
     import matplotlib.pyplot as plt
 
-    config, color = result.config, color_of(result.config.dist)
+    config, color = check_kind("result", result, RunResult).config, color_of(result.config.dist)
     # Positions are fixed: a layout engine would take longer than the drawing itself.
     figure: Any = plt.figure(figsize=(12, 8.2))
     trial_axes = figure.add_gridspec(

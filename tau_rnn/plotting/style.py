@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -117,6 +117,23 @@ def new_figure(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         return plt.subplots(*args, **kwargs)
 
 
+def check_kind(name: str, value: Any, kind: type) -> Any:
+    """The value, a ValueError unless it is of a kind that another function of ours makes."""
+    from tau_rnn.checks import shown  # which a new figure does not need
+
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}: must be a {kind.__name__}, got {shown(value)}")
+    return value
+
+
+def check_kinds(name: str, values: Any, kind: type) -> list[Any]:
+    """At least one value of the kind, in a sequence."""
+    values = [check_kind(name, value, kind) for value in check_kind(name, values, Sequence)]
+    if not values:
+        raise ValueError(f"{name}: must hold at least one {kind.__name__}")
+    return values
+
+
 def plain_log_ticks(axes, which: str, ticks=_LOSS_TICKS) -> None:
     """Ticks of a logarithmic axis as plain numbers: those that are within its limits.
 
@@ -148,15 +165,24 @@ def save(figure: Any, path: str | Path, *, largest: int | None = None) -> Path:
     -------
     the path
 
+    Raises
+    ------
+    ValueError
+        If figure is no Figure, or path no path.
+
     Examples
     --------
     >>> figure, axis = new_figure(figsize=(1, 1))
     >>> save(figure, "empty.png").name
     'empty.png'
     """
+    import matplotlib.figure
     import matplotlib.pyplot as plt
 
-    path = Path(path)
+    from tau_rnn.checks import check_path
+
+    path = check_path("path", path)
+    figure = check_kind("figure", figure, matplotlib.figure.Figure)
     kind = path.suffix[1:] or "png"
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     for dpi in (STYLE["savefig.dpi"], 90, 75, 60):

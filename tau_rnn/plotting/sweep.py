@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tau_rnn.checks import check_path
 from tau_rnn.experiment.conditions import label, setting_of
 from tau_rnn.experiment.effects import effects, grouped
 from tau_rnn.experiment.metrics import metric
@@ -15,7 +16,7 @@ from tau_rnn.experiment.outcome import RunResult
 from tau_rnn.experiment.statistics import change_at_loss, mean_band, median
 from tau_rnn.measures.run import LONGEST, measurable
 from tau_rnn.plotting.effects import FOREST, plot_forest
-from tau_rnn.plotting.style import color_of, new_figure, plain_log_ticks, save, styled
+from tau_rnn.plotting.style import check_kinds, color_of, new_figure, plain_log_ticks, save, styled
 from tau_rnn.tasks.spec import parse_task
 
 __all__ = ["plot_sweep"]
@@ -40,6 +41,11 @@ def plot_sweep(results: Sequence[RunResult], folder: str | Path) -> list[Path]:
     -------
     list of paths
 
+    Raises
+    ------
+    ValueError
+        If there is no result, or folder is no path.
+
     Examples
     --------
     >>> from tau_rnn import RunConfig, run_one
@@ -47,7 +53,7 @@ def plot_sweep(results: Sequence[RunResult], folder: str | Path) -> list[Path]:
     >>> [path.name for path in plot_sweep([run_one(config, parts=())], "figures")][:2]
     ['learning.png', 'weight_change.png']
     """
-    folder = Path(folder)
+    results, folder = check_kinds("results", results, RunResult), check_path("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     first = setting_of(results[0].config)
     main = [r for r in results if setting_of(r.config) == first.replace(task=r.config.task)]
