@@ -617,6 +617,13 @@ def test_init_params_statistics():
     assert abs(np.abs(np.linalg.eigvals(p.W)).max() / 1.3 - 1) < 0.1
 
 
+def test_an_untrained_network_is_below_chaos_by_default():
+    # Evidence and tutorials are of this gain: the chosen one is not a matter of taste.
+    given = init_params(5, 2, 1, 1.0, np.random.default_rng(3))
+    again = init_params(5, 2, 1, 1.0, np.random.default_rng(3), gain=0.8)
+    assert all(np.array_equal(a, b) for a, b in zip(given, again))
+
+
 def test_one_seed_gives_paired_networks():
     a = init_params(5, 2, 1, np.full(5, 1.0), np.random.default_rng(3), gain=0.5)
     b = init_params(5, 2, 1, np.linspace(0.1, 2, 5), np.random.default_rng(3), gain=1.5)
@@ -786,6 +793,8 @@ def run(u=U, dt=0.05, params=P, **options):
          lambda: velocity(P, np.ones(4), np.ones(2), noise=np.full(4, np.inf))),
         ("tau: every time constant must be positive",
          lambda: velocity(P._replace(tau=-P.tau), np.ones(4), np.ones(2))),
+        ("tau: every time constant must be positive",
+         lambda: velocity(P._replace(tau=0 * P.tau), np.ones(4), np.ones(2))),
     ],
 )  # fmt: skip
 def test_wrong_input_is_named(message, call):

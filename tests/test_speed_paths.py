@@ -11,7 +11,7 @@ import tau_rnn.bptt as bptt
 from tau_rnn.bptt import backward
 from tau_rnn.gradcheck.strategies import cases, make_case
 from tau_rnn.model import Params, forward, init_params
-from tau_rnn.noise import CHUNK, normal_table, private_noise
+from tau_rnn.noise import CHUNK, normal_table, private_noise, standard_noise
 
 # Cases reach up to dt = tau, where forward warns that Euler steps are inaccurate.
 pytestmark = pytest.mark.filterwarnings("ignore:dt = :RuntimeWarning")
@@ -294,6 +294,27 @@ def test_a_step_of_more_numbers_than_a_chunk_is_drawn_whole(N, B):
         bits = rng.integers(2**64, size=-(-N * B // 4), dtype=np.uint64).view(np.uint16)
         expected = sigma * np.sqrt((2 - a) / a) * table[bits[: N * B]].reshape(B, N)
         np.testing.assert_allclose(noise[t], expected, rtol=1e-14)
+
+
+def test_the_size_of_a_chunk_is_part_of_what_a_seed_gives():
+    # A chunk takes whole 64-bit numbers, so its size decides which of their bits are left over.
+    first = 21845  # steps of 3 numbers in 2^16
+    xi = standard_noise((first + 5, 1, 3), np.dtype(float), np.random.default_rng(5))
+    rng, table = np.random.default_rng(5), normal_table("float64")
+    for some in (slice(0, first), slice(first, first + 5)):
+        drawn = xi[some].ravel()
+        bits = rng.integers(2**64, size=-(-drawn.size // 4), dtype=np.uint64).view(np.uint16)
+        np.testing.assert_array_equal(drawn, table[bits[: drawn.size]])
+
+
+def test_complex_tau_give_the_noise_of_their_real_part():
+    params = network(np.ones(1))._replace(tau=np.array([0.1, 0.5]))
+    noise, other = (
+        private_noise(params._replace(tau=tau), 0.01, 0.2, 3, 2, np.random.default_rng(5))
+        for tau in (params.tau, params.tau + 1e-20j)
+    )
+    assert other.dtype == float
+    np.testing.assert_allclose(other, noise, rtol=1e-13)  # another expm1
 
 
 def test_bits_of_one_number_give_independent_draws():
