@@ -138,7 +138,7 @@ def backward(
         dW &= \sum_t (\alpha\, dx[t+1])\, r[t]^\top
 
     and so on for the other parameters: see the derivation at the head of this module, and
-    `plain_backward`, which does the same in 25 lines. `tangent` is the same derivative in the
+    `plain_backward`, which does the same line by line. `tangent` is the same derivative in the
     forward direction. The noise current is held fixed, as if it did not depend on tau, unless
     ``noise_follows_tau`` is set.
 

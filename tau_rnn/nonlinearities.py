@@ -171,7 +171,7 @@ def differentiable(
 
 
 # States at which a contract is checked; round numbers, where kinks lie, are left out.
-_STATES = np.array([-2.73, -1.61, -0.97, -0.57, -0.23, 0.19, 0.47, 0.83, 1.37, 2.11, 2.93])
+_STATES = np.array([-2.73, -6.31, -0.97, -0.57, -0.23, 0.19, 0.47, 0.83, 1.37, 2.11, 6.73])
 # What has been checked, by the identity of the functions, which are kept so that it stays theirs.
 _CHECKED: dict[tuple, Nonlinearity] = {}
 

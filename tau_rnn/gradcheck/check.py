@@ -11,7 +11,6 @@ from tau_rnn.discretisation import DEFAULT_METHOD
 from tau_rnn.gradcheck.answers import Answer, Network, agrees, ask, distance, draw_network
 from tau_rnn.gradcheck.derivatives import numerical_gradient
 from tau_rnn.gradcheck.diagnosis import diagnose
-from tau_rnn.gradcheck.recipe import ADJOINT_FIELDS
 from tau_rnn.gradcheck.report import Finding, GradientReport, merged
 from tau_rnn.gradcheck.search import Asked
 from tau_rnn.model import Array, Nonlinearity, Params, nonlinearity
@@ -103,17 +102,9 @@ def check_backward(
         for name in judged
         if any(distance(a.grads[name], a.exact[name]) > rtol for a in asked if name in a.grads)
     ]
-    blamed = tuple(name for name in wrong if name in ADJOINT_FIELDS)
-    wrong_phi = _slope_of_phi(nonlinearity(phi), networks) if blamed else None
-    if wrong_phi:
-        findings.append(Finding("phi", blamed, wrong_phi))
-        wrong = [name for name in wrong if name not in blamed]
-    step = None
-    if wrong:
-        found, step = diagnose(backward, draw, asked, wrong)
-        findings += found
+    found, step = diagnose(backward, draw, asked, wrong) if wrong else ([], None)
     tried = tuple(map(str, networks))
-    return GradientReport(errors, tuple(findings), tried, phi_name, method, rtol, step)
+    return GradientReport(errors, (*findings, *found), tried, phi_name, method, rtol, step)
 
 
 def first_nonfinite(values: Array) -> int | None:
@@ -160,21 +151,3 @@ def _same(a: Array | None, b: Array | None) -> bool:
     if a is None or b is None:
         return a is b
     return np.array_equal(a, b, equal_nan=True) or agrees(a, b)
-
-
-def _slope_of_phi(phi: Nonlinearity, networks: Sequence[Network]) -> str | None:
-    """What is wrong with phi's derivative, at the states of the networks; None if nothing is."""
-    for network in networks:
-        traj = network.run()
-        slope = np.imag(phi.function(traj.x + 1e-20j)) / 1e-20
-        given = phi.derivative(traj.r)
-        off = np.abs(given - slope) > 1e-6 * np.maximum(1, np.abs(slope))
-        if off.any():
-            where = tuple(np.argwhere(off)[0])
-            x, r, a, b = (float(values[where]) for values in (traj.x, traj.r, given, slope))
-            return (
-                f"phi: the derivative of {phi.name!r} is wrong, so backward can't be judged by it: "
-                f"at x = {x:.4g}, where r = {r:.4g}, it gives {a:.4g}, but phi has the slope "
-                f"{b:.4g} there (derivative is a function of the rate r, not of x)"
-            )
-    return None

@@ -41,7 +41,6 @@ class Finding:
         - ``unusable``: a problem with which nothing can be judged
         - ``not_repeatable``: two calls with the same arguments differ
         - ``changes_arguments``: of no field; the names of the arguments
-        - ``phi``: phi's derivative is wrong, backward can't be judged by it
         - ``loss``: the loss is not finite
     fields : names of the gradients it is about; empty for backward as a whole
     words : the statement

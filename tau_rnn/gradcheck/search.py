@@ -83,7 +83,8 @@ def explain(asked: Sequence[Asked], wrong: Sequence[str], right: Sequence[str]) 
     plain = _Attempt(asked, ())
     readout = plain.own([name for name in wrong if name not in ADJOINT_FIELDS], 2)
     # A gradient of zeros is just that, whatever the adjoint is.
-    zero = {name: Own((), (ZERO,)) for name in wrong if plain.is_zero(name)}
+    some = {name for each in asked for name, given in each.grads.items() if given.any()}
+    zero = {name: Own((), (ZERO,)) for name in wrong if name not in some}
     wrong = [name for name in wrong if name in ADJOINT_FIELDS and name not in zero]
     right = [name for name in right if name in ADJOINT_FIELDS]
     best = Explanation((), {})
@@ -169,10 +170,6 @@ class _Attempt:
             if found[size]:
                 return found[size]
         return []
-
-    def is_zero(self, field: str) -> bool:
-        """Whether all that was answered for a field is 0."""
-        return not any(asked.grads[field].any() for asked in self.asked if field in asked.grads)
 
     def fits(self, field: str, slips: Sequence[Slip]) -> Array:
         """For each way to add up, whether it gives what was answered on every network."""
