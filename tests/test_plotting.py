@@ -66,7 +66,7 @@ def test_a_run_that_learned_nothing_is_not_said_to_have_learned(result, panels):
 
 
 def test_units_are_counted_in_whole_numbers(result, panels):
-    ticks = panels(result)("rates").get_yticks()
+    ticks = panels(result)("Rates").get_yticks()
     assert len(ticks) > 2 and all(tick == round(tick) for tick in ticks)
 
 
@@ -122,12 +122,12 @@ def test_panels_are_in_seconds_and_tell_before_from_after(result, panels):
     }  # fmt: skip
     panel = panels(result._replace(units=units))
     task, trials, _ = example_trials(result)
-    (image,) = panel("rates").images
+    (image,) = panel("Rates").images
     end = trials.epochs.response[0, 1]
     left, right = image.get_extent()[:2]  # a column of the image is a state, the first at 0 s
     assert (left, right) == pytest.approx((-0.5 * task.dt, (end + 0.5) * task.dt))
     assert image.get_array().shape[1] == end + 1
-    for line in panel("its output").lines:  # y[t] reads the state after step t
+    for line in panel("Output").lines:  # y[t] reads the state after step t
         assert line.get_xdata()[[0, -1]] == pytest.approx([task.dt, end * task.dt])
     lines = {line.get_label(): line for line in panel("Timescales").lines}
     np.testing.assert_array_equal(lines["before training"].get_xdata(), units["tau_before"])

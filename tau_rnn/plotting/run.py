@@ -183,7 +183,7 @@ def _outputs(axis, task, trials, traj, k, color):
     limit = max(1.7, 1.2 * np.abs(trials.target).max())
     axis.set_ylim(-limit, limit)
     shaded = all(steps is not None for steps in _epochs(trials, k))
-    axis.set_title("its output (shaded: stimulus, response)" if shaded else "its output")
+    axis.set_title("Output (shaded: stimulus, response)" if shaded else "Output")
     if k == 0:
         axis.set_ylabel("output")
         axis.legend(loc="lower left", labelspacing=0.2)
@@ -204,7 +204,7 @@ def _rates(axis, task, trials, traj, k, tau):
         axis.axvline(edge * task.dt, color="black", lw=0.8, ls=":")
     axis.set_xlabel("time (s)")
     axis.yaxis.get_major_locator().set_params(integer=True)
-    axis.set_title("rates; dotted: stimulus on, off, response" if len(edges) == 3 else "rates")
+    axis.set_title("Rates (dotted: stimulus on, off, response)" if len(edges) == 3 else "Rates")
     if k == 0:
         axis.set_ylabel("unit, from fast (top) to slow")
     return image
