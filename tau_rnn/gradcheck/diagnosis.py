@@ -14,7 +14,6 @@ Three kinds of evidence, from outside, without reading the code under test:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -82,8 +81,8 @@ def _peculiar(backward, asked, wrong) -> tuple[list[Finding], list[str]]:
     """What needs no search: not finite, nearly right, another gradient. And the fields left."""
     findings, left = [], []
     answered = {name: [a for a in asked if name in a.grads] for name in wrong}
-    endless = [f for f in wrong if not all(np.isfinite(a.grads[f]).all() for a in answered[f])]
-    first = shortest_wrong_run(backward, asked[3].network, endless).nonfinite if endless else {}
+    endless = [f for f in wrong if not all(_finite(a.grads[f]) for a in answered[f])]
+    first = shortest_wrong_run(backward, asked[3].network, endless, _finite)
     for name in wrong:
         error = max(distance(a.grads[name], a.exact[name]) for a in answered[name])
         if name in endless:
@@ -110,6 +109,10 @@ def _copied(name: str, asked: Sequence[Asked], arrays: Sequence[dict]) -> str | 
     return None
 
 
+def _finite(given, right=None) -> bool:
+    return bool(np.isfinite(given).all())
+
+
 def _not_finite(name: str, steps: int | None) -> Finding:
     words = "not finite (inf or nan)"
     if steps is not None:
@@ -132,30 +135,23 @@ def _named(found: Explanation) -> list[Finding]:
 # --- what is known of a gradient that no known slip produces -------------------------------------
 
 
-class _Shortest(NamedTuple):
-    """The smallest number of last steps at which the gradient of a field goes wrong."""
-
-    wrong: dict[str, int]  # fields that are wrong then, or not finite
-    nonfinite: dict[str, int]  # fields that are not finite then
-
-
-def shortest_wrong_run(backward: Callable, network: Network, names: Sequence[str]) -> _Shortest:
-    """Try the last 1, 2, 3, ... steps of a run of one trial, until all the names have gone wrong.
+def shortest_wrong_run(
+    backward: Callable, network: Network, names: Sequence[str], right: Callable = agrees
+) -> dict[str, int]:
+    """The last 1, 2, 3, ... steps of a run of one trial: with how many does each go wrong?
 
     dW, dW_in, db and dtau of the last k steps contain dx[T], ..., dx[T-k+1], and dx0 is dx[T-k]:
     what is right at k - 1 and wrong at k is wrong in what comes from k - 1 steps before the last.
     """
-    found = _Shortest({}, {})
+    found: dict[str, int] = {}
     for k in range(1, len(network.u) + 1):
-        part = network.last(k)
-        right = part.exact()
-        for name, g in ask(backward, part, right).grads.items():
-            if not np.isfinite(g).all():
-                found.nonfinite.setdefault(name, k)
-            if not agrees(g, right[name]):
-                found.wrong.setdefault(name, k)
-        if found.wrong.keys() >= set(names):
+        if len(found) == len(names):
             break
+        part = network.last(k)
+        exact = part.exact()
+        for name, given in ask(backward, part, exact).grads.items():
+            if name in names and not right(given, exact[name]):
+                found.setdefault(name, k)
     return found
 
 
@@ -168,7 +164,7 @@ def _facts(
     holders: Sequence[str],
 ) -> list[Finding]:
     """All that is known of gradients that no known slip produces."""
-    shortest = shortest_wrong_run(backward, draw(N=12, T=40, B=1), names).wrong
+    shortest = shortest_wrong_run(backward, draw(N=12, T=40, B=1), names)
     where, nearly = conditions(backward, draw)
     stated = []
 
