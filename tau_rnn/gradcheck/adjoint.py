@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,29 +44,24 @@ def read_adjoint(
         dy=np.roll(first.dy, 1, axis=2),
         noise=None if first.noise is None else np.roll(first.noise, 1, axis=2),
     )
-    run, other = (_run_as_read(backward, each, found, own) for each in (first, second))
-    if run is None or other is None:
+    read = [_run_as_read(backward, each, found, own) for each in (first, second)]
+    if None in read:
         return None
+    (run, right), (other, right_other) = read
     reading = _compare(run, T)
     if reading.steps is not None and not reading.cut_off:
         t = T - reading.steps
-        right, right_other = (
-            _asked(backward, each).run_with(found.shared).dx for each in (first, second)
-        )
         if distance(run.dx[t] * right_other[t], other.dx[t] * right[t]) < _READ:
             return None
     return reading
 
 
-def _asked(backward: Callable, network: Network) -> Asked:
+def _run_as_read(backward, network, found, own) -> Any:
+    """The run with the adjoint that the gradients imply, and the right one; None if they differ."""
     exact = network.exact()
-    return Asked(network, network.run(), ask(backward, network, exact).grads, exact)
-
-
-def _run_as_read(backward, network, found, own):
-    """What the formulas read, with the adjoint that the gradients imply; None if they differ."""
-    asked = _asked(backward, network)
-    grads, run = asked.grads, asked.run_with(found.shared)
+    grads = ask(backward, network, exact).grads
+    run = Asked(network, network.run(), grads, exact).run_with(found.shared)
+    right = run.dx.copy()
     own = {name: own.get(name, Own()) for name in READERS}
     if not all(name in grads and np.isfinite(grads[name]).all() for name in READERS):
         return None
@@ -79,7 +74,7 @@ def _run_as_read(backward, network, found, own):
         run.dx[1:-2, 0] = candidate
         # Formulas that read more than dx, dr for instance, imply an adjoint in another way.
         if all(distance(grads[name], own[name].gradient(name, run)) < _READ for name in READERS):
-            return run
+            return run, right
     return None
 
 
