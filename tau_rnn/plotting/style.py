@@ -42,6 +42,7 @@ STYLE: Any = {
     "axes.titley": 1.0,  # else every axes lays out its ticks once more, to place the title
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "text.hinting": "none",  # letters evenly spaced, and a figure drawn in four fifths of the time
     "legend.frameon": False,
     "legend.fontsize": 8,
     "svg.hashsalt": "tau_rnn",
