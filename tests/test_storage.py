@@ -293,6 +293,13 @@ def test_a_damaged_compressed_file_of_another_program_is_named(tmp_path):
             read_arrays(path, ["a"])
 
 
+def test_a_file_that_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp_path):
+    np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros(3_000_000))
+    assert (tmp_path / "bomb.npz").stat().st_size < 100_000
+    with pytest.raises(StoreError, match=r"bomb\.npz: .* claim to hold 24000"):
+        read_arrays(tmp_path / "bomb.npz")
+
+
 def test_pickled_objects_are_refused_and_never_run(tmp_path):
     class Trap:
         def __reduce__(self):
