@@ -1,6 +1,6 @@
 """The strategies reach the whole space, and find the slips of a backward that they are given."""
 
-import subprocess
+import os
 import sys
 import textwrap
 from collections import Counter
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 from mistakes import MISTAKES, RIGHT
+from stored import printed
 
 from tau_rnn.bptt import backward
 from tau_rnn.gradcheck import strategies
@@ -107,17 +108,20 @@ settings.load_profile("patient")
 
 
 @pytest.mark.parametrize(("source", "status"), [(RIGHT, 0), (MISTAKES["wrong sign"].source, 1)])
-def test_the_example_of_the_docstring_runs(source, status, tmp_path):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_the_example_of_the_docstring_runs(source, status, tmp_path, monkeypatch):
     example = strategies.__doc__.split("::\n")[1].split("\n\nHypothesis draws")[0]
     assert len(textwrap.dedent(example).strip().splitlines()) <= 10
     (tmp_path / "my_bptt.py").write_text(source)
     (tmp_path / "test_mine.py").write_text(textwrap.dedent(example))
     (tmp_path / "conftest.py").write_text(PATIENT)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == status, done.stdout
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "conftest")  # the folder has its own
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:faulthandler"]  # its thread is not copied
+    ended, out, _ = printed(pytest.main, [*options, "test_mine.py"])
+    assert ended == status, out
     if status:
-        assert "'W_in': " in done.stdout and "Failing test case" in done.stdout
+        assert "'W_in': " in out and "Failing test case" in out
 
 
 def test_the_gradient_may_be_any_sequence_of_seven():
