@@ -36,7 +36,6 @@ def panels():
 
     def draw(result):
         figure = plot_run(result)
-        figure.canvas.draw()
         titles = {axes.get_title(loc="left"): axes for axes in figure.axes}
         return lambda start: next(axes for title, axes in titles.items() if title.startswith(start))
 
@@ -153,7 +152,7 @@ def test_columns_of_points_stand_beside_each_other(dist, panels):
 
 def letters(figure):
     """Every text that shows, with its place on the page in pixels."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     hidden = set()
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):

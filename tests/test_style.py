@@ -80,7 +80,7 @@ def contrast(text: Text) -> float:
 
 def letters(figure) -> list[Text]:
     """Every text of a figure that shows once it is drawn."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     found = figure.findobj(lambda a: isinstance(a, Text) and a.get_visible())
     return [text for text in found if text.get_text().strip()]
 
@@ -130,7 +130,7 @@ def test_a_file_does_not_depend_on_the_users_style(result, tmp_path):
     for name, style in (("a", ["default"]), ("b", ["dark_background", own])):
         with plt.style.context(style):
             before = dict(mpl.rcParams)
-            files.append(save(plot_run(result), tmp_path / f"{name}.png"))
+            files.append(save(forest(result), tmp_path / f"{name}.png"))
             assert dict(mpl.rcParams) == before
     assert files[0].read_bytes() == files[1].read_bytes()
 

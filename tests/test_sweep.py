@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from stored import contents, runs_in, same
+from stored import contents, fork, runs_in, same, status_of
 
 from tau_rnn.cli.sweep import run_sweep
 from tau_rnn.experiment import RunConfig, jobs, load_run, run_one, sweeps
@@ -599,7 +599,11 @@ def alive(pid):
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL and SIGINT as POSIX has them")
 @pytest.mark.parametrize(
     "workers, how",
-    [(1, "SIGKILL"), (2, "SIGKILL"), pytest.param(2, "SIGINT", marks=pytest.mark.slow)],
+    [
+        pytest.param(1, "SIGKILL", marks=pytest.mark.slow),  # quicker in test_unfinished.py
+        (2, "SIGKILL"),
+        pytest.param(2, "SIGINT", marks=pytest.mark.slow),
+    ],
 )
 def test_a_sweep_that_was_stopped_goes_on(tmp_path, workers, how):
     store = tmp_path / "store"
@@ -641,12 +645,11 @@ def test_an_interrupted_sweep_does_not_wait_for_its_runs(tmp_path):
     assert process.returncode not in (0, -signal.SIGKILL)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_two_sweeps_on_one_store(tmp_path):
-    store = tmp_path / "store"
-    first, second = (start_script(tmp_path, store, 1, 4, 0) for _ in range(2))
-    for process in (first, second):
-        process.communicate(timeout=120)
-        assert process.returncode == 0
+    store, configs = tmp_path / "store", [BASE.replace(seed=s, steps=40) for s in range(4)]
+    running = [fork(lambda: sweep(configs, store=store) and 0) for _ in range(2)]
+    assert [status_of(pid) for pid in running] == [0, 0]
     folders = list(store.iterdir())
     assert len(folders) == 4
     results = [load_run(p) for p in folders]
