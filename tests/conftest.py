@@ -1,8 +1,6 @@
 """Test settings: one BLAS thread, hypothesis profiles and the marker for slow tests."""
 
-import hashlib
 import os
-import pickle
 from functools import wraps
 from types import SimpleNamespace
 
@@ -83,33 +81,12 @@ def networks_once():
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def measured_once():
-    """Many tests train the same tiny network; what takes time to measure is measured once.
+@pytest.fixture(scope="module")
+def few_measures():
+    """For files that ask for it: what a run measures, it measures on few trials."""
+    from stored import measured_briefly
 
-    The same means: the same bytes, of the networks and of everything else that is given.
-    """
-    from tau_rnn.experiment import outcome
-    from tau_rnn.measures import decoding, run
-
-    known = {}
-
-    def once(module, name):
-        function = getattr(module, name)
-
-        @wraps(function)
-        def of_content(*args, **options):
-            key = hashlib.sha256(pickle.dumps((name, args, options))).digest()
-            if key not in known:
-                known[key] = pickle.dumps(function(*args, **options))
-            return pickle.loads(known[key])
-
-        patch.setattr(module, name, of_content)
-
-    with pytest.MonkeyPatch.context() as patch:
-        once(outcome, "effective_tau")
-        once(run, "kernel_alignment")
-        once(decoding, "_ridge")
+    with measured_briefly():
         yield
 
 

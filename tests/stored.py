@@ -4,11 +4,13 @@ import os
 import signal
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from tau_rnn.experiment import RunConfig, RunResult
+from tau_rnn.experiment import RunConfig, RunResult, outcome
 from tau_rnn.experiment.files import (
     LARGEST_TEXT,
     array_bytes,
@@ -18,6 +20,19 @@ from tau_rnn.experiment.files import (
     read_bytes,
     write_bytes,
 )
+from tau_rnn.measures import run as measures_run
+
+
+@contextmanager
+def measured_briefly():
+    """Where its numbers are not the point, a run is measured on few and short trials."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outcome, "ACTIVITY_TRIALS", 2)
+        patch.setattr(outcome, "ACTIVITY_SECONDS", 4.0)
+        few = {"n_trials": 8, "n_test": 64, "n_times": 2, "n_starts": 4}
+        patch.setattr(measures_run, "_SIZES", few)
+        yield
+
 
 TINY = RunConfig(units=8, steps=10, dt=0.1, batch=4, test_trials=40, eval_every=4, lr=0.02)
 

@@ -8,11 +8,20 @@ import signal
 import subprocess
 import sys
 from collections import namedtuple
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
-from stored import contents, fork, printed, read_arrays, status_of, write_arrays
+from stored import (
+    contents,
+    fork,
+    measured_briefly,
+    printed,
+    read_arrays,
+    status_of,
+    write_arrays,
+)
 
 from tau_rnn import run, training
 from tau_rnn.cli import progress
@@ -45,11 +54,18 @@ def command(*args, cwd):
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cheap():
-    """What training changed is measured in full once, in `first`."""
-    with pytest.MonkeyPatch.context() as patch:
+@contextmanager
+def cheaply():
+    """Runs of which little is measured."""
+    with measured_briefly(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(outcome, "FULL_MEASURES", outcome.BASIC_MEASURES)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def cheap(request):
+    """All is measured in the run `first` alone, and where it is compared with another."""
+    with nullcontext() if "first" in request.fixturenames else cheaply():
         yield
 
 
@@ -103,7 +119,6 @@ def first(tmp_path_factory):
     cwd, arguments = tmp_path_factory.mktemp("first"), ("--dist", "normal", *SMALL)
 
     def newcomer():
-        outcome.FULL_MEASURES = PARTS
         os.chdir(cwd)
         return run.main(arguments)
 
@@ -574,7 +589,8 @@ LONG = [
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     cwd = tmp_path_factory.mktemp("uninterrupted")
-    assert run.main([*LONG, "--out", str(cwd), "--quiet"]) == 0
+    with cheaply():
+        assert run.main([*LONG, "--out", str(cwd), "--quiet"]) == 0
     return timeless(cwd / NAME)
 
 

@@ -10,12 +10,13 @@ import sys
 import textwrap
 import time
 from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from stored import contents, fork, runs_in, same, status_of
+from stored import contents, fork, measured_briefly, runs_in, same, status_of
 
 from tau_rnn.cli.sweep import run_sweep
 from tau_rnn.experiment import RunConfig, jobs, load_run, run_one, sweeps
@@ -38,6 +39,13 @@ from tau_rnn.experiment.unfinished import Work, save_run
 
 BASE = RunConfig(units=8, steps=6, batch=4, test_trials=16, dt=0.1, eval_every=2)
 DIVERGES = BASE.replace(lr=1e30, seed=9)
+
+
+@pytest.fixture(autouse=True)
+def cheap(request):
+    """Little is measured, but where it is compared with what other processes have measured."""
+    with nullcontext() if "swept" in request.fixturenames else measured_briefly():
+        yield
 
 
 def some_configs(n=3):
