@@ -21,6 +21,11 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "many", hypothesis.settings.get_profile("default"), max_examples=40
 )
+hypothesis.settings.register_profile(  # for mutants: the smallest case that fails is not sought
+    "mutants",
+    hypothesis.settings.get_profile("default"),
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("default")
 

@@ -143,7 +143,8 @@ def main(argv=None) -> int:
         tree = Path(folder) / "tree"
         shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "runs"))
         environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+        options = ["-q", "-x", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
+        command = [sys.executable, "-m", "pytest", *options, *tests]
 
         def passes() -> bool:
             try:
