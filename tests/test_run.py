@@ -323,19 +323,19 @@ def test_one_seed_of_a_quick_sweep_is_one(call, tmp_path):
     ],
 )
 def test_a_sweep_takes_a_process_a_core_unless_told(call, monkeypatch, options, cores, where):
-    from tau_rnn.cli import sweep as command
     from tau_rnn.experiment import executors
 
-    engines = []
+    started = []
 
-    def here(workers=1, scheduler=None):
-        engines.append(workers)  # computed in this process, whatever is said
+    def here(workers):
+        started.append(workers)  # computed in this process, whatever is said
+        return nullcontext(executors._Here())
 
     monkeypatch.setattr(executors, "usable_cores", lambda: cores)
-    monkeypatch.setattr(command, "engine_for", here)
+    monkeypatch.setattr(executors, "_processes", here)
     done = call(*RUN, "--dist", "vanilla", "uniform", "--seeds", 2, *options)
     assert done.status == 0 and f"4 runs, computed in {where};" in done.out
-    assert engines == [int(where[0]) if where[0].isdigit() else 1]
+    assert started == [int(n) for n in where[:1] if n.isdigit()]
 
 
 def test_usable_cores_are_those_of_this_process():

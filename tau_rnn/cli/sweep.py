@@ -12,7 +12,7 @@ from tau_rnn.experiment.claims import judged
 from tau_rnn.experiment.conditions import label, setting_parts
 from tau_rnn.experiment.config import RunConfig
 from tau_rnn.experiment.effects import effects
-from tau_rnn.experiment.executors import Engine, dask_engine, process_engine
+from tau_rnn.experiment.executors import dask_engine, make_engine
 from tau_rnn.experiment.files import StoreError, write_text
 from tau_rnn.experiment.jobs import Event, SweepStopped
 from tau_rnn.experiment.outcome import BASIC_MEASURES, remark
@@ -23,13 +23,6 @@ from tau_rnn.measures.run import within_bounds
 __all__: list[str] = []
 
 _LINE_SECONDS = 2.0  # at most one plain line of progress in this time
-
-
-def engine_for(workers: int = 1, scheduler: str | None = None) -> Engine | None:
-    """Where to compute: on a Dask scheduler, in several processes, or (None) in this one."""
-    if scheduler is not None:
-        return dask_engine(scheduler)
-    return process_engine(workers) if workers > 1 else None
 
 
 def run_sweep(
@@ -51,11 +44,10 @@ def run_sweep(
     configs = list(dict.fromkeys(configs))
     if not configs:
         raise ValueError("configs: a sweep needs at least one run")
-    engine = engine_for(workers, scheduler)
+    engine = dask_engine(scheduler) if scheduler else make_engine(workers if workers > 1 else None)
     if progress:
-        where = scheduler or (f"{workers} processes" if workers > 1 else "this process")
         runs = "1 run" if len(configs) == 1 else f"{len(configs)} runs"
-        progress(f"{runs}, computed in {where}; results go to {out}.")
+        progress(f"{runs}, computed in {engine.name}; results go to {out}.")
     shown = Progress(len(configs), "run", progress)
     try:
         done = sweep(configs, engine, store=out, progress=_Events(shown), force=force, parts=parts)
