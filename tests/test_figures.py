@@ -134,6 +134,8 @@ def test_the_figures_are_of_one_setting(template, tmp_path, monkeypatch, train):
         shown.extend(results)
         return plt.figure()
 
+    for name in ("plot_learning", "plot_weight_change", "plot_timescales", "plot_forest"):
+        monkeypatch.setattr(plotting_sweep, name, lambda results: plt.figure())
     monkeypatch.setattr(plotting_sweep, "plot_steps", steps)
     runs = [made(template, s, gain=gain, train=train) for gain in (0.8, 1.0) for s in range(2)]
     runs += [made(template, s, lr_scale="tau", train=train) for s in range(2)]

@@ -42,7 +42,7 @@ def retrained(case):
     return moved._replace(tau=case.params.tau)
 
 
-@given(cases())
+@given(cases(max_units=12))
 def test_output_gradients_are_the_rows_of_the_jacobian(case):
     traj = case.run()
     J = jacobian_by_tangent(case.params, traj)

@@ -17,6 +17,8 @@ from tau_rnn.tasks.own import OwnTask
 from tau_rnn.tasks.spec import is_resolved, parse_task
 from tau_rnn.training import train
 
+pytestmark = pytest.mark.usefixtures("few_measures")
+
 #: The least that a task needs: the output is the input of five steps ago.
 MINIMAL = '''
 import numpy as np

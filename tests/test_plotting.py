@@ -22,6 +22,8 @@ from tau_rnn.plotting.run import example_trials
 from tau_rnn.plotting.style import COLORS
 from tau_rnn.tasks import TASKS
 
+pytestmark = pytest.mark.usefixtures("few_measures")
+
 SMALL = {"dt": 0.1, "batch": 4, "steps": 2, "burn_in": 2.0, "test_trials": 16}
 
 

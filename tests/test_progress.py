@@ -1,13 +1,14 @@
 """Progress: one line that is rewritten on a terminal, lines elsewhere, and every phase named."""
 
 import os
-import subprocess
 import sys
 from collections import namedtuple
 from itertools import pairwise
 
 import pytest
+from stored import fork, status_of
 
+from tau_rnn import run
 from tau_rnn.cli import progress
 from tau_rnn.cli.single import show_step
 
@@ -104,25 +105,28 @@ def test_speed_and_time_left_are_plain():
     ]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals of POSIX")
-def test_a_real_terminal(tmp_path):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="pseudo-terminals of POSIX")
+def test_a_real_terminal(tmp_path, monkeypatch):
     import pty
 
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(progress, "find_spec", lambda name: None)
     ours, theirs = pty.openpty()
-    code = (
-        "import sys; from tau_rnn.cli import progress; progress.find_spec = lambda name: None; "
-        "sys.exit(__import__('tau_rnn.run').run.main(sys.argv[1:]))"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, *RUN], cwd=tmp_path, stdout=theirs, stderr=theirs
-    ) as process:
-        os.close(theirs)
-        text = b""
-        try:
-            while part := os.read(ours, 4096):
-                text += part
-        except OSError:  # how Linux says that the other end is closed
-            pass
+
+    def child():
+        for number in (1, 2):
+            os.dup2(theirs, number)
+        sys.stdout, sys.stderr = open(1, "w"), open(2, "w")
+        return run.main(RUN)
+
+    process = fork(child)
+    os.close(theirs)
+    text = b""
+    try:
+        while part := os.read(ours, 4096):
+            text += part
+    except OSError:  # how Linux says that the other end is closed
+        pass
     os.close(ours)
-    assert process.returncode == 0
+    assert status_of(process) == 0
     assert b"\rstep 3/3" in text and b"Traceback" not in text

@@ -63,6 +63,7 @@ def part_of(module: str) -> str:
 
 
 @cache
+@cache
 def imports(path: Path) -> list[tuple[str, int, bool]]:
     """Every module that a file imports, its line, and whether inside a function.
 

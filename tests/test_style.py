@@ -28,6 +28,8 @@ from tau_rnn.plotting.effects import plot_forest
 from tau_rnn.plotting.style import styled
 from tau_rnn.timescales import fit_timescales
 
+pytestmark = pytest.mark.usefixtures("few_measures")
+
 CONFIG = RunConfig(dist="uniform", units=12, dt=0.1, batch=4, steps=4, burn_in=2.0, test_trials=16)
 
 
@@ -135,6 +137,9 @@ def test_a_file_does_not_depend_on_the_users_style(result, tmp_path):
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.parametrize(
+    "users", ["default", pytest.param("dark_background", marks=pytest.mark.slow)], indirect=True
+)
 def test_sweeps_leave_the_settings_alone_too(users, result, tmp_path):
     assert len(plot_sweep([result], tmp_path)) == 5  # the fixture compares the settings
 

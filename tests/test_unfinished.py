@@ -29,6 +29,8 @@ from tau_rnn.experiment import (
 from tau_rnn.experiment.files import Held, Lock, StoreError
 from tau_rnn.experiment.unfinished import Work, entry, set_aside, take_away
 
+pytestmark = pytest.mark.usefixtures("few_measures")
+
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 OTHER = TINY.replace(lr=0.5)
 
@@ -335,7 +337,6 @@ def moments(seeds, last):
 def cheap(monkeypatch):
     """Measures that take no time: they are not what is tested here."""
     monkeypatch.setattr(outcome, "FULL_MEASURES", outcome.BASIC_MEASURES)
-    monkeypatch.setattr(outcome, "ACTIVITY_TRIALS", 2)
 
 
 @pytest.fixture
