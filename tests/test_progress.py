@@ -110,7 +110,6 @@ def test_a_real_terminal(tmp_path, monkeypatch):
     import pty
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(progress, "find_spec", lambda name: None)
     ours, theirs = pty.openpty()
 
     def child():
