@@ -363,6 +363,8 @@ def nan_at_the_end(u):
         (task_of(lambda self, n, rng, dtype: Trials(
             np.random.random((5, n, 1)), np.ones((5, n, 1)), np.ones((5, n)))),  # noqa: NPY002
          "Mine.trials must draw from its rng alone"),
+        (task_of(lambda self, n, rng, dtype: {}["coherence"]),
+         r"Mine\.trials failed with KeyError: 'coherence' \(.*test_own_tasks\.py, line \d+\)"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_task_is_said_in_words(task, message):

@@ -300,7 +300,7 @@ def for_type_checkers(package):
     }
 
 
-@pytest.mark.parametrize("name", ["tau_rnn", "tau_rnn.experiment"])
+@pytest.mark.parametrize("name", ["tau_rnn", "tau_rnn.experiment", "tau_rnn.gradcheck"])
 def test_names_that_are_loaded_when_used_are_those_that_type_checkers_see(name):
     package = importlib.import_module(name)
     seen = for_type_checkers(package)
@@ -320,6 +320,19 @@ def test_submodules_are_attributes_and_misspelt_names_are_not():
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "module 'tau_rnn' has no attribute 'trian'\n"
+
+
+def test_every_submodule_is_an_attribute_of_its_package():
+    code = (
+        "import pkgutil, tau_rnn\n"
+        "def look(package):\n"
+        "    for found in pkgutil.iter_modules(package.__path__):\n"
+        "        if not found.name.startswith('_'):\n"
+        "            module = getattr(package, found.name)\n"
+        "            if found.ispkg: look(module)\n"
+        "look(tau_rnn)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)

@@ -87,7 +87,7 @@ def _write_report(done: Sweep, results, out: Path, shown: Progress, figures, par
         for setting, tests in judged(done.configs, effects(results, done.configs)):
             if tests:
                 title = ", ".join(["The poster's claims", *setting_parts(setting)])
-                print(f"\n{title}\n\n{claims_table(tests)}")
+                print(f"\n{title}\n\n{claims_table(tests, bold='')}")
         for task, name in {c.task: c.task_label for c in done.configs}.items():
             print(f"\n{name}: means over seeds with 95 % intervals (steps: median)\n")
             print(level_table(results, task))

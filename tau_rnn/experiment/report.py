@@ -93,17 +93,19 @@ which counts as {LONGEST:.1f} s, or none that could be estimated, which is left 
 """
 
 
-def table_of_runs(sweep: Sweep, results: Sequence[RunResult]) -> list[dict[str, Any]]:
+def table_of_runs(
+    sweep: Sweep, results: Sequence[RunResult] | None = None
+) -> list[dict[str, Any]]:
     """One row for each run of a sweep, failed and missing ones included: config and metrics.
 
     Parameters
     ----------
     sweep : Sweep, which names every run that was asked for
-    results : of those that are complete
+    results : of those that are complete; default: `Sweep.load`
 
     Returns
     -------
-    list of dicts
+    list of dicts, which `pandas.DataFrame` takes
 
     Examples
     --------
@@ -114,6 +116,7 @@ def table_of_runs(sweep: Sweep, results: Sequence[RunResult]) -> list[dict[str, 
     >>> row["condition"], row["status"], row["error"]
     ('uniform', 'failed', 'NonFiniteLoss: step 3')
     """
+    results = sweep.load() if results is None else results
     by_config = {r.config: r for r in results}
     metrics = list(dict.fromkeys(k for r in results for k in r.metrics))
     rows = []
@@ -191,12 +194,12 @@ def _effect_table(rows: Iterable[Row]) -> str:
     return grid(["comparison", "effect [95 %]", "scale", "p", "pairs", "remarks"], lines)
 
 
-def claims_table(tests: Iterable[Finding]) -> str:
-    """Each claim in each task: one word, and one sentence with its numbers."""
+def claims_table(tests: Iterable[Finding], bold: str = "**") -> str:
+    """Each claim in each task: one word, between `bold`, and one sentence with its numbers."""
     lines, named = [], set()
     for claim, task, said, sentence in claims_in_brief(tests):
         text = str(claim.number) if claim in named else f"{claim.number}. {claim.short}"
-        lines.append((text, task, f"**{said}**", sentence))
+        lines.append((text, task, f"{bold}{said}{bold}", sentence))
         named.add(claim)
     return grid(["claim", "task", "in a word", "what was found (95 % interval)"], lines)
 

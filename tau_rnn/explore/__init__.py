@@ -4,6 +4,13 @@
 the same sliders. Both draw the numbers of `explore`, which needs NumPy alone.
 """
 
-from tau_rnn.explore.view import Sliders, explore
+from typing import TYPE_CHECKING
+
+from tau_rnn._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from tau_rnn.explore.view import Sliders, explore
 
 __all__ = ["Sliders", "explore"]
+
+__getattr__, __dir__ = lazy_names(__name__)

@@ -9,15 +9,20 @@ file that defines a function ``backward``::
 The numerical derivatives it rests on (`complex_step`, `central_difference`, ...) are here as well.
 """
 
-from tau_rnn.gradcheck.check import GradientReport, check_backward
-from tau_rnn.gradcheck.derivatives import (
-    central_difference,
-    complex_step,
-    numerical_gradient,
-    random_direction,
-    relative_error,
-    step_sweep,
-)
+from typing import TYPE_CHECKING
+
+from tau_rnn._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from tau_rnn.gradcheck.check import GradientReport, check_backward
+    from tau_rnn.gradcheck.derivatives import (
+        central_difference,
+        complex_step,
+        numerical_gradient,
+        random_direction,
+        relative_error,
+        step_sweep,
+    )
 
 __all__ = [
     "GradientReport",
@@ -29,3 +34,5 @@ __all__ = [
     "relative_error",
     "step_sweep",
 ]
+
+__getattr__, __dir__ = lazy_names(__name__)

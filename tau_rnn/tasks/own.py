@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import inspect
 from functools import cached_property
+from traceback import walk_tb
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,14 @@ class OwnTask(Channels):
     def channels(self) -> dict[str, tuple[str, ...]]:
         """The names of the "inputs" and "outputs", found by a look at a few trials."""
         rngs = np.random.default_rng(0), np.random.default_rng(0)
-        batches = [self.task.trials(_LOOK, rng, dtype=np.float32) for rng in rngs]
+        try:
+            batches = [self.task.trials(_LOOK, rng, dtype=np.float32) for rng in rngs]
+        except Exception as error:
+            *_, (frame, line) = walk_tb(error.__traceback__)
+            where = f"{frame.f_code.co_filename}, line {line}"
+            raise ValueError(
+                f"task: {self._kind}.trials failed with {type(error).__name__}: {error} ({where})"
+            ) from error
         first, second = (_check_trials(batch, _LOOK, self._kind) for batch in batches)
         if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first[:3], second[:3])):
             raise ValueError(
