@@ -265,7 +265,7 @@ METRICS = (
     Metric("effective_rank", "effective rank of the change of W",
            "effective rank of the change of W", scale="ratio",
            measured=("spectrum", lambda change: change.effective_rank), compared=True),
-    Metric("rank_needed", "rank of the change of W that is needed",
+    Metric("rank_needed", "rank that suffices for the change of W",
            "the smallest at which the accuracy holds (`tau_rnn.measures.weights.RankCurve`)",
            decimals=0, measured=("rank", lambda r: r.needed)),
     Metric("representation_alignment", "representation alignment",
