@@ -224,7 +224,7 @@ def _decoding(axis, d, q):
     styles = {"slowest": (SLOW, "-"), "fastest": (FAST, "--"), "random": (RANDOM, ":")}
     if np.isnan(d.after.slow[:, q]).all():
         styles = {"random": (RANDOM, ":")}
-    styles["random, before training"] = (BEFORE, "-.")
+    styles["random, untrained"] = (BEFORE, "-.")
     lines = [Line2D([], [], color=c, ls=ls) for c, ls in styles.values()]
     axis.legend(lines, list(styles), loc="upper left", ncol=2)
 
