@@ -47,6 +47,7 @@ def pytest_runtestloop(session):
     try:
         for item, following in pairs(session.items, left):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            stored.shown.add(item.nodeid)
             stop_if_asked(session)
             if following is None or following.path != item.path:
                 stored.show()
@@ -56,8 +57,10 @@ def pytest_runtestloop(session):
         os.waitpid(copy, 0)
         raise
     stored.show()
-    if status:
-        raise RuntimeError(f"second process: exit status {os.waitstatus_to_exitcode(status)}")
+    missing = {item.nodeid for item in session.items} - stored.shown
+    if status or missing:
+        status = os.waitstatus_to_exitcode(status)
+        raise RuntimeError(f"second process: exit status {status}, {len(missing)} tests not run")
     stop_if_asked(session)
     return True
 
@@ -108,6 +111,7 @@ class Stored:
     def __init__(self, config):
         self.config, self.files = config, 0
         self.tests, self.told = [], []  # of this file, of this test
+        self.shown = set()  # in the first process, with its own
         self.folder = config._tmp_path_factory.mktemp("second_process")
 
     def pytest_runtest_logstart(self, nodeid, location):
@@ -149,3 +153,5 @@ class Stored:
                     hook.pytest_warning_recorded.call_historic(kwargs=told)
                 else:
                     getattr(hook, name)(**told)
+                if name == "pytest_runtest_logfinish":
+                    self.shown.add(told["nodeid"])

@@ -1,6 +1,7 @@
 """The command line: what it shows, stores and refuses, and that it survives being killed."""
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -444,6 +445,14 @@ def test_a_name_that_the_terminal_cannot_show_is_no_error(call, tmp_path):
     status, out, err = printed(run.main, [*RUN, "--out", "größe"], encoding="ascii")
     assert (status, err) == (0, "")
     assert "gr\\xf6\\xdfe" in out and list((tmp_path / "größe").iterdir())
+
+
+def test_each_line_of_output_can_be_read_at_once(monkeypatch):
+    stdout = io.TextIOWrapper(io.BytesIO())  # as Python opens it where it is no terminal
+    monkeypatch.setattr(sys, "stdout", stdout)
+    with pytest.raises(SystemExit):
+        run.main(["--version"])
+    assert stdout.line_buffering
 
 
 @pytest.mark.filterwarnings("default::RuntimeWarning")
