@@ -36,7 +36,7 @@ TESTS = {
     "model": ["test_model", "test_speed_paths", "test_gradients"],
     "noise": ["test_speed_paths", "test_model"],
     "losses": ["test_losses", "test_gradients"],
-    "training": ["test_training"],
+    "training": ["test_training", "test_config", "test_own_tasks"],
     "parametrization": ["test_training"],
     "taus": ["test_taus"],
 }  # fmt: skip

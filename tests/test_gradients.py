@@ -372,6 +372,9 @@ def test_lists_and_complex_derivatives_keep_what_they_hold():
     still = Params(*(0 * p for p in CASE.params))
     y, own = (tangent(CASE.params, traj, still, du=d) for d in (along, along.imag))
     assert np.abs(y.imag - own).max() <= 1e-12 * np.abs(own).max() > 0
+    v = Params(*(CASE.rng().standard_normal(p.shape) for p in CASE.params))
+    y, own = (tangent(CASE.params, traj, Params(*(s * e for e in v))) for s in (1j, 1))
+    assert np.abs(y.imag - own).max() <= 1e-12 * np.abs(own).max() > 0
 
 
 @pytest.mark.parametrize("phi", reference.PHI)

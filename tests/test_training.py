@@ -708,3 +708,15 @@ def test_a_step_checks_what_is_new_to_it_and_no_more(monkeypatch):
     seen.clear()
     list(islice(states, 3))
     assert seen == ["u"] * 3  # of the batch; the parameters are those of the step before
+
+
+def test_the_defaults_are_those_that_the_evidence_was_computed_with():
+    config = TrainConfig()
+    assert (config.batch, config.lr, config.clip, config.optimizer) == (32, 0.003, 1, "adam")
+    assert (config.beta1, config.beta2, config.eps, config.momentum) == (0.9, 0.999, 1e-8, 0.9)
+
+
+def test_a_batch_may_be_one_trial():
+    assert TrainConfig(batch=1).batch == 1
+    with pytest.raises(ValueError, match="batch: must be an integer >= 1, got 0"):
+        TrainConfig(batch=0)
