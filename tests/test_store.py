@@ -266,7 +266,13 @@ def check_refused(folder, name, result):
     return False
 
 
-@pytest.mark.parametrize("name", FILES)
+#: One of each kind by default: the other two are arrays as those of final.npz are.
+ALIKE = ("initial.npz", "units.npz")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in ALIKE else ()) for n in FILES]
+)
 def test_a_file_of_a_finished_run_that_is_damaged_is_refused_by_name(
     made, tmp_path, name, monkeypatch
 ):
