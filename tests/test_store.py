@@ -150,6 +150,13 @@ def test_a_run_is_found_by_its_key_under_either_name(made, tmp_path):
     assert store.find(tmp_path, TINY.replace(lr=0.5)) is None
 
 
+@pytest.mark.parametrize(("last", "length"), [("0.125", 40), ("0.1875", 41)])
+def test_a_name_of_forty_characters_is_kept_whole(last, length):
+    config = TINY.replace(dist=f"values:{7 * '0.5,'}{last}", units=8)
+    assert len(config.dist) == length
+    assert (config.dist.replace(":", "_") in store.run_name(config)) == (length == 40)
+
+
 @pytest.mark.parametrize("dist", ["normal:mean=1,sd=0.3", "values:" + ",".join(["0.5"] * 50)])
 def test_names_of_runs_suit_file_systems(dist):
     name = store.run_name(TINY.replace(dist=dist, units=50, seed=2**63 - 1))

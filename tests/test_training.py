@@ -716,6 +716,11 @@ def test_the_defaults_are_those_that_the_evidence_was_computed_with():
     assert (config.beta1, config.beta2, config.eps, config.momentum) == (0.9, 0.999, 1e-8, 0.9)
 
 
+def test_settings_are_given_by_name():
+    with pytest.raises(TypeError, match="positional"):
+        TrainConfig(32)
+
+
 def test_a_batch_may_be_one_trial():
     assert TrainConfig(batch=1).batch == 1
     with pytest.raises(ValueError, match="batch: must be an integer >= 1, got 0"):
