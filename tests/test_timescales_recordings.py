@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy.fft import dct
 from scipy.linalg import toeplitz
 from scipy.signal import lfilter
 
 from tau_rnn.plotting import plot_timescales
-from tau_rnn.timescales import autocovariance, bin_spikes, expected_acf, fit_timescales
+from tau_rnn.timescales import (
+    autocovariance,
+    bin_spikes,
+    expected_acf,
+    fit_timescales,
+    timescale_of_acf,
+)
 from tau_rnn.timescales import design as design_module
 from tau_rnn.timescales.design import Design
 
@@ -77,12 +83,15 @@ def share(result, word):
     two_conditions=st.booleans(),
     seed=seeds,
 )
+@example(n=9, n_trials=1, order=1, gaps=0.2, two_conditions=False, seed=0)
+@example(n=9, n_trials=1, order=2, gaps=0.2, two_conditions=False, seed=1)
 def test_expectations_of_centred_data_with_gaps(n, n_trials, order, gaps, two_conditions, seed):
     rng = np.random.default_rng(seed)
     mask = rng.random((n_trials, n)) >= gaps
     group = np.arange(n_trials) % 2 if two_conditions and n_trials > 3 else np.zeros(n_trials, int)
     gamma = np.exp(-np.arange(n) / rng.uniform(0.3, 20)) + rng.uniform() * np.eye(1, n)[0]
     d = Design(mask, group, order)
+    assert n_trials > 1 or d.kept[0] == mask.sum()  # nothing is subtracted from all trials
     assume(d.weight > 0)
     # Every sample of every trial is 1 once: the columns of the map from rates to centred rates.
     columns = np.eye(n_trials * n).reshape(-1, n_trials, n)
@@ -380,9 +389,19 @@ def test_the_interval_of_a_unit_does_not_depend_on_its_neighbours():
         np.testing.assert_allclose(alone.tau_ci[0], together.tau_ci[unit], rtol=1e-9)
 
 
+def test_the_window_s_interval_holds_the_timescale_that_the_window_defines():
+    lags = 0.02 * np.arange(250)[:, np.newaxis]
+    aim = timescale_of_acf((np.exp(-lags / 0.2) + np.exp(-lags)) / 2, 0.02)[0]
+    x = sum(np.sqrt(0.5) * ou(seed, tau=tau, dt=0.02, n_trials=40, n_units=60)
+            for seed, tau in ((11, 0.2), (12, 1.0)))  # fmt: skip
+    result = fit_timescales(x, 0.02, center="psth", n_boot=100)
+    assert np.mean(result.p_fit >= 0.01) > 0.5  # one exponential is not refuted by most
+    assert held(result, aim) > 0.85
+
+
 def test_level_widens_intervals():
-    rates = ou(10, n_units=20)
-    for options in ({}, {"estimator": "window", "min_lag": 1, "n_boot": 100}):
+    rates = ou(10, n_units=8)
+    for options in ({}, {"estimator": "window", "min_lag": 1, "n_boot": 800}):
         widths = [np.ptp(fit_timescales(rates, 0.05, level=v, **options).tau_ci, axis=1).mean()
                   for v in (0.5, 0.95, 0.999)]  # fmt: skip
         # quantiles of the normal: 0.67, 1.96, 3.29

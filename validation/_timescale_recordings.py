@@ -117,8 +117,8 @@ def run_slow_peers(rng):
     have = stored()
     for name, rates, dt, _, labels in cells(rng, UNITS):
         for peer, (estimate, n_units) in SLOW_PEERS.items():
-            if labels is None and (name, peer, digest(rates)) not in have:
-                found = estimate(rates[:, :, :n_units], dt)
+            if (name, peer, digest(rates)) not in have:
+                found = estimate(for_peers(rates, labels)[:, :, :n_units], dt)
                 with STORED.open("a", newline="", encoding="utf-8") as file:
                     text = " ".join(f"{tau:.4g}" for tau in found)
                     csv.writer(file).writerow([name, peer, digest(rates), text])
@@ -132,22 +132,29 @@ def stored():
         return {(*key,): np.array(text.split(), float) for *key, text in csv.reader(file)}
 
 
+def for_peers(rates, labels):
+    """Trials of one condition, which is what peers take."""
+    if labels is not None:
+        return rates - np.stack([rates[labels == label].mean(axis=0) for label in labels])
+    return rates.reshape(40, -1, rates.shape[2]) if len(rates) == 1 else rates  # stretches of 5 s
+
+
 def others(name, rates, dt, labels, slow, have):
     """Estimates of each peer, of the first units or all of them; empty where it has none."""
     for peer, estimate in PEERS.items():
-        out_of_place = labels is not None or (len(rates) == 1 and peer != "AR(1) PSTH")
-        yield peer, np.empty(0) if out_of_place else estimate(rates, dt)
+        yield peer, estimate(for_peers(rates, labels), dt)
     for peer in slow:
-        yield peer, have.get((name, peer, digest(rates)), np.empty(0))
+        found = have.get((name, peer, digest(rates)), np.empty(0))
+        yield peer, found if np.isfinite(rates).all() or peer == "Kalman" else np.empty(0)
 
 
 def recordings(report, rng, n_units):
     """Print the page: for each cell ours and its peers, then the bars."""
     report.section(f"Recordings: bias / RMS error in %, {n_units} units a cell; ours with "
-                   "intervals that hold, no estimate, flagged (%)")  # fmt: skip
+                   "intervals that hold, no estimate, warned (%)")  # fmt: skip
     missed, ratio, beside, have = {}, {}, {}, stored()
     slow = [peer for peer in SLOW_PEERS if n_units == UNITS and any(peer in key for key in have)]
-    print(f"  {'':30}{'ours':>13}  holds  NaN flag"
+    print(f"  {'':30}{'ours':>13}  holds  NaN warn"
           + "".join(f"{name:>15}" for name in [*PEERS, *slow]))  # fmt: skip
     for name, rates, dt, tau, labels in cells(rng, n_units):
         ours = fit_timescales(rates, dt, conditions=labels)
@@ -155,13 +162,15 @@ def recordings(report, rng, n_units):
         missed[name] = np.sum((low > tau) | (high < tau))
         bias, rms = errors(ours.tau, tau)
         told = np.isfinite(ours.tau)
-        shares = np.mean([(low <= tau) & (tau <= high), ~told, ours.flag != ""], axis=1)
+        warned = [set(flag.split(",")) - {"", "nugget"} != set() for flag in ours.flag]
+        shares = np.mean([(low <= tau) & (tau <= high), ~told, warned], axis=1)
         row = f"{bias:+6.0f} /{rms:5.0f}  " + "{:5.0f}{:5.0f}{:5.0f}".format(*100 * shares)
         best, by = 0.0, ""
         for peer, found in others(name, rates, dt, labels, slow, have):
             same = told[: len(found)] & np.isfinite(found)  # units that both have an estimate of
             if same.sum() <= 0.5 * len(found):
-                row += f"{'-':>15}"
+                fails = np.isfinite(found).sum() <= 0.5 * len(found)
+                row += f"{'n/a' if len(found) == 0 else 'fails' if fails else 'ours none':>15}"
                 continue
             theirs = errors(found[same], tau)
             row += f"{theirs[0]:+8.0f} /{theirs[1]:5.0f}"
@@ -174,7 +183,8 @@ def recordings(report, rng, n_units):
         print(f"  {name:30s}{row}", flush=True)
     first = "".join(f", of {peer} the first {SLOW_PEERS[peer][1]}" for peer in slow)
     print(f"  Peers: the units that ours has an estimate of too{first};\n"
-          "  - where a peer has no place, was not run or mostly fails.\n"
+          "  n/a: not run, or takes no gaps; fails: no estimate of most units; ours none: ours has\n"
+          "  no estimate of most, and says so.\n"
           "  RMS error over that of ours on the same units, over cells:")  # fmt: skip
     for peer, shares in beside.items():
         least, where = min(shares)

@@ -102,8 +102,9 @@ def fit_timescales(
     ci : {"auto", "bootstrap", None}
         Interval. "auto": where the log likelihood is within its chi-square quantile of the top,
         widened where trials vary more than the model says; for the window, percentiles over
-        ``n_boot`` resamplings of trials (of stretches of them where trials are few). "bootstrap":
-        resampled trials in any case. None: NaN.
+        ``n_boot`` resamplings of trials (of stretches of them where trials are few), and what the
+        likelihood says besides where it is not refuted. "bootstrap": resampled trials alone. None:
+        NaN.
     level : float
         Of the interval, from 0.01 to below 1.
     n_boot : int

@@ -117,10 +117,11 @@ def by_window(e, y, acf, plan, d):
                 e[name][i] = values
             e["estimator"][i] = "window"
             fast = found["tau"][:, 0] < options.dt  # or noise, if that is not ruled out
-            own = (misfit[i] | (options.ci == "bootstrap")) & (fast | (options.ci is not None))
-            for j in np.flatnonzero(own):
+            for j in np.flatnonzero(fast | (options.ci is not None)):
                 starts = {start[j], max(start[j], fast[j] * (options.use_lag0 == "auto"))}
                 ends = [mo.interval(y[i[j]], first, last[j], w, options) for first in starts]
+                if not misfit[i[j]] and options.ci != "bootstrap":
+                    ends.append(e["interval"][i[j]])  # the likelihood's, which is not refuted
                 e["interval"][i[j]] = np.min(ends, axis=0)[0], np.max(ends, axis=0)[1]
     energy = np.sum(y**2, axis=2)
     behind = energy.sum(axis=1) ** 2 / np.sum(energy**2, axis=1)  # trials that hold the variance
