@@ -60,7 +60,10 @@ def one_exponential(m, mode0, options, dof=0):
     from scipy.special import chdtri
 
     noises = [True, False] if options.use_lag0 == "auto" else [not options.use_lag0]
-    p = lk.fit(m, [(mode0, noisy) for noisy in noises], wide=1)
+    with_slopes = options.detrend == "auto" and mode0 != "linear"
+    kinds = [(mode0 + "+", noises[0])] * with_slopes + [(mode0, noisy) for noisy in noises]
+    profiles = lk.fit(m, kinds, wide=with_slopes + 1)
+    p = profiles[with_slopes:]
     rise = p[-1].least - p[0].least
     simple = rise < np.where(np.exp(p[0].best[0]) < AS_FAST * options.dt, SIGNAL, SIMPLER)
     full, bare = p[0].best, p[-1].best
@@ -68,7 +71,8 @@ def one_exponential(m, mode0, options, dof=0):
     D = np.where(simple, p[-1].least, p[0].least)
     noisy = rise > SIGNAL if options.use_lag0 == "auto" else b > 0
     wide = lk.spread(m, mode0, *full)
-    interval = lk.interval(p[0], m, chdtri(1, 1 - options.level) * wide)
+    ends = [lk.interval(q, m, chdtri(1, 1 - options.level) * wide) for q in (profiles[0], p[0])]
+    interval = hull(*ends)
     if options.ci == "bootstrap" and dof >= mo.MIN_RESAMPLED:
         for i in range(len(rise)):
             granted = bool(noises[0] and not simple[i])
@@ -86,6 +90,11 @@ def one_exponential(m, mode0, options, dof=0):
         "silent": silent,
         "bound": (log_tau > m.log_tau[-1] - edge).astype(int) - (log_tau < m.log_tau[0] + edge),
     }
+
+
+def hull(a, b):
+    """The intervals (units, 2) that hold both of two; NaN holds nothing."""
+    return np.stack([np.fmin(a[:, 0], b[:, 0]), np.fmax(a[:, 1], b[:, 1])], axis=1)
 
 
 def _resampled(m, mode0, noisy, dof, options):

@@ -117,21 +117,28 @@ class Profile(NamedTuple):
 def counted(m, mode0):
     """Modes in each bin that count (bins,): `mode0` is "in", "out", "free" or "linear".
 
-    "in": mode 0 counts. "out": it does not (trial means subtracted). "free": apart from the others,
-    since offsets take what it has too much. "linear": modes 0 and 1 are left out.
+    "in": mode 0 counts. "out": it does not (trial means subtracted). "free": it counts with what
+    offsets add. "linear": modes 0 and 1 are left out. With a "+", mode 1 counts with what slopes
+    add, which is nearly all in it. See `free` for those with an addition.
     """
     w = m.sizes.copy()
-    w[: {"in": 0, "linear": 2}.get(mode0, 1)] = 0
+    w[: {"in": 0, "linear": 2}.get(mode0.rstrip("+"), 1)] = 0
+    w[free(mode0)] = 0
     return w
+
+
+def free(mode0):
+    """Modes to whose variance something unknown and positive is added: the excess found, if any."""
+    return [0] * mode0.startswith("free") + [1] * mode0.endswith("+")
 
 
 def deviance(m, mode0, V):
     """D of units (units, [K,] bins) with variances V."""
     found = m.found if V.ndim == 2 else m.found[:, None]
     D = (np.log(V) + found / V) @ counted(m, mode0)
-    if mode0 == "free":
-        with_offsets = np.maximum(V[..., 0], found[..., 0])
-        D += np.log(with_offsets) + found[..., 0] / with_offsets
+    for j in free(mode0):
+        granted = np.maximum(V[..., j], found[..., j])
+        D += np.log(granted) + found[..., j] / granted
     return m.weight * D
 
 
@@ -149,10 +156,10 @@ def coarse(m, kinds):
         number = w.sum()
         a = np.maximum((w / V) @ m.found.T / number, TINY)  # (tau, ratio, units)
         D = (np.log(V) @ w)[..., None] + number * (np.log(a) + 1)
-        if mode0 == "free":
-            P0 = m.found[:, 0] / V[..., 0, None]
-            with_offsets = np.maximum(a, P0)
-            D += np.log(with_offsets * V[..., 0, None]) + P0 / with_offsets
+        for j in free(mode0):
+            P = m.found[:, j] / V[..., j, None]
+            granted = np.maximum(a, P)
+            D += np.log(granted * V[..., j, None]) + P / granted
         D = m.weight * (D if noisy else D[:, :1])
         out[mode0, noisy] = D.min(axis=1).T, ratio[D.argmin(axis=1)].T
     return out
@@ -165,7 +172,7 @@ def variances(m, mode0, E, ratio, rounds):
     would raise D a shorter one is tried. A ratio of None means no noise.
     """
     found, noise, noisy = m.found[:, :, None], m.noise, ratio is not None
-    sizes, free = counted(m, mode0), mode0 == "free"
+    sizes = counted(m, mode0)
     ratio = np.zeros(E.shape[:2]) if ratio is None else ratio
     least = 1e-12 * np.mean(m.found, axis=1)[:, None] + TINY
     V = E + ratio[..., None] * noise
@@ -174,8 +181,8 @@ def variances(m, mode0, E, ratio, rounds):
     for _ in range(rounds):
         V = best[1][..., None] * E + best[2][..., None] * noise
         w = sizes / V**2
-        if free:
-            w[..., 0] = (found[:, :1, 0] < V[..., 0]) / V[..., 0] ** 2
+        for j in free(mode0):
+            w[..., j] = (found[:, j] < V[..., j]) / V[..., j] ** 2
         wE = w * E
         ee, ef = np.einsum("ukb,ukb->uk", wE, E), (wE @ found)[..., 0]
         b = np.zeros(ee.shape)
@@ -273,8 +280,8 @@ def spread(m, mode0, log_tau, a, b):
         return np.ones(len(log_tau))
     V, up, down = (m.variance(log_tau + e, a, b) for e in (0, 1e-3, -1e-3))
     w = np.broadcast_to(counted(m, mode0), V.shape).copy()
-    if mode0 == "free":
-        w[:, 0] = m.found[:, 0] < V[:, 0]
+    for j in free(mode0):
+        w[:, j] = m.found[:, j] < V[:, j]
     noise = b[:, None] * m.noise
     J = np.stack([(up - down) / 2e-3, V - noise, noise], axis=1) / V[:, None]
     rest = J[:, 1:]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tau_rnn.timescales import moments as mo
-from tau_rnn.timescales.evidence import DRIFT, first_lag, one_exponential
+from tau_rnn.timescales.evidence import DRIFT, first_lag, hull, one_exponential
 from tau_rnn.timescales.mixtures import choose
 from tau_rnn.timescales.recordings import MIN_SAMPLES
 from tau_rnn.timescales.result import MISFIT
@@ -107,7 +107,7 @@ def by_window(e, y, acf, plan, d):
     options = plan.options
     e["first"] = np.zeros(len(y), dtype=int)
     if options.model == "exp":
-        e["first"] = first_lag(acf, d, options)
+        e["first"] = np.where(e["silent"] & (options.min_lag == "auto"), 0, first_lag(acf, d, options))
         misfit = (e["first"] > 1) | (~e["silent"] & ~(e["p_fit"] >= MISFIT))
         i = np.flatnonzero(misfit | (options.estimator == "window"))
         if len(i):
@@ -127,8 +127,3 @@ def by_window(e, y, acf, plan, d):
     behind = energy.sum(axis=1) ** 2 / np.sum(energy**2, axis=1)  # trials that hold the variance
     e["few"] = behind < min(FEW, len(y[0]) / 8)
     e["silent"] |= e["few"]
-
-
-def hull(a, b):
-    """The intervals (units, 2) that hold both of two; NaN holds nothing."""
-    return np.stack([np.fmin(a[:, 0], b[:, 0]), np.fmax(a[:, 1], b[:, 1])], axis=1)
