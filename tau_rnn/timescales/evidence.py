@@ -16,6 +16,7 @@ MIN_PAIR = 24  # trials beyond the number of conditions, for two exponentials; a
 SIMPLER = 2.7  # rise of D below which noise is left out: 5 %, one-sided; SIGNAL where tau is
 AS_FAST = 1.25  # below this many steps, since such a decay is nearly noise itself
 SIGNAL = 9.2  # fall of D that an exponential must bring: 1 %
+BLUE = 1.0  # standard errors of the fast modes' noise above that of the slow ones
 DRIFT, TREND = 3.0, 5.4  # the same for offsets and slopes: 4 % and 1 %, one-sided
 Z_PEAK = 3.5  # standard errors
 
@@ -73,6 +74,9 @@ def one_exponential(m, mode0, options, dof=0):
     wide = lk.spread(m, mode0, *full)
     ends = [lk.interval(q, m, chdtri(1, 1 - options.level) * wide) for q in (profiles[0], p[0])]
     interval = hull(*ends)
+    if options.use_lag0 == "auto":
+        other = _without_fast_modes(m, mode0, rise > SIGNAL, chdtri(1, 1 - options.level) * wide)
+        interval = hull(interval, other)
     if options.ci == "bootstrap" and dof >= mo.MIN_RESAMPLED:
         for i in range(len(rise)):
             granted = bool(noises[0] and not simple[i])
@@ -90,6 +94,22 @@ def one_exponential(m, mode0, options, dof=0):
         "silent": silent,
         "bound": (log_tau > m.log_tau[-1] - edge).astype(int) - (log_tau < m.log_tau[0] + edge),
     }
+
+
+def _without_fast_modes(m, mode0, noisy, height):
+    """Intervals (units, 2) of the slower half of modes, where the noise of the others is larger.
+
+    Noise that is not white, as of refractory spikes in wide bins; NaN elsewhere.
+    """
+    out = np.full((len(noisy), 2), np.nan)
+    i = np.flatnonzero(noisy)
+    if len(i):
+        some = m.take(i)
+        (p,) = lk.fit(some, [(mode0 + "-", True)], wide=1)
+        w = lk.counted(m, mode0) - lk.counted(m, mode0 + "-")
+        excess = (some.found / some.variance(*p.best) - 1) @ w * np.sqrt(m.weight / (2 * w.sum()))
+        out[i] = np.where((excess > BLUE)[:, None], lk.interval(p, m, height[i]), np.nan)
+    return out
 
 
 def hull(a, b):

@@ -122,7 +122,9 @@ def counted(m, mode0):
     add, which is nearly all in it. See `free` for those with an addition.
     """
     w = m.sizes.copy()
-    w[: {"in": 0, "linear": 2}.get(mode0.rstrip("+"), 1)] = 0
+    w[: {"in": 0, "linear": 2}.get(mode0.rstrip("+-"), 1)] = 0
+    if mode0.endswith("-"):
+        w[np.cumsum(m.sizes) > m.sizes.sum() / 2] = 0
     w[free(mode0)] = 0
     return w
 

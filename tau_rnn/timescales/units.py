@@ -119,6 +119,7 @@ def by_window(e, y, acf, plan, d):
             fast = found["tau"][:, 0] < options.dt  # or noise, if that is not ruled out
             for j in np.flatnonzero(fast | (options.ci is not None)):
                 starts = {start[j], max(start[j], fast[j] * (options.use_lag0 == "auto"))}
+                starts |= {2} if misfit[i[j]] and start[j] == 1 and options.min_lag == "auto" else set()
                 ends = [mo.interval(y[i[j]], first, last[j], w, options) for first in starts]
                 if not misfit[i[j]] and options.ci != "bootstrap":
                     ends.append(e["interval"][i[j]])  # the likelihood's, which is not refuted
