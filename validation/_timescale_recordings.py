@@ -183,8 +183,8 @@ def recordings(report, rng, n_units):
         print(f"  {name:30s}{row}", flush=True)
     first = "".join(f", of {peer} the first {SLOW_PEERS[peer][1]}" for peer in slow)
     print(f"  Peers: the units that ours has an estimate of too{first};\n"
-          "  n/a: not run, or takes no gaps; fails: no estimate of most units; ours none: ours has\n"
-          "  no estimate of most, and says so.\n"
+          "  n/a: not run, or takes no gaps; fails: no estimate of most units; ours none: ours\n"
+          "  has no estimate of most, and says so.\n"
           "  RMS error over that of ours on the same units, over cells:")  # fmt: skip
     for peer, shares in beside.items():
         least, where = min(shares)

@@ -142,8 +142,11 @@ def drifts(m, options):
     return ratio, *shows
 
 
-def first_lag(c, design, options):
-    """First lag to use of each unit, from a peak that is not at lag 1 where asked to."""
+def first_lag(c, silent, design, options):
+    """First lag to use of each unit, from a peak that is not at lag 1 where asked to.
+
+    Not where nothing is found: among many lags some peak of rare spikes stands out.
+    """
     n_units, n = c.shape
     if options.min_lag != "auto":
         return np.full(n_units, min(options.min_lag, n - 2))
@@ -152,4 +155,4 @@ def first_lag(c, design, options):
     top = np.where(near, c, -np.inf).argmax(axis=1)
     rows, error = np.arange(n_units), c[:, 0] / np.sqrt(np.maximum(design.kept[1], 1))
     dip = c[rows, top] - c[:, 1] > Z_PEAK * np.sqrt(2) * error
-    return np.where(dip & (top > 1) & (c[rows, top] > Z_PEAK * error), top, 0)
+    return np.where(dip & (top > 1) & (c[rows, top] > Z_PEAK * error) & ~silent, top, 0)

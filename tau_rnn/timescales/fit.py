@@ -79,7 +79,8 @@ def fit_timescales(
         their estimates for one ``center_used`` only.
     detrend : {"auto", "constant", "linear"}
         What "trial" subtracts from each trial: its mean, or a straight line. "auto": a line where
-        one shows (at 1 %), ``center`` is "auto" and nothing remains to be explained; else the mean.
+        one shows (at 1 %), ``center`` is "auto" and nothing remains to be explained; else the mean,
+        but then the interval grants lines a variance of their own, whether they show or not.
     model : {"exp", "two_exp", "cos", "auto"}
         "exp": one exponential. "two_exp": two; ``tau`` is the slow one. Where a second one explains
         nothing (chi-square at 5 %) one is returned (``model_used``); one that decays within dt is
@@ -94,11 +95,13 @@ def fit_timescales(
     min_lag : "auto", int or float
         First lag of the window, in samples (int) or seconds (float): lags below it are left out,
         so that refractoriness and smoothing kernels do not decide. "auto": all lags, but from the
-        highest peak on where that lies clearly above lag 1 (flag "min_lag").
+        highest peak on where that lies clearly above lag 1 (flag "min_lag"), if any correlation is
+        found.
     use_lag0 : {"auto", True, False}
         Whether white observation noise is ruled out (True), granted (False), or granted where it
         shows: at 5 %, at 1 % where tau is about dt, since such a decay is nearly noise itself. The
-        interval grants it unless it is ruled out.
+        interval grants it unless it is ruled out, and noise that is stronger at high frequencies
+        where that seems so: spikes are refractory.
     ci : {"auto", "bootstrap", None}
         Interval. "auto": where the log likelihood is within its chi-square quantile of the top,
         widened where trials vary more than the model says; for the window, percentiles over
@@ -126,7 +129,7 @@ def fit_timescales(
         nonfinite           inf among the rates; NaN
         too_few_samples     fewer than 10 samples, or too few trials for "two_exp"; NaN
         no_positive_decay   successive samples are anticorrelated; NaN
-        no_power            no correlation found, and a weak one may have escaped: NaN, [dt, inf).
+        no_power            no correlation found, and a weak one may have escaped: NaN, [0, inf).
                             Or the estimate is below dt, and its interval reaches beyond; NaN if
                             the search ended at its bound
         unresolved          tau is below dt, as is its whole interval, whose lower end is 0; NaN if
@@ -140,8 +143,7 @@ def fit_timescales(
         min_lag             lags below a peak were left out: refractoriness or smoothing
         dc_drift            trial means vary more than tau explains: offsets, or a slower component
         trend               lines through trials do: a drift, or a slower component (not a second
-                            exponential that was fitted). The interval grants both unless the
-                            line was taken out (``detrend_used``)
+                            exponential that was fitted). The interval grants both
         ==================  ======================================================================
 
     Raises

@@ -142,7 +142,7 @@ def report(acf, e, d, options, size):
     }
     flag = [",".join(w for w, given in words.items() if given[i]) for i in range(len(tau))]
 
-    low = np.where(below, 0, np.where(nothing, dt, low))
+    low = np.where(below | nothing, 0, low)
     high = np.where(nothing, np.where(below, dt, np.inf), np.where(long, np.inf, high))
     interval = np.stack([low, high], axis=1)
     second = e["second_ci"]

@@ -107,7 +107,7 @@ def by_window(e, y, acf, plan, d):
     options = plan.options
     e["first"] = np.zeros(len(y), dtype=int)
     if options.model == "exp":
-        e["first"] = np.where(e["silent"] & (options.min_lag == "auto"), 0, first_lag(acf, d, options))
+        e["first"] = first_lag(acf, e["silent"], d, options)
         misfit = (e["first"] > 1) | (~e["silent"] & ~(e["p_fit"] >= MISFIT))
         i = np.flatnonzero(misfit | (options.estimator == "window"))
         if len(i):
@@ -119,7 +119,8 @@ def by_window(e, y, acf, plan, d):
             fast = found["tau"][:, 0] < options.dt  # or noise, if that is not ruled out
             for j in np.flatnonzero(fast | (options.ci is not None)):
                 starts = {start[j], max(start[j], fast[j] * (options.use_lag0 == "auto"))}
-                starts |= {2} if misfit[i[j]] and start[j] == 1 and options.min_lag == "auto" else set()
+                if misfit[i[j]] and start[j] == 1 and options.min_lag == "auto":
+                    starts |= {2}  # noise that is not white reaches the first lag
                 ends = [mo.interval(y[i[j]], first, last[j], w, options) for first in starts]
                 if not misfit[i[j]] and options.ci != "bootstrap":
                     ends.append(e["interval"][i[j]])  # the likelihood's, which is not refuted
