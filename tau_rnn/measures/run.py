@@ -284,8 +284,8 @@ class _Material(NamedTuple):
 
 
 def _material(task, run, sizes, rng) -> _Material:
-    names = (*PARTS, "probe", "test", "noise")
-    seeds = dict(zip(names, rng.integers(2**63, size=len(names)).tolist()))
+    names: tuple[str, ...] = (*PARTS, "probe", "test", "noise")
+    seeds: dict[str, int] = dict(zip(names, rng.integers(2**63, size=len(names)).tolist()))
     probe, test = (
         task.trials(sizes[n], np.random.default_rng(seeds[name]))
         for n, name in (("n_trials", "probe"), ("n_test", "test"))
