@@ -218,6 +218,11 @@ def test_the_window_takes_fast_units_for_fast_and_noise_for_noise():
         assert all("nugget" in flag for flag in noisy.flag)
         np.testing.assert_allclose(noisy.acf_fit[0], noisy.acf[0])  # the rest of lag 0 is noise
         assert noisy.amplitude.mean() == pytest.approx(1, abs=0.1)
+    # Ten trials show it too, in more than half of the units.
+    few = ou(0, n_trials=10, n_units=60)
+    few = few + np.sqrt(0.3) * np.random.default_rng(2).standard_normal(few.shape)
+    found = fit_timescales(few, DT, center="psth", ci=None)
+    assert np.mean(["nugget" in flag for flag in found.flag]) > 0.4
 
 
 # --- the likelihood -----------------------------------------------------------------------------

@@ -406,6 +406,12 @@ def test_what_flags_say_of_units_below_the_step_is_what_intervals_say(kind, opti
         assert fit_timescales(rates, dt, ci=None, **options).flag.tolist() == result.flag.tolist()
 
 
+def test_the_lower_end_of_the_search_is_no_end_of_a_bootstrap_interval():
+    rates = ou(1, tau=0.06, n_trials=7, n_units=40, T=2.0)
+    low = fit_timescales(rates, 0.05, ci="bootstrap", n_boot=60, use_lag0=False).tau_ci[:, 0]
+    assert np.any(low == 0) and not np.isclose(low, 0.3 * 0.05, rtol=1e-6).any()
+
+
 def test_the_interval_of_a_unit_does_not_depend_on_its_neighbours():
     rates = counts(4, 5, 12)  # some are refuted, and have the interval of the bootstrap
     together = fit_timescales(rates, 0.05, estimator="window", n_boot=40)
