@@ -188,6 +188,17 @@ def test_the_window_says_at_which_end_its_search_stopped():
     assert near.bound[0] == 0
 
 
+def test_the_window_starts_where_the_autocovariance_has_fallen_to_1_e():
+    w, k = mo.Window(design(n=400), DT, 2.0), DT * np.arange(400)
+    c = 0.3 * np.exp(-k / 6) + 0.7 * np.exp(-k / 0.2)  # three windows agree with themselves
+    crossing = optimize.brentq(lambda t: np.interp(t, k, c) - np.exp(-1), 0, 1)
+    lasts = (None, np.ceil(2 * crossing / DT), 4, 399)
+    found, same, short, long = (
+        np.exp(mo.fit_window(c[None], w, np.array([0]), last=last).log_tau[0]) for last in lasts
+    )
+    assert found == same and 1.1 * short < found < long / 1.1
+
+
 @given(tau=st.floats(0.01, 50), first=st.integers(0, 30), most=st.integers(5, 99))
 def test_the_last_lag_of_a_window(tau, first, most):
     last = mo.Window(design(), DT, 2.0).last_lag(np.array([tau]), np.array([first]), most)[0]
