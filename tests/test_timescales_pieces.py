@@ -387,6 +387,21 @@ def test_a_plan_knows_when_trials_are_too_few_for_two_exponentials():
         assert all(("too_few_samples" in flag) == few for flag in result.flag)
 
 
+def test_with_gaps_mode_0_is_that_before_the_means_of_trials_are_subtracted():
+    mask = np.random.default_rng(0).random((12, 60)) > 0.2
+    plan = Plan(mask, np.zeros(12, dtype=int), options(12, 60))
+    x = np.moveaxis(ou(8, n=60, n_trials=12), 2, 0)
+    m = plan.modes(x, 1)
+    log_tau = np.log([0.2, 0.5])
+    for first, order in ((0, 0), (1, 1)):
+        d = plan.designs[order]
+        own = lk.modes(d.centred(x), d, plan.powers(order))
+        at = slice(0, 1) if first == 0 else slice(1, None)
+        for name in ("found", "by_trial", "noise"):
+            np.testing.assert_array_equal(getattr(m, name)[..., at], getattr(own, name)[..., at])
+        np.testing.assert_array_equal(m.shapes(log_tau)[:, at], own.shapes(log_tau)[:, at])
+
+
 def test_two_trials_of_two_conditions_leave_nothing():
     rates = ou(0, n_trials=2)
     with pytest.raises(ValueError, match="at least one condition, got 2 trials with 2"):
