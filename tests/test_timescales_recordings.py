@@ -361,6 +361,13 @@ def test_one_burst_in_forty_trials_is_no_certainty():
     assert high < 5 * max(low, 0.01)
 
 
+@pytest.mark.parametrize("n_trials", [5, 40])
+def test_copies_of_one_burst_are_no_certainty(n_trials):
+    copies = np.zeros((n_trials, 100, 1))
+    copies[-3:, 5:15] = 1
+    np.testing.assert_array_equal(fit_timescales(copies, 0.05).tau_ci[0], [0, np.inf])
+
+
 def test_white_noise_is_lack_of_power_unless_there_is_plenty():
     white = np.random.default_rng(1).standard_normal((40, 200, 30))
     result = fit_timescales(white, 0.05)

@@ -223,7 +223,11 @@ def by_window(y, c, first, w, options):
 
 
 def interval(y, first, last, w, options):
-    """Percentile interval (2,) of one unit; open where there are too few parts to resample."""
+    """Percentile interval (2,) of one unit; open where the parts cannot tell.
+
+    They are too few to resample, or copies of each other: tau is then the same again and again, more
+    sharply than so many samples of any process could tell it.
+    """
     need = int(min(w.n_lags, max(4 * last, 50)))
     parts = by_parts(y, w.design, need, int(last))
     dof = len(parts) * w.design.dof // len(y)
@@ -234,7 +238,10 @@ def interval(y, first, last, w, options):
     fit = fit_window(c, w, rows, last=last, iterations=3, refine=False)
     choices: Any = 0.0, np.exp(fit.log_tau), np.inf
     tau = np.choose(fit.bound + 1, choices)
-    return percentile_interval(tau, len(parts), dof, options.level)
+    low, high = percentile_interval(tau, len(parts), dof, options.level)
+    middle, sharp = np.median(tau), 1 / np.sqrt(w.design.mask.sum())
+    copies = low > (1 - sharp) * middle or high < (1 + sharp) * middle
+    return (0.0, np.inf) if copies else (low, high)
 
 
 def timescale_of_acf(
