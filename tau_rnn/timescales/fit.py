@@ -80,7 +80,8 @@ def fit_timescales(
     detrend : {"auto", "constant", "linear"}
         What "trial" subtracts from each trial: its mean, or a straight line. "auto": a line where
         one shows (at 1 %), ``center`` is "auto" and nothing remains to be explained; else the mean,
-        but then the interval grants lines a variance of their own, whether they show or not.
+        but then the interval grants lines a variance of their own, whether they show or not (in
+        trials of about one length).
     model : {"exp", "two_exp", "cos", "auto"}
         "exp": one exponential. "two_exp": two; ``tau`` is the slow one. Where a second one explains
         nothing (chi-square at 5 %) one is returned (``model_used``); one that decays within dt is

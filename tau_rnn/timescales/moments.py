@@ -22,6 +22,7 @@ SHORTEST, LONGEST = 0.05, 20.0  # ends of the search: 0.05 dt (decay factor 2e-9
 MIN_LAGS = 4  # the window never shrinks below so many lags
 MAX_LAGS = 4096  # nor grows beyond so many
 MIN_RESAMPLED = 5  # trials beyond the number of conditions, or stretches of them, to resample
+MIN_SHAPES = 3  # trials are copies of fewer: participation ratio of their principal components
 JUMP, Z_JUMP = np.array([1.0, -3.0, 3.0, -1.0]), 4.0  # of lag 0 over the next; standard errors
 WORSE = 8.0  # squared errors of white noise that a fit to all lags costs the later ones
 Z_SIGNAL = 4.0  # standard errors of white noise
@@ -225,8 +226,8 @@ def by_window(y, c, first, w, options):
 def interval(y, first, last, w, options):
     """Percentile interval (2,) of one unit; open where the parts cannot tell.
 
-    They are too few to resample, or copies of each other: tau is then the same again and again, more
-    sharply than so many samples of any process could tell it.
+    They are too few to resample, or trials are copies of one or two: tau is then the same again and
+    again, more sharply than so many samples of any process could tell it.
     """
     need = int(min(w.n_lags, max(4 * last, 50)))
     parts = by_parts(y, w.design, need, int(last))
@@ -240,8 +241,11 @@ def interval(y, first, last, w, options):
     tau = np.choose(fit.bound + 1, choices)
     low, high = percentile_interval(tau, len(parts), dof, options.level)
     middle, sharp = np.median(tau), 1 / np.sqrt(w.design.mask.sum())
-    copies = low > (1 - sharp) * middle or high < (1 + sharp) * middle
-    return (0.0, np.inf) if copies else (low, high)
+    if low > (1 - sharp) * middle or high < (1 + sharp) * middle:
+        gram = y @ y.T
+        if np.trace(gram) ** 2 < MIN_SHAPES * np.sum(gram**2):
+            return 0.0, np.inf
+    return low, high
 
 
 def timescale_of_acf(
