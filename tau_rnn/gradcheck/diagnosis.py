@@ -246,7 +246,7 @@ def conditions(backward: Callable, draw: Callable[..., Network]):
         return base._replace(params=p._replace(tau=p.tau / ratio))
 
     tried: dict[str, Network] = {
-        "one unit, one step, one trial": draw(N=1, T=1, B=1, n_in=1, n_out=1),
+        "one unit, step and trial": draw(N=1, T=1, B=1, n_in=1, n_out=1),
         "a single step": draw(N=4, T=1, B=3),
         "a single trial": draw(N=4, T=6, B=1),
         "a single unit": draw(N=1, T=6, B=3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -126,7 +127,11 @@ class GradientReport:
 
     def __str__(self) -> str:
         wrong = [name for name in self.errors if name in self.diagnosis]
-        if wrong:
+        unusable = {f for finding in self.findings if finding.kind == "unusable"
+                    for f in finding.fields}  # fmt: skip
+        if unusable >= set(self.errors):
+            verdict = "nothing that could be compared"
+        elif wrong:
             verdict = f"{len(wrong)} of {len(self.errors)} gradients wrong"
         elif self.ok:
             verdict = f"all {len(self.errors)} gradients are right"
@@ -140,7 +145,9 @@ class GradientReport:
             "gradient    relative error",
         ]
         for name, error in self.errors.items():
-            lines.append(f"d{name:<10} {error:<15.1e} {'WRONG' if name in wrong else 'right'}")
+            told = "none" if name in unusable else "WRONG" if name in wrong else "right"
+            size = f"{error:.1e}" if math.isfinite(error) else "-"
+            lines.append(f"d{name:<10} {size:<15} {told}")
         together: dict[tuple[str, ...], list[str]] = {}
         for finding in self.findings:
             together.setdefault(finding.fields, []).append(finding.sentence())
