@@ -29,13 +29,13 @@ LARGEST = 1e100  # of a number in an array: products of a few larger ones would 
 MOST_NUMBERS = 10**11  # of an array (800 GB): a size beyond it is a typing mistake
 
 
-def nearest(given: object, allowed: Iterable[str]) -> str:
+def nearest(given: object, allowed: Iterable[object]) -> str:
     """Say which names are allowed, and which of them is nearest to the one given.
 
     >>> nearest("tahn", ["tanh", "relu"])
     "did you mean 'tanh'? Allowed: tanh, relu"
     """
-    names = list(allowed)
+    names = list(map(str, allowed))
     plain, text = {name.casefold(): name for name in names}, str(given).casefold()
     close = difflib.get_close_matches(text, plain, n=1, cutoff=0.5)
     close = close or [name for name in plain if text and name.startswith(text)]
@@ -129,14 +129,14 @@ def check_fits(**lengths: int) -> None:
         raise ValueError(f"{name}: not enough memory for {given} numbers")
 
 
-def check_choice(name: str, value, allowed: Iterable[str]) -> str:
-    """The value if it is one of the names allowed, else a ValueError that names the nearest.
+def check_choice(name: str, value, allowed: Iterable[Any]) -> Any:
+    """The value if it is one of the names (or None) allowed, else an error with the nearest.
 
     >>> check_choice("method", "euler", ("euler", "exponential"))
     'euler'
     """
     names = list(allowed)
-    if not (isinstance(value, str) and value in names):
+    if not (isinstance(value, (str, type(None))) and value in names):
         raise ValueError(f"{name}: unknown {shown(value)}; {nearest(value, names)}")
     return value
 

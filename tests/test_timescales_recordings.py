@@ -10,6 +10,7 @@ from scipy.fft import dct
 from scipy.linalg import toeplitz
 from scipy.signal import lfilter
 
+from tau_rnn import forward, init_params
 from tau_rnn.plotting import plot_timescales
 from tau_rnn.timescales import (
     autocovariance,
@@ -210,6 +211,79 @@ def test_bool_spikes_are_numbers_and_a_missing_unit_is_flagged():
     result = fit_timescales(gone, 0.05)
     assert result.flag[0] == "too_few_samples" and np.isfinite(result.tau[1])
     np.testing.assert_allclose(result.tau[1], fit_timescales(gone[:, :, 1:], 0.05).tau[0])
+
+
+@given(
+    before=st.integers(0, 30),
+    after=st.integers(0, 30),
+    extra=st.integers(0, 3),
+    pairs=st.booleans(),
+    options=st.sampled_from([{}, {"center": "trial"}, {"center": "psth"}, {"ci": "bootstrap"}]),
+    seed=seeds,
+)
+@example(before=0, after=400, extra=0, pairs=False, options={}, seed=0)
+@example(before=7, after=0, extra=2, pairs=True, options={"center": "trial"}, seed=1)
+def test_samples_that_a_unit_has_in_no_trial_change_nothing(
+    before, after, extra, pairs, options, seed
+):
+    rng = np.random.default_rng(seed)
+    x = ou(seed, tau=0.5, T=2.0, n_trials=12, n_units=1)  # nearly T / 3, the bound of a flag
+    x[rng.integers(12), 30:] = np.nan
+    n_trials, n = 12 + extra, before + 40 + after
+    rows = np.sort(rng.permutation(n_trials)[:12])
+    labels = np.arange(n_trials) % 2
+    padded = np.full((n_trials, n, 2), np.nan)
+    padded[rows, before : before + 40, :1] = x
+    padded[:, :, 1:] = ou(1, T=n * 0.05, n_trials=n_trials, n_units=1)  # which has all samples
+    both = fit_timescales(padded, 0.05, conditions=labels if pairs else None, **options)
+    alone = fit_timescales(x, 0.05, conditions=labels[rows] if pairs else None, **options)
+    for name in ("tau", "tau_ci", "p_fit", "flag", "window_used"):
+        np.testing.assert_array_equal(getattr(both, name)[0], getattr(alone, name)[0])
+    np.testing.assert_array_equal(both.acf[:40, 0], alone.acf[:, 0])
+    assert np.isnan(both.acf[40:, 0]).all() and np.isnan(both.acf_fit[40:, 0]).all()
+    assert both.acf.shape == (n, 2) and np.isfinite(both.acf[:, 1]).all()
+    assert both.n_trials == n_trials and alone.n_trials == 12
+    only = fit_timescales(padded[:, :, :1], 0.05, **options)
+    assert only.n_trials == 12 and len(only.lags) == n
+
+
+def test_a_trial_alone_in_its_condition_is_left_out_of_the_units_that_have_no_other():
+    x, labels = ou(5, T=2.5, n_trials=13, n_units=2), np.array([0] * 11 + [1, 1])
+    x[12, :, 0] = np.nan
+    x[:11, 30:, 0] = np.nan  # the time of the trial left out does not count either
+    found = fit_timescales(x, 0.05, conditions=labels)
+    alone = fit_timescales(x[:11, :30, :1], 0.05)
+    np.testing.assert_array_equal(found.tau_ci[0], alone.tau_ci[0])
+    assert np.isnan(found.acf[30:, 0]).all()
+    x[1:, :, 0] = np.nan  # of one trial its mean can be subtracted, and nothing else
+    single = fit_timescales(x[:1, :30, :1], 0.05)
+    for options, flag in (({}, single.flag[0]), ({"center": "psth"}, "too_few_samples")):
+        found = fit_timescales(x, 0.05, conditions=labels, **options)
+        assert found.flag[0] == flag and np.isfinite(found.tau[1])
+    x[11, :, 0] = 1.0  # two trials of two conditions
+    assert fit_timescales(x, 0.05, conditions=labels).flag[0] == "too_few_samples"
+    with pytest.raises(ValueError, match="two trials or more"):
+        fit_timescales(x[:, :, :1], 0.05, conditions=labels)
+
+
+def test_a_timescale_is_measured_by_the_longest_trial():
+    x = ou(6, tau=1.1, n_units=30)
+    x[::2, :50], x[1::2, 50:] = np.nan, np.nan  # 50 samples of 100
+    found = fit_timescales(x, 0.05, ci=None)
+    exceeds = np.array(["exceeds_trial" in flag for flag in found.flag])
+    np.testing.assert_array_equal(exceeds, ~(found.tau <= 50 * 0.05 / 3))
+    assert np.any(exceeds & (found.tau < 100 * 0.05 / 3))
+
+
+def test_an_autocovariance_knows_nothing_of_trials_without_samples():
+    x = ou(7, T=1.0, n_trials=2, n_units=2)
+    padded = np.concatenate([x, np.full((1, 20, 2), np.nan)])
+    for center in ("trial", "psth"):
+        found, expected = (autocovariance(r, center=center) for r in (padded, x))
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(autocovariance(padded[[0, 2]]), autocovariance(x[:1]))
+    with pytest.raises(ValueError, match="center"):
+        autocovariance(padded[[0, 2]], center="psth")
 
 
 # --- drift --------------------------------------------------------------------------------------
@@ -470,6 +544,17 @@ def test_refractory_spikes(order, dt):
     np.testing.assert_array_equal(samples.tau, given_lag.tau)
 
 
+@pytest.mark.parametrize(
+    ("given_lag", "used"),
+    [(2, 0.1), (np.int32(2), 0.1), (np.array(2), 0.1), (0.1, 0.1), (np.float32(0.1), 0.1),
+     (np.array(0.1), 0.1), (np.float32(0.15), 0.15), (0.1001, 0.15), (np.array(1.0), 1.0),
+     (1e-9, 0.05), (np.float32(4.75), 4.75)],
+)  # fmt: skip
+def test_a_first_lag_is_in_samples_if_an_integer_and_in_seconds_else(given_lag, used):
+    found = fit_timescales(ou(0, n_trials=12, n_units=1), 0.05, min_lag=given_lag, ci=None)
+    assert found.min_lag_used[0] == pytest.approx(used)
+
+
 def test_lags_below_the_first_do_not_decide():
     x = ou(11, n_units=10)
     smooth = np.apply_along_axis(np.convolve, 1, x, np.ones(3) / 3, "valid")
@@ -607,7 +692,31 @@ def test_progress_ends_with_all_units(monkeypatch):
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
+@pytest.mark.parametrize(
+    ("n_units", "least", "options"), [(400, 5, {}), (60, 6, {"model": "two_exp"}),
+                                      (60, 6, {"ci": "bootstrap", "n_boot": 2})],
+)  # fmt: skip
+def test_jobs_are_small_enough_to_share_and_to_tell_of(n_units, least, options):
+    seen = []
+    x = ou(0, T=0.5, n_trials=4, n_units=n_units)
+    fit_timescales(x, 0.05, progress=lambda done, of: seen.append(done), **{"ci": None} | options)
+    assert len(seen) >= least and seen[-1] == n_units and np.all(np.diff(seen) > 0)
+
+
 # --- arguments ----------------------------------------------------------------------------------
+
+MIX_UP = r"times\[0\].*times\[trial\]\[unit\] goes with one window"
+
+
+def trajectory():
+    params = init_params(3, 1, 1, 0.3, np.random.default_rng(0))
+    return forward(params, np.zeros((20, 2, 1)), 0.05)
+
+
+def ragged(*arrays):
+    out = np.empty(len(arrays), dtype=object)
+    out[:] = [np.array(a) for a in arrays]
+    return out
 
 
 @pytest.mark.parametrize(
@@ -616,6 +725,11 @@ def test_progress_ends_with_all_units(monkeypatch):
         ("swapaxes", lambda x: fit_timescales(np.zeros((250, 8, 20)), 0.05)),
         ("swapaxes", lambda x: fit_timescales(np.zeros((60, 40, 3)), 0.05, conditions=[0, 1] * 20)),
         ("np.newaxis", lambda x: fit_timescales(x[0], 0.05)),
+        (r"r\[:, np.newaxis\]", lambda x: fit_timescales([x[0, :, 0], x[1, :50, 0]], 0.05)),
+        ("rates.*ragged", lambda x: fit_timescales([[[1, 2], [3]]], 0.05)),
+        (r"Trajectory.*swapaxes\(traj.r, 0, 1\)", lambda x: fit_timescales(trajectory(), 0.05)),
+        ("ci.*auto, bootstrap, None", lambda x: fit_timescales(x, 0.05, ci="x")),
+        ("min_lag", lambda x: fit_timescales(x, 0.05, min_lag=np.array(True))),
         ("rates", lambda x: fit_timescales([x[0], x[1, :, :1]], 0.05)),
         ("rates", lambda x: fit_timescales(np.array([[["a"]]]), 0.05)),
         ("min_lag", lambda x: fit_timescales(x, 0.05, min_lag=-1)),
@@ -633,12 +747,20 @@ def test_progress_ends_with_all_units(monkeypatch):
         ("windows", lambda x: bin_spikes([[[0.1]]], 0.1, (0.0, 0.05))),
         ("windows", lambda x: bin_spikes([[[0.1]]], 0.1, (0.0, 1.0, 2.0))),
         ("windows", lambda x: bin_spikes([[0.1]], 0.1, [(0.0, 1.0), (1.0, 1.0)])),
+        (r"windows.*before.*\(1, 0\)", lambda x: bin_spikes([[[0.1]]], 0.1, (1, 0))),
+        ("windows.*number of bins", lambda x: bin_spikes([[[0.1]]], 0.1, (0, 1e30))),
+        (MIX_UP, lambda x: bin_spikes([[[0.1], [0.2]]], 0.1, [(0, 1), (1, 2)])),
+        (MIX_UP, lambda x: bin_spikes([[[0.1], [0.2, 0.3]]], 0.1, [(0, 1), (1, 2)])),
+        (MIX_UP, lambda x: bin_spikes([ragged([0.1], [0.2, 0.3])], 0.1, [(0, 1), (1, 2)])),
         (r"times\[0\]\[0\]", lambda x: bin_spikes([[0.1, 0.2]], 0.1, (0.0, 1.0))),
         (r"times\[1\]\[0\]", lambda x: bin_spikes([[[0.1]], [[np.nan]]], 0.1, (0.0, 1.0))),
         ("times", lambda x: bin_spikes([[[0.1]], [[0.1], [0.2]]], 0.1, (0.0, 1.0))),
         ("times", lambda x: bin_spikes([], 0.1, (0.0, 1.0))),
         ("dt", lambda x: bin_spikes([[[0.1]]], 0, (0.0, 1.0))),
         ("unit", lambda x: plot_timescales(fit_timescales(x, 0.05, ci=None), 2)),
+        ("unit", lambda x: plot_timescales(fit_timescales(x, 0.05, ci=None), True)),
+        ("result.*fit_timescales", lambda x: plot_timescales(x, 0)),
+        ("result.*fit_timescales", lambda x: plot_timescales(None, 0)),
     ],
 )
 def test_wrong_arguments_are_named(words, call):
@@ -648,6 +770,7 @@ def test_wrong_arguments_are_named(words, call):
 
 def test_the_plot_shows_what_was_computed_and_fitted():
     import matplotlib.pyplot as plt
+    from matplotlib.colors import to_hex
 
     rates = ou(0, tau=1.0, n_units=2)
     result = fit_timescales(rates, 0.05, center="trial")
@@ -662,6 +785,15 @@ def test_the_plot_shows_what_was_computed_and_fitted():
     bar = [line.get_xdata() for line in axis.lines if len(line.get_xdata()) == 2][-1]
     np.testing.assert_allclose(bar, result.tau_ci[1])
     assert f"{result.tau[1]:.3g}" in axis.get_title(loc="left")
+    noise = np.full((40, 1000, 1), np.nan)
+    noise[:, :100] = np.random.default_rng(0).standard_normal((40, 100, 1))
+    unknown = plot_timescales(fit_timescales(noise, 0.05), 0)
+    assert unknown.get_xlim()[1] < 5.2  # s: none of the 45 without a sample
+    with plt.style.context("dark_background"):
+        dark = plot_timescales(result, 0, plt.subplots()[1])
+    drawn = [*dark.get_legend().get_texts(), *dark.lines[-2:], dark.lines[1]]  # interval, dots
+    assert {to_hex(artist.get_color()) for artist in drawn[:-1]} == {"#ffffff"}
+    assert to_hex(drawn[-1].get_markerfacecolor()) == "#ffffff"
     weak = fit_timescales(counts(1, 1, 2), 0.05)
     assert "no power" in plot_timescales(weak, 0).get_title(loc="left")
     plt.close("all")

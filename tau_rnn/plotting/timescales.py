@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tau_rnn.checks import check_integer, shown
 from tau_rnn.plotting.style import COLORS, new_figure, styled
 from tau_rnn.timescales.result import TimescaleResult
 
@@ -34,7 +35,7 @@ def plot_timescales(result: TimescaleResult, unit: int = 0, axis: Any = None) ->
     Raises
     ------
     ValueError
-        If there is no such unit.
+        If there is no such unit, or the result is not one of `fit_timescales`.
 
     Examples
     --------
@@ -44,13 +45,15 @@ def plot_timescales(result: TimescaleResult, unit: int = 0, axis: Any = None) ->
     >>> plot_timescales(fit_timescales(walk, 0.1)).get_xlabel()
     'lag (s)'
     """
-    n_units = len(result.tau)
-    if not (isinstance(unit, (int, np.integer)) and -n_units <= unit < n_units):
-        raise ValueError(f"unit: must be an index of {n_units} units, got {unit!r}")
+    if not isinstance(result, TimescaleResult):
+        raise ValueError(f"result: must be that of fit_timescales, got {shown(result)}")
+    unit = check_integer("unit", unit, -len(result.tau), len(result.tau) - 1)
     if axis is None:
         _, axis = new_figure(figsize=(5, 3.2), layout="constrained")
     ink = axis.xaxis.label.get_color()  # the user's axes may be dark
-    lags, acf, fit = result.lags, result.acf[:, unit], result.acf_fit[:, unit]
+    there = np.isfinite(result.acf[:, unit])
+    there = there if there.any() else np.ones(len(there), dtype=bool)
+    lags, acf, fit = (v[there] for v in (result.lags, result.acf[:, unit], result.acf_fit[:, unit]))
     tau, (low, high) = result.tau[unit], result.tau_ci[unit]
     known = np.isfinite(tau)
     end = min(lags[-1], max(SHOWN * tau, 12 * lags[1])) if known else 0.75 * lags[-1]
@@ -64,8 +67,8 @@ def plot_timescales(result: TimescaleResult, unit: int = 0, axis: Any = None) ->
         at = near & which
         axis.plot(lags[at], acf[at], "o", ms=3, mfc=face, mec=ink, mew=0.8, label=label)
     if known:
-        shown = near & used  # noise at lag 0 would hide the rest
-        axis.plot(lags[shown], fit[shown], color=_FIT, lw=1.8, label="fitted, as expected of it")
+        at = near & used  # noise at lag 0 would hide the rest
+        axis.plot(lags[at], fit[at], color=_FIT, lw=1.8, label="fitted, as expected of it")
         if result.model_used[unit] == "exp":
             scale = result.amplitude[unit] * _share(result, unit)
             axis.plot(lags[near], scale * np.exp(-lags[near] / tau), "--", color=_FIT, lw=1.2,

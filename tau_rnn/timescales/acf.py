@@ -92,6 +92,15 @@ def group_labels(conditions, n_trials):
     return group.reshape(-1), counts
 
 
+def grouped(rates, conditions):
+    """The trials that hold samples, and the index of each one's condition."""
+    group, _ = group_labels(conditions, len(rates))
+    seen = ~np.isnan(rates).all(axis=(1, 2))
+    if seen.all() or not seen.any():
+        return rates, group
+    return rates[seen], group_labels(group[seen], int(seen.sum()))[0]
+
+
 def check_psth(center, n_trials):
     """Refuse to subtract from a single trial all that it is."""
     if center == "psth" and n_trials == 1:
@@ -114,7 +123,7 @@ def autocovariance(
     ----------
     rates : array_like, shape (trials, time, units), or a list of arrays (time_i, units)
         Firing rates, without burn-in: dropping it is the caller's work. NaN and masked values are
-        gaps.
+        gaps; a trial without a sample does not count.
     conditions : array_like, shape (trials,), optional
         Labels; the mean is subtracted within each. None: all trials are of one condition.
     center : {"trial", "psth"}
@@ -140,14 +149,13 @@ def autocovariance(
     >>> autocovariance(rates, center="psth", n_lags=3).ravel()
     array([2., 0., 2.])
     """
-    x = as_rates(rates, conditions)
+    x, group = grouped(as_rates(rates, conditions), conditions)
     check_size("rates", x)
     n_trials, n, n_units = x.shape
     check_choice("center", center, ("trial", "psth"))
     check_choice("detrend", detrend, ("constant", "linear"))
     check_psth(center, n_trials)
     n_lags = n if n_lags is None else check_integer("n_lags", n_lags, 1, n)
-    group, _ = group_labels(conditions, n_trials)
     order = 0 if center == "psth" else 1 + (detrend == "linear")
     acov, there = np.empty((n, n_units)), np.isfinite(x)
     for i in range(n_units):

@@ -32,6 +32,12 @@ class Design:
         self.kept = self._kept()
         self.weight = self.kept[0] / self.n  # independent trials behind each mode
 
+    @cached_property
+    def span(self):
+        """Samples from the first to the last of a trial, in the trial where they are most."""
+        ends = self.n - self.mask[:, ::-1].argmax(axis=1)
+        return int((ends - self.mask.argmax(axis=1)).max())
+
     # --- data ---
 
     def centred(self, x, offsets_first=True):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_dt, check_integer, shown
-from tau_rnn.timescales.acf import group_labels
+from tau_rnn.timescales.acf import grouped
 from tau_rnn.timescales.design import products
 from tau_rnn.timescales.evidence import Plan, drifts
 from tau_rnn.timescales.options import check_options
@@ -20,6 +20,7 @@ from tau_rnn.timescales.units import by_likelihood, by_window, doubts, hull, lin
 __all__ = ["fit_timescales"]
 
 CHUNK = 2**21  # numbers of rates held at once (16 MB)
+UNITS, SEARCHES = 64, 8  # most units of a job; where each unit has a search or resamples of its own
 
 
 def fit_timescales(
@@ -61,9 +62,10 @@ def fit_timescales(
     ----------
     rates : array_like, shape (trials, time, units), or a list of arrays (time_i, units)
         Firing rates or spike counts (`bin_spikes`). NaN and masked values are gaps; trials of a
-        list may differ in length. Dropping the burn-in is the caller's work: a transient that
-        differs between trials is taken for a slow fluctuation. What `tau_rnn.forward` returns is
-        (time, batch, unit): pass ``np.swapaxes(traj.r, 0, 1)``.
+        list may differ in length. A trial without a sample does not count, nor do times at either
+        end at which a unit has none in any trial. Dropping the burn-in is the caller's work: a
+        transient that differs between trials is taken for a slow fluctuation. What
+        `tau_rnn.forward` returns is (time, batch, unit): pass ``np.swapaxes(traj.r, 0, 1)``.
     dt : float
         Step (s).
     conditions : array_like, shape (trials,), optional
@@ -137,7 +139,8 @@ def fit_timescales(
                             the search ended at its bound, and NaN and [0, dt] if no correlation
                             shows although a hundredth of the variance would have
         oscillatory         the autocovariance falls clearly below 0: use "cos"; NaN
-        exceeds_trial       tau > T/3: upper end infinite; NaN if the search ended at its bound
+        exceeds_trial       tau > T/3, T from the first to the last sample of the longest trial:
+                            upper end infinite; NaN if the search ended at its bound
         nugget              white noise, or a second decay within dt, was found and left out
         misfit              the model is refuted (``p_fit < 0.01``): the window decides; other
                             models have no interval
@@ -183,6 +186,7 @@ def fit_timescales(
     from concurrent.futures import ThreadPoolExecutor
 
     rates, dt = as_rates(rates, conditions), check_dt(dt)
+    rates, group = grouped(rates, conditions)
     options = check_options(
         len(rates), rates.shape[1], dt, center=center, detrend=detrend, model=model,
         estimator=estimator, window=window, min_lag=min_lag, use_lag0=use_lag0, ci=ci,
@@ -191,11 +195,9 @@ def fit_timescales(
     workers = check_integer("workers", workers, 1)
     if progress is not None and not callable(progress):
         raise ValueError(f"progress: must be a function of (done, total), got {shown(progress)}")
-    group, counts = group_labels(conditions, len(rates))
-    if len(counts) > 1 and counts.min() == 1:  # nothing is left of a trial alone in its condition
-        rates = rates[counts[group] > 1]
-        group, counts = group_labels(group[counts[group] > 1], len(rates))
     n_trials, n, n_units = rates.shape
+    if n_trials > 1:
+        n_trials = int(np.sum(in_company(group)))
     out = blank(n_units, n)
     done = 0
     with ThreadPoolExecutor(workers) as pool:
@@ -210,23 +212,46 @@ def fit_timescales(
 
 
 def _jobs(rates, group, options):
-    """Units with the same gaps, which share a plan: (units, plan), as many as memory holds."""
+    """Units with the same gaps, their (trials, time) and the plan they share, not many at once."""
     there = ~np.isnan(rates)
     patterns: dict[bytes, list[int]] = {}
     for unit in range(rates.shape[2]):
         patterns.setdefault(there[:, :, unit].tobytes(), []).append(unit)
-    size = max(1, CHUNK // rates[:, :, 0].size)
+    many = UNITS if options.model == "exp" and options.ci != "bootstrap" else SEARCHES
     for units in patterns.values():
-        plan = Plan(there[:, :, units[0]], group, options)
+        mask = there[:, :, units[0]]
+        where = observed(mask, group, options.center)
+        _, own_group = np.unique(group[where[0]], return_inverse=True)
+        plan = Plan(mask[np.ix_(*where)], own_group, options)
+        size = min(many, max(1, CHUNK // plan.designs[0].mask.size))
         for i in range(0, len(units), size):
-            yield np.array(units[i : i + size]), plan
+            yield np.array(units[i : i + size]), where, plan
+
+
+def observed(mask, group, center):
+    """Indices of the trials, and of the times, of a unit with samples mask to be fitted.
+
+    Nothing is left of a trial alone in its condition. All stay where no other would.
+    """
+    seen = mask.any(axis=1)
+    if seen.sum() > 1 or center == "psth":
+        seen[seen] = in_company(group[seen])
+    if not seen.any():
+        return np.arange(len(mask)), np.arange(mask.shape[1])
+    times = np.flatnonzero(mask[seen].any(axis=0))
+    return np.flatnonzero(seen), np.arange(times[0], times[-1] + 1)
+
+
+def in_company(group):
+    """Which trials have another one in their condition."""
+    return np.bincount(group)[group] > 1
 
 
 def fit_units(rates, job, out):
     """The algorithm, in order, for some units; returns how many. Results go into `out`."""
-    units, plan = job
+    units, where, plan = job
     # What cannot be fitted has a flag and nothing else.
-    x, size, flag = scaled(np.moveaxis(rates[:, :, units], 2, 0), plan)
+    x, size, flag = scaled(np.moveaxis(rates, 2, 0)[np.ix_(units, *where)], plan)
     out["flag"][units] = flag
     live = flag == ""
     if live.any():
@@ -238,7 +263,8 @@ def fit_units(rates, job, out):
         # The likelihood of one exponential and noise, or of the mixture that was asked for.
         e = by_likelihood(m, x, lined, offsets, plan)
         # What a second exponential explains that ends within the trial is no slope.
-        slopes &= (e["model"] != "two_exp") | (e["tau"][:, 0] > x.shape[2] * plan.options.dt / 3)
+        third = plan.designs[0].span * plan.options.dt / 3
+        slopes &= (e["model"] != "two_exp") | (e["tau"][:, 0] > third)
         e["slopes"], e["doubts"] = slopes, doubts(e, x, slopes, lined, plan)
         known = np.isfinite(e["dc_ratio"]) | (x.shape[1] == 1)
         e["dc_ratio"] = np.where(known, e["dc_ratio"], ratio)
@@ -251,5 +277,6 @@ def fit_units(rates, job, out):
             by_window(some, y, acf, plan, d)
             some["interval"] = hull(some["interval"], some["doubts"])
             for name, values in report(acf, some, d, plan.options, size[live][i]).items():
-                out[name][units[live][i]] = values
+                at = (units[live][i], *map(slice, np.shape(values)[1:]))  # further lags stay NaN
+                out[name][at] = values
     return len(units)

@@ -11,6 +11,8 @@ from tau_rnn.timescales.acf import check_psth
 
 __all__: list[str] = []
 
+ROUNDING = 1e-6  # of seconds that are a number of samples: those of float32 are taken too
+
 
 class Options(NamedTuple):
     """See `fit_timescales`."""
@@ -34,15 +36,14 @@ CHOICES = {
     "detrend": ("auto", "constant", "linear"),
     "model": ("exp", "two_exp", "cos", "auto"),
     "estimator": ("auto", "likelihood", "window"),
-    "ci": ("auto", "bootstrap"),
+    "ci": ("auto", "bootstrap", None),
 }
 
 
 def check_options(n_trials, n, dt, **given):
     """The `Options` for n_trials trials of n samples."""
     for name, allowed in CHOICES.items():
-        if name != "ci" or given[name] is not None:
-            check_choice(name, given[name], allowed)
+        check_choice(name, given[name], allowed)
     center, lag0, first = given["center"], given["use_lag0"], given["min_lag"]
     if not (isinstance(lag0, (bool, np.bool_)) or (isinstance(lag0, str) and lag0 == "auto")):
         raise ValueError(f'use_lag0: must be "auto", True or False, got {shown(lag0)}')
@@ -51,11 +52,13 @@ def check_options(n_trials, n, dt, **given):
         raise ValueError('detrend: must be "constant" with center="psth", got "linear"')
     if given["estimator"] == "auto":
         given["estimator"] = "likelihood" if center == "auto" else "window"
+    if isinstance(first, np.ndarray) and first.ndim == 0:
+        first = first[()]
     if not (isinstance(first, str) and first == "auto"):
-        samples = isinstance(first, (int, np.integer))
-        if not samples:  # seconds: the first lag that is not below
-            seconds = check_number("min_lag", first, least=0, most=(n - 1) * dt)
-            first = int(np.ceil(seconds / dt * (1 - 1e-9)))
+        if not isinstance(first, (int, np.integer)):  # seconds: the first lag that is not below
+            longest = (n - 1) * dt * (1 + ROUNDING)
+            samples = check_number("min_lag", first, least=0, most=longest) / dt
+            first = int(np.ceil(samples * (1 - ROUNDING)))
         first = check_integer("min_lag", first, 0, n - 1)
     try:
         seed = int(np.random.default_rng(given["seed"]).integers(2**63))

@@ -20,7 +20,18 @@ def as_rates(rates, conditions=None):
 
     `conditions` serve the error alone: labels that fit the second axis give a swap away.
     """
-    if isinstance(rates, (list, tuple)) and all(np.ndim(r) == 2 for r in rates) and len(rates):
+    if hasattr(rates, "_fields"):  # a NamedTuple is a tuple of other things
+        hint = "; pass np.swapaxes(traj.r, 0, 1)" if "r" in rates._fields else ""
+        raise ValueError(
+            f"rates: must be an array {AXES} or a list, got a {type(rates).__name__}{hint}"
+        )
+    axes = {_ndim(r) for r in rates} if isinstance(rates, (list, tuple)) else set()
+    if axes == {1}:
+        raise ValueError(
+            "rates: trials of a list must have shape (time_i, units), got one-dimensional ones; "
+            "those of one unit are [r[:, np.newaxis] for r in rates]"
+        )
+    if axes == {2}:
         trials = [_filled("rates", r) for r in rates]
         units = {r.shape[1] for r in trials}
         if len(units) > 1:
@@ -34,7 +45,8 @@ def as_rates(rates, conditions=None):
     else:
         x = _filled("rates", rates)
     if x.ndim != 3 or 0 in x.shape:
-        hint = "; one trial is rates[np.newaxis]" if x.ndim == 2 and 0 not in x.shape else ""
+        hint = "; one trial is rates[np.newaxis], one unit is rates[:, :, np.newaxis]"
+        hint = hint if x.ndim == 2 and 0 not in x.shape else ""
         raise ValueError(
             f"rates: must have shape {AXES} with no empty axis, got shape {x.shape}{hint}"
         )
@@ -51,6 +63,14 @@ def as_rates(rates, conditions=None):
             "np.swapaxes(rates, 0, 1)"
         )
     return x
+
+
+def _ndim(values):
+    """Number of axes, NaN if the values are ragged."""
+    try:
+        return np.ndim(values)
+    except ValueError:
+        return np.nan
 
 
 def _filled(name, values):
@@ -102,13 +122,12 @@ def bin_spikes(times: Any, dt: float, windows: ArrayLike) -> np.ndarray:
         )
     bounds = windows.reshape(-1, 2).astype(float)
     n_bins = np.floor((bounds[:, 1] - bounds[:, 0]) / dt * (1 + 1e-12) + 1e-9)
-    check_integer("windows: the largest number of bins", n_bins.max(), 0, MOST_NUMBERS)
-    n_bins = n_bins.astype(int)
     if n_bins.min() < 1:
         start, stop = bounds[n_bins.argmin()]
-        raise ValueError(
-            f"windows: must hold a bin of {dt:g} s at least, got ({start:g}, {stop:g})"
-        )
+        what = f"hold a bin of {dt:g} s at least" if start < stop else "start before they stop"
+        raise ValueError(f"windows: must {what}, got ({start:g}, {stop:g})")
+    check_integer("windows: the largest number of bins", float(n_bins.max()), 1, MOST_NUMBERS)
+    n_bins = n_bins.astype(int)
     if one:
         trials = [[_spikes(u, f"times[{i}][{j}]") for j, u in enumerate(_units(t, f"times[{i}]"))]
                   for i, t in enumerate(_units(times, "times"))]  # fmt: skip
@@ -138,7 +157,7 @@ def _units(values, name):
 
 def _spikes(values, name):
     """Sorted spike times of one unit in one trial."""
-    if not hasattr(values, "__len__") or getattr(values, "ndim", 1) != 1:
+    if _ndim(values) != 1 or np.asarray(values).dtype == object:
         raise ValueError(
             f"{name}: must be a one-dimensional array of spike times, got {shown(values)}; "
             "times[trial][unit] goes with one window, times[unit] with a list of windows"

@@ -28,9 +28,10 @@ class TimescaleResult(NamedTuple):
     tau_1e : (units,) s, first 1/e crossing of the autocovariance with its bias undone
     tau_integral : (units,) s, the integral of the same up to its first zero crossing, over gamma(0)
     lags : (lags,) s
-    acf : (lags, units) autocovariance as computed
+    acf : (lags, units) autocovariance as computed; NaN beyond the samples of a unit
     acf_fit : (lags, units) its fitted expectation
-    n_trials : number of trials that were used
+    n_trials : number of trials that were used; without a sample, or alone in a condition, they are
+        not
     window_used : (units,) s, last lag of the window of this tau
     center_used : (units,) "trial" or "psth"
     dc_ratio : (units,) variance of trial means, found / predicted; NaN for one trial
@@ -124,7 +125,7 @@ def report(acf, e, d, options, size):
     could = nothing & (SMALL_SHARE * np.sqrt(pairs[1] * fades) > Z_CLEAR) & ~e["few"]
     below = could | (fast & (high <= dt) & ~e["few"])
     unknown = ~below & (nothing | fast)
-    long = ~lost & (tau > n * dt / 3)
+    long = ~lost & (tau > d.span * dt / 3)
     asked = options.use_lag0 == "auto" or options.model in ("two_exp", "auto")
     pair = (e["model"] == "two_exp") & (e["amplitude"][:, 1] > 0)
     hidden = (e["model"] == "two_exp") & ~pair
