@@ -248,13 +248,14 @@ def test_samples_that_a_unit_has_in_no_trial_change_nothing(
 
 
 def test_a_trial_alone_in_its_condition_is_left_out_of_the_units_that_have_no_other():
-    x, labels = ou(5, T=2.5, n_trials=13, n_units=2), np.array([0] * 11 + [1, 1])
+    x, labels = ou(5, T=2.5, n_trials=13, n_units=2), np.array([1] * 11 + [0, 0])
     x[12, :, 0] = np.nan
     x[:11, 30:, 0] = np.nan  # the time of the trial left out does not count either
     found = fit_timescales(x, 0.05, conditions=labels)
     alone = fit_timescales(x[:11, :30, :1], 0.05)
     np.testing.assert_array_equal(found.tau_ci[0], alone.tau_ci[0])
-    assert np.isnan(found.acf[30:, 0]).all()
+    assert np.isnan(found.acf[30:, 0]).all() and found.n_trials == 13
+    assert fit_timescales(x[:12], 0.05, conditions=labels[:12]).n_trials == 11
     x[1:, :, 0] = np.nan  # of one trial its mean can be subtracted, and nothing else
     single = fit_timescales(x[:1, :30, :1], 0.05)
     for options, flag in (({}, single.flag[0]), ({"center": "psth"}, "too_few_samples")):
@@ -262,6 +263,7 @@ def test_a_trial_alone_in_its_condition_is_left_out_of_the_units_that_have_no_ot
         assert found.flag[0] == flag and np.isfinite(found.tau[1])
     x[11, :, 0] = 1.0  # two trials of two conditions
     assert fit_timescales(x, 0.05, conditions=labels).flag[0] == "too_few_samples"
+    assert fit_timescales(np.full((3, 20, 1), np.nan), 0.05).flag[0] == "too_few_samples"
     with pytest.raises(ValueError, match="two trials or more"):
         fit_timescales(x[:, :, :1], 0.05, conditions=labels)
 
