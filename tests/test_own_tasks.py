@@ -1,6 +1,7 @@
 """Tasks of one's own: how they are named and found again, what they must give, what is left out."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,9 +110,12 @@ def test_a_text_with_its_hash_is_read_without_the_file(file):
         found.build(0.1)
 
 
-def test_a_file_that_has_changed_is_another_task(file):
+def test_a_file_that_has_changed_is_another_task(file, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     before = parse_task("my_task.py:Echo")
+    written = file.stat()
     file.write_text(MINIMAL.replace("delay=5", "delay=6"))
+    os.utime(file, ns=(written.st_atime_ns, written.st_mtime_ns))  # byte code would look valid
     after = parse_task("my_task.py:Echo")
     assert before.text != after.text
     assert after.build(0.1).delay == 6  # the file is read anew

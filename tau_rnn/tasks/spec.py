@@ -20,6 +20,7 @@ import sys
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -319,13 +320,12 @@ def _from_file(path: str):
     place = hashlib.sha256(str(file).encode()).hexdigest()[:_HASH_DIGITS]
     name = f"_tau_rnn_task_{file.stem}_{place}_{_hash_of(file)}"
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, file)
-        assert spec is not None and spec.loader is not None  # it ends with .py
-        module = importlib.util.module_from_spec(spec)
+        module = ModuleType(name)
+        module.__file__ = str(file)
         sys.modules[name] = module  # dataclasses look their module up
         sys.path.insert(0, str(file.parent))  # for what it imports from its folder
         try:
-            spec.loader.exec_module(module)
+            exec(compile(file.read_bytes(), file, "exec"), vars(module))  # and no older byte code
         except BaseException:
             del sys.modules[name]
             raise
