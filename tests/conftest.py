@@ -1,5 +1,6 @@
 """Test settings: one BLAS thread, hypothesis profiles and the marker for slow tests."""
 
+import gc
 import os
 from functools import wraps
 from types import SimpleNamespace
@@ -32,6 +33,16 @@ hypothesis.settings.load_profile("default")
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
+
+
+def pytest_collection():
+    gc.disable()
+
+
+def pytest_collection_finish():
+    """What is collected stays to the end: the garbage collector need not look at it again."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config, items):
