@@ -26,11 +26,11 @@ def firing_rate(rng, n_units, hertz, tau, T, n_trials, gain=0.0):
     return rate * np.exp(gain * rng.standard_normal((n_trials, 1, n_units)))
 
 
-def poisson(rng, n_units, hertz, gain=0.0):
-    """Counts of 100 trials of 2.5 s in bins of 50 ms; tau = 0.3 s."""
+def poisson(rng, n_units, hertz, gain=0.0, dt=0.05):
+    """Counts of 100 trials of 2.5 s; tau = 0.3 s."""
     rate = firing_rate(rng, n_units, hertz, 0.3, 2.5, 100, gain)
-    mean = rate.reshape(100, 50, 25, n_units).mean(axis=2)
-    return rng.poisson(mean * 0.05) / 0.05, 0.05, 0.3
+    mean = rate.reshape(100, -1, round(dt / FINE), n_units).mean(axis=2)
+    return rng.poisson(mean * dt) / dt, dt, 0.3
 
 
 def renewals(rng, n_units, order, dt):
@@ -55,9 +55,15 @@ def few(rng, n_units, n_trials, tau=1.0, offset=0.0):
     return x + offset * rng.standard_normal((n_trials, 1, n_units)), 0.05, tau
 
 
-def line(rng, n_units):
-    x, dt, tau = few(rng, n_units, 40, 0.3)
-    return x + rng.standard_normal((40, 1, n_units)) * np.linspace(-1, 1, 100)[:, None], dt, tau
+def line(rng, n_units, n_trials=40, tau=0.3):
+    x, dt, tau = few(rng, n_units, n_trials, tau)
+    slopes = rng.standard_normal((n_trials, 1, n_units))
+    return x + slopes * np.linspace(-1, 1, 100)[:, None], dt, tau
+
+
+def noisy(rng, n_units, tau):
+    x, dt, tau = few(rng, n_units, 40, tau)
+    return x + rng.standard_normal(x.shape), dt, tau
 
 
 def unequal(rng, n_units, offset=0.0):
@@ -91,6 +97,12 @@ CELLS = {
     },
     "20 conditions of two trials": lambda rng, n: few(rng, n, 40, 0.3),
     "one trial of 200 s": lambda rng, n: (ou(rng, n, 0.3, 200, 0.05, 1), 0.05, 0.3),
+    "counts 1 Hz, 4 ms bins": lambda rng, n: poisson(rng, n, 1, dt=0.004),
+    "counts 20 Hz, gain 0.6": lambda rng, n: poisson(rng, n, 20, 0.6),
+    "gamma-2 spikes, 50 ms": lambda rng, n: renewals(rng, n, 2, 0.05),
+    "4 trials, a slope in each": lambda rng, n: line(rng, n, 4),
+    "slopes, tau = T/5": lambda rng, n: line(rng, n, tau=1.0),
+    "white noise, tau = 0.4 dt": lambda rng, n: noisy(rng, n, 0.02),
 }  # fmt: skip
 
 
