@@ -185,8 +185,8 @@ def median_interval(d: Array) -> tuple[float, float]:
         return math.nan, math.nan
     # The smallest k with P(Binomial(n, 1/2) <= k) >= 2.5 %, so that P(... <= k - 1) < 2.5 %.
     k = int(binom.ppf((1 - _CONFIDENCE) / 2, n, 0.5))
-    s = np.sort(d)
-    return (float(s[k - 1]), float(s[n - k])) if k >= 1 else (-math.inf, math.inf)
+    ranked = np.sort(d)
+    return (float(ranked[k - 1]), float(ranked[n - k])) if k >= 1 else (-math.inf, math.inf)
 
 
 def signed_rank(d: Array) -> float:
