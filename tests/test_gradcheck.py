@@ -83,7 +83,13 @@ def test_every_mistake_is_caught_three_ways(name, long_cases):
                     assert caught == (field in mistake.wrong), (phi, method, field, check)
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+#: Its two slips are shown by "alpha of the sender" and "W untransposed"; it takes a second.
+BOTH = "alpha of the sender and W untransposed"
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n == BOTH else ()) for n in MISTAKES]
+)
 def test_the_marker_names_every_mistake(name):
     mistake = MISTAKES[name]
     says = "|".join(map(re.escape, mistake.says.split("|")))

@@ -153,20 +153,20 @@ PARTS = ("weights", "lesions", "decoding")
 @pytest.fixture(scope="module", params=[None, np.int64(2)], ids=["here", "two processes"])
 def swept(request, tmp_path_factory):
     """Configurations of which one fails, what came of them, and the store."""
-    store, configs = tmp_path_factory.mktemp("store"), (DIVERGES, *some_configs(3))
+    store, configs = tmp_path_factory.mktemp("store"), (DIVERGES, *some_configs(2))
     return configs, sweep(configs, request.param, store=store, parts=PARTS), store
 
 
 def test_a_failed_run_is_recorded_and_stops_nothing(swept):
     configs, done, store = swept
-    assert done.computed == 3
+    assert done.computed == 2
     assert list(done.failures) == [DIVERGES]
     assert "NonFiniteLoss: step 2" in done.failures[DIVERGES]
     folder = store / ".unfinished" / DIVERGES.key
     assert "NonFiniteLoss" in json.loads((folder / "error.json").read_text())["error"]
     assert stores.find(store, DIVERGES) is None
     again = sweep(configs, store=store)
-    assert (again.computed, again.reused, len(again.failures)) == (0, 3, 1)
+    assert (again.computed, again.reused, len(again.failures)) == (0, 2, 1)
 
 
 def test_a_run_that_succeeds_later_loses_its_error(tmp_path):
@@ -655,7 +655,7 @@ def test_an_interrupted_sweep_does_not_wait_for_its_runs(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_two_sweeps_on_one_store(tmp_path):
-    store, configs = tmp_path / "store", [BASE.replace(seed=s, steps=40) for s in range(4)]
+    store, configs = tmp_path / "store", [BASE.replace(seed=s, steps=40, eval_every=20) for s in range(4)]
     running = [fork(lambda: sweep(configs, store=store) and 0) for _ in range(2)]
     assert [status_of(pid) for pid in running] == [0, 0]
     folders = list(store.iterdir())
@@ -776,7 +776,6 @@ def test_run_sweep_of_nothing(tmp_path):
 
 def test_a_sweep_measures_what_it_is_asked_for(swept, tmp_path):
     config, result = swept[0][1], swept[1].load()[0]
-    assert same(result, run_one(config, PARTS))
     found = {"effective_rank", "lesion_slowest_0.5", "decode_slow_integral_delay"}
     assert found <= set(result.metrics)
     assert "kernel_alignment" not in result.metrics
