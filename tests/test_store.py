@@ -17,6 +17,8 @@ from tau_rnn.experiment.sweeps import sweep
 from tau_rnn.experiment.unfinished import save_run, state_bytes
 from tau_rnn.model import Params
 
+pytestmark = pytest.mark.usefixtures("few_measures")
+
 
 def write(folder, config) -> RunResult:
     """Compute and store a run as the command line does, with the state that it ends in."""

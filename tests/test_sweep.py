@@ -655,7 +655,8 @@ def test_an_interrupted_sweep_does_not_wait_for_its_runs(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_two_sweeps_on_one_store(tmp_path):
-    store, configs = tmp_path / "store", [BASE.replace(seed=s, steps=40, eval_every=20) for s in range(4)]
+    store, long = tmp_path / "store", BASE.replace(steps=40, eval_every=20)
+    configs = [long.replace(seed=s) for s in range(4)]
     running = [fork(lambda: sweep(configs, store=store) and 0) for _ in range(2)]
     assert [status_of(pid) for pid in running] == [0, 0]
     folders = list(store.iterdir())
