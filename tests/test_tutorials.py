@@ -15,8 +15,8 @@ import tutorial_lint as lint
 from chapter_runs import folder_for, run_chapter, run_python
 from tutorial_lint import ROOT, TUTORIALS, Block, blocks, chapters, missing, notebook
 
-#: Chapters that train, fit or measure for more than about 3 s; run with --slow.
-SLOW = {"00", "04", "07", "08", "09", "10", "11", "12", "13", "14", "15"}
+#: Chapters that train, fit or measure for more than about 2 s; run with --slow.
+SLOW = {"00", "04", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15"}
 
 CHAPTERS = [pytest.param(path, id=path.stem) for path in chapters()]
 RUNNING = [
