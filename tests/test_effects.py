@@ -24,6 +24,8 @@ from tau_rnn.experiment.statistics import Effect
 from tau_rnn.experiment.sweeps import Sweep
 from tau_rnn.taus import parse_tau
 
+pytestmark = pytest.mark.usefixtures("few_measures")
+
 BASE = RunConfig(units=8, steps=6, batch=4, test_trials=16, dt=0.1, eval_every=2)
 TASK = ["multi_timescale"]
 
