@@ -105,7 +105,7 @@ def table_of_runs(
 
     Returns
     -------
-    list of dicts, which `pandas.DataFrame` takes
+    list of dicts, which ``pandas.DataFrame`` takes
 
     Examples
     --------

@@ -194,8 +194,8 @@ def cases(
     ----------
     max_units, max_steps, max_trials : largest N, T and B
     phis, methods : nonlinearities and methods to draw from
-    checkpoints : whether `Case.checkpoint_every` may be a number
-    rates : whether `Case.dr` may be an array; give it to a backward that takes it
+    checkpoints : whether ``checkpoint_every`` of a `Case` may be a number
+    rates : whether its ``dr`` may be an array; give it to a backward that takes it
 
     Returns
     -------
