@@ -182,14 +182,6 @@ MISTAKES = {
         0,
         names=("adjoint: readout late but at 0",),
     ),
-    "readout one step early, the last twice": Mistake(
-        "slope[t + 1] * (dy[t] @ W_out)",
-        "slope[t + 1] * (dy[min(t + 1, T - 1)] @ W_out)",
-        ADJOINT,
-        "readout is shifted by one step",
-        1,
-        names=("adjoint: readout late but at 0, the last twice",),
-    ),
     "readout of the old rates": Mistake(
         "dy[t].T @ r[t + 1]",
         "dy[t].T @ r[t]",

@@ -114,13 +114,6 @@ SHARED: tuple[Slip, ...] = (
          "x[t+1]", {"output": lambda run, t: output(run, t)}, "3.4"),
     Slip("readout late but at 0", "the readout is shifted by one step: dy[t] enters dx[t] (t > 0), "
          "but y[t] reads x[t+1]", {"output": lambda run, t: output(run, t if t else -1)}, "3.4"),
-    Slip("readout late, the last twice", "the readout is shifted by one step: dy[t] enters dx[t] "
-         "(t < T), but y[t] reads x[t+1]",
-         {"output": lambda run, t: run.dy[min(t, len(run.dy) - 1)]}, "3.4"),
-    Slip("readout late but at 0, the last twice", "the readout is shifted by one step: dy[t] "
-         "enters dx[t] (0 < t < T), but y[t] reads x[t+1]",
-         {"output": lambda run, t: run.dy[min(t, len(run.dy) - 1)] if t else output(run, -1)},
-         "3.4"),
     Slip("readout early", "the readout is shifted by one step: dy[t-2] enters dx[t], but y[t-1] "
          "reads x[t]", {"output": lambda run, t: output(run, t - 2)}, "3.4"),
     Slip("readout wraps", "the readout is shifted by one step, and wraps around at the start "
