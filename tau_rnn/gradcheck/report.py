@@ -125,20 +125,27 @@ class GradientReport:
                 said[name].append(finding.sentence(name))
         return {name: "\n".join(lines) for name, lines in said.items() if lines}
 
-    def __str__(self) -> str:
+    @property
+    def verdict(self) -> str:
+        """The report in a few words."""
         wrong = [name for name in self.errors if name in self.diagnosis]
-        unusable = {f for finding in self.findings if finding.kind == "unusable"
-                    for f in finding.fields}  # fmt: skip
-        if unusable >= set(self.errors):
-            verdict = "nothing that could be compared"
-        elif wrong:
-            verdict = f"{len(wrong)} of {len(self.errors)} gradients wrong"
-        elif self.ok:
-            verdict = f"all {len(self.errors)} gradients are right"
-        else:
-            verdict = "right, but it changes its arguments"
+        if self._unusable >= set(self.errors):
+            return "nothing that could be compared"
+        if wrong:
+            return f"{len(wrong)} of {len(self.errors)} gradients wrong"
+        if self.ok:
+            return f"all {len(self.errors)} gradients are right"
+        return "right, but it changes its arguments"
+
+    @property
+    def _unusable(self) -> set[str]:
+        """The gradients with which nothing can be judged."""
+        return {f for found in self.findings if found.kind == "unusable" for f in found.fields}
+
+    def __str__(self) -> str:
+        wrong, unusable = self.diagnosis, self._unusable
         lines = [
-            f"{verdict}  (phi = {self.phi}, method = {self.method})",
+            f"{self.verdict}  (phi = {self.phi}, method = {self.method})",
             f"against a complex step, on {len(self.networks)} random networks; "
             f"a relative error up to {self.rtol:g} passes",
             "",
