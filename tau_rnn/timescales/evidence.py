@@ -72,11 +72,10 @@ def one_exponential(m, mode0, options, dof=0):
     D = np.where(simple, p[-1].least, p[0].least)
     noisy = rise > SIGNAL if options.use_lag0 == "auto" else b > 0
     wide = lk.spread(m, mode0, *full)
-    ends = [lk.interval(q, m, chdtri(1, 1 - options.level) * wide) for q in (profiles[0], p[0])]
-    interval = hull(*ends)
+    height = chdtri(1, 1 - options.level) * wide
+    interval = hull(*(lk.interval(q, m, height) for q in (profiles[0], p[0])))
     if options.use_lag0 == "auto":
-        other = _without_fast_modes(m, mode0, rise > SIGNAL, chdtri(1, 1 - options.level) * wide)
-        interval = hull(interval, other)
+        interval = hull(interval, _without_fast_modes(m, mode0, rise > SIGNAL, height))
     if options.ci == "bootstrap" and dof >= mo.MIN_RESAMPLED:
         for i in range(len(rise)):
             granted = bool(noises[0] and not simple[i])

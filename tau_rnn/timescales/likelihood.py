@@ -119,7 +119,8 @@ def counted(m, mode0):
 
     "in": mode 0 counts. "out": it does not (trial means subtracted). "free": it counts with what
     offsets add. "linear": modes 0 and 1 are left out. With a "+", mode 1 counts with what slopes
-    add, which is nearly all in it. See `free` for those with an addition.
+    add, which is nearly all in it; with a "-", the slower half of the modes counts alone. See
+    `free` for those with an addition.
     """
     w = m.sizes.copy()
     w[: {"in": 0, "linear": 2}.get(mode0.rstrip("+-"), 1)] = 0
