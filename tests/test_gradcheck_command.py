@@ -179,6 +179,33 @@ def test_how_the_process_of_the_file_ends_does_not_matter_once_it_is_judged(tmp_
     assert "1 of 7 gradients wrong" in capfd.readouterr().out
 
 
+# The timer that runs beside the reader's code, as if it were time already.
+NOW = """
+import threading
+timer, = (t for t in threading.enumerate() if isinstance(t, threading.Timer))
+def ring():
+    timer.cancel(), timer.function(*timer.args)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(
+    ("rest", "where"),
+    [
+        ("backward = lambda *args: ring() or right(*args)\n",
+         "in line 5 (network with N = 5, T = 5, B = 3, noise)"),
+        ("backward = ring() or right\n", "in line 5"),
+    ],
+)  # fmt: skip
+def test_a_run_that_may_never_end_says_where_it_is(rest, where, tmp_path, capfd):
+    file = tmp_path / "my_bptt.py"
+    file.write_text(AROUND.strip() + NOW + rest)
+    assert main([str(file)]) == 0
+    captured = capfd.readouterr()
+    assert captured.err.startswith(f"{file}: still {where} after 10 s; Ctrl-C ends it\n")
+    assert "all 7 gradients are right" in captured.out
+
+
 @pytest.mark.parametrize(
     ("source", "status", "says"),
     [

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,12 +17,15 @@ from types import ModuleType
 
 import tau_rnn
 from tau_rnn.discretisation import DEFAULT_METHOD, METHODS
+from tau_rnn.gradcheck.answers import ask
 from tau_rnn.gradcheck.check import check_backward
 from tau_rnn.nonlinearities import NONLINEARITIES
 
 __all__: list[str] = []
 
 RIGHT, WRONG, UNUSABLE = 0, 1, 2
+#: Seconds without a result after which the command says where it is: a loop may never end.
+PATIENCE = 10.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def report() -> None:
     """What the process of the reader's file runs: check it, and write the report."""
     written, args = Path(sys.argv[1]), _parser().parse_args(sys.argv[2:])
+    timer = threading.Timer(PATIENCE, _say_where, [args.file, threading.get_ident()])
+    timer.start()
     try:
         backward = _load(args.file, args.function)
         found = check_backward(
@@ -73,7 +79,20 @@ def report() -> None:
         verdict = {"status": status, "text": text}
     except ValueError as error:
         verdict = {"error": str(error)}
+    finally:
+        timer.cancel()
     written.write_text(json.dumps(verdict), encoding="utf-8")
+
+
+def _say_where(file: Path, thread: int) -> None:
+    """Name the line of the reader's file that runs, and the network it was given."""
+    where = ""
+    for frame, line in traceback.walk_stack(sys._current_frames()[thread]):
+        if not where and frame.f_code.co_filename == str(file):
+            where = f" in line {line}"
+        if frame.f_code is ask.__code__:
+            where += f" (network with {frame.f_locals['network']})"
+    print(f"{file}: still{where} after {PATIENCE:g} s; Ctrl-C ends it", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
