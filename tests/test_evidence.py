@@ -233,11 +233,12 @@ def test_every_result_in_the_readme_is_that_of_the_tables(tables):
         ("and by {} % in `integrate_and_remember`, and the wider", both, "uniform", ours, 1),
         ("the loss over training is {} % higher with uniform tau", multi, "uniform", best, 1),
         ("and uniform is {} % below the best homogeneous", both, "uniform", best, 1),
-        ("accuracy rises by {} points (uniform) and", both, "uniform", ours, 2),
+        ("in `integrate_and_remember` accuracy rises by {} points (uniform) and", both,
+         "uniform", ours, 2),
         ("and {} points (bimodal", both, "bimodal", ours, 2),
         ("by {} points (uniform) even against the best", both, "uniform", best, 2),
-        ("version of that task uniform gains {} points", runs.RunConfig(task=runs.HARDER).task,
-         "uniform", ours, 2),
+        ("a harder version of that task uniform gains {} points",
+         runs.RunConfig(task=runs.HARDER).task, "uniform", ours, 2),
     )  # fmt: skip
     said = []
     for sentence, task, dist, reference, claim in quotes:
