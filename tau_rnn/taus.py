@@ -85,7 +85,7 @@ DISTRIBUTIONS: dict[str, Family] = {
     ),
     "bimodal": Family("0.5 s or 1.5 s, in equal halves", {"low": 0.5, "high": 1.5}),
     "lognormal": Family(
-        "mean 1 s, CV 0.5 (cv0), truncated to [0.1, 10] s",
+        "mean 1 s, CV (cv0) 0.5, truncated to [0.1, 10] s",
         {"mean": 1.0, "cv0": 0.5, "low": 0.1, "high": 10.0}, _lognormal,
     ),
     "gamma": Family(

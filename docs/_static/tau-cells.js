@@ -66,7 +66,7 @@ async function working(task) {
     await task();
     bar.end("Python: ready");
   } catch (error) {
-    bar.end(error.message === "stopped" ? "Python: stopped; all variables are gone" : "Python: an error, see the block");
+    bar.end(error.message === "stopped" ? "Python: stopped; all variables are gone" : "Python: error, see the block");
   }
   busy = false;
   document.body.dataset.tau = "done";
@@ -152,7 +152,7 @@ class Cell {
       this.output.dataset.state = "failed";
       this.note.textContent = error.message === "stopped" ? "stopped" : "error";
       this.print(error.message + "\n", "error");
-      if (/^NameError/m.test(error.message)) this.print("Are the blocks above run? Use “Run all above”.\n", "error");
+      if (/^NameError/m.test(error.message)) this.print("Did you run the blocks above? Use “Run all above”.\n", "error");
       throw error;
     }
   }

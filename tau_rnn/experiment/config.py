@@ -92,7 +92,7 @@ class RunConfig(TrainConfig):
     )
     rescale_tau: str = setting(
         "none",
-        "rescale tau: harmonic, to harmonic mean 1 s, so that the mean leak rate is the same",
+        "rescale tau (harmonic: to harmonic mean 1 s, and so to vanilla's mean leak rate)",
         allowed=("none", "harmonic"),
     )
     units: int = setting(100, "number of units", _count)
@@ -108,8 +108,8 @@ class RunConfig(TrainConfig):
     )
     init: str = setting(
         "random",
-        "how W is made from random weights: as they are, their K largest singular values at the "
-        "same norm, or with structure of rank K added",
+        "how W starts: with random weights, with only their K largest singular values (scaled to "
+        "the same norm), or with structure of rank K added to them",
         lambda name, value: parse_init(value).text,
         allowed=INITS,
         several=True,

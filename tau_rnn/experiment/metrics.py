@@ -239,8 +239,8 @@ METRICS = (
            "ln of the mean held-out loss over training (trapezoidal rule)", scale="ratio",
            better=-1, value=_log_mean_loss, compared=True),
     Metric("steps_to_criterion", "steps to criterion",
-           "step of the first evaluation with accuracy >= the task's criterion (0.9); none if "
-           "there was none (comparisons: median; ranks; censored runs kept)",
+           "step of the first evaluation with accuracy >= the task's criterion (0.9), if there is "
+           "one; comparisons are by median and ranks, and keep runs that never reach it",
            decimals=0, scale="ratio", better=-1, value=_steps_to_criterion,
            needs=("accuracy", "criterion"), compared=True),
     Metric("loss_last5", "loss at the end", "held-out loss, mean of the last five evaluations",

@@ -102,18 +102,26 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit status: 0 every gradient is right, 1 some are wrong, 2 the file is unusable",
     )
     parser.add_argument("file", type=Path, help="Python file that defines the function")
-    parser.add_argument("--function", default="backward", help="its name (default: backward)")
-    parser.add_argument("--phi", default="tanh", help=f"{', '.join(NONLINEARITIES)} (default tanh)")
     parser.add_argument(
-        "--method", default=DEFAULT_METHOD, help=f"{', '.join(METHODS)} (default {DEFAULT_METHOD})"
+        "--function", default="backward", help="name of the function (default: backward)"
     )
     parser.add_argument(
-        "--explain", action="store_true", help="add the equations, and the chapter they are from"
+        "--phi", default="tanh", help=f"rate function: {', '.join(NONLINEARITIES)} (default: tanh)"
     )
     parser.add_argument(
-        "--rtol", type=float, default=1e-10, help="largest error that passes (default 1e-10)"
+        "--method", default=DEFAULT_METHOD,
+        help=f"integration: {', '.join(METHODS)} (default: {DEFAULT_METHOD})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--explain", action="store_true", help="also print the equations that are violated"
     )
-    parser.add_argument("--seed", type=int, default=0, help="draws other networks (default 0)")
+    parser.add_argument(
+        "--rtol", type=float, default=1e-10,
+        help="largest relative error that passes (default: 1e-10)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the random networks (default: 0)"
+    )
     return parser
 
 

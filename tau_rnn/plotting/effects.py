@@ -102,9 +102,9 @@ def _forest_row(axis, y: int, row: Row, edge: float) -> None:
 _CONTROL_MARKERS = {
     "against const": ("o", "against the homogeneous network of the same leak rate"),
     "rescaled": ("s", "rescaled to the leak rate of vanilla, against vanilla"),
-    "learning rate": ("^", "learning rate ~ tau, against vanilla"),
+    "learning rate": ("^", "learning rate proportional to tau, against vanilla"),
     "initial gain": ("D", "initial gain 1"),
-    "burn-in": ("v", "burn-in 20 s, 60 s"),
+    "burn-in": ("v", "burn-in 20 s (upper), 60 s (lower)"),
     "longest": ("P", "longest timescales left out"),
 }
 
@@ -177,9 +177,10 @@ def plot_claims(tests: Sequence[Finding], metrics: Sequence[str] = ()) -> Any:
         if len(metrics) > 1:
             line[0].set_ylabel(parse_task(task).label, fontweight="bold")
     filled = Line2D([], [], color="#444444", marker="o", ms=5)
+    over_training = " (4: after against before training)" * ("tau_eff_spread" in metrics)
     figure.legend(
         [filled, *used.values()],
-        ["the claim: against vanilla (4: after against before training)", *used],
+        [f"the claim: against vanilla{over_training}", *used],
         loc="outside lower center", ncols=2,
     )  # fmt: skip
     return figure
