@@ -21,7 +21,7 @@ from tau_rnn.experiment.report import claims_table, grid
 def cost(tables) -> str:
     """What the runs took, in words."""
     seconds = {r["key"]: r["seconds"] for r in tables["runs"] if r["seconds"] is not None}
-    return f"all took {sum(seconds.values()) / 3600:.1f} core hours on a busy machine"
+    return f"{sum(seconds.values()) / 3600:.1f} core hours in all"
 
 
 def shown(row, quantity: Metric | None = None) -> str:
@@ -86,7 +86,7 @@ def best_text(tables, task: str, key: str) -> str:
         f"{' and '.join(dists)} {'likewise' if word == lead else word}"
         for word, dists in came.items()
     )
-    return f"Uniform from the best homogeneous ({chosen}): {numbers}; {others}."
+    return f"Uniform against the best homogeneous ({chosen}): {numbers}; {others}."
 
 
 def claim_text(tables, claim, made: list[str]) -> str:
@@ -152,7 +152,7 @@ def untrained_text(tables) -> str:
             each.append(f"{shown(plain, quantity)} **{word}**")
         said.append(f"{task}: {', '.join(each)}.")
     return (
-        "The poster reads: diverse networks start closer to the dynamics needed. Uniform minus "
+        "The poster says: diverse networks start closer to the dynamics needed. Uniform minus "
         "vanilla (less is closer): loss of the best linear readout; least change "
         "of W, to first order, that leaves 30 % of the squared error; 10 %. "
         f"{' '.join(said)}\n\n{modes_text(tables)}"
@@ -285,8 +285,8 @@ def first_run_text(tables) -> str:
         inside += t.effect.low <= row["estimate"] <= t.effect.high
     partly = f" **{done} of its 20 seeds so far.**" if done < 20 else ""
     return (
-        f"Part 1 was made twice, now with exact private noise:{partly} {inside} of the first "
-        f"{len(tests)} estimates lie in today's intervals."
+        f"Part 1 was run twice, now with exact private noise:{partly} {inside} of {len(tests)} first "
+        "estimates lie in today's intervals."
     )
 
 
@@ -301,8 +301,8 @@ def page(tables, figures: list[str]) -> str:
     parts = [
         "# The poster's four claims: what came out",
         f"{n:,} runs (table: {seeds_of(tables, 'confirmation')}), after a "
-        "[protocol](poster_claims_protocol.md) that says what each word means. Words follow "
-        "Holm's correction, intervals do not. All numbers: "
+        "[protocol](poster_claims_protocol.md) that says what each word means. The words allow for "
+        "the number of tests; the intervals do not. All numbers: "
         "[tau_rnn/evidence](../tau_rnn/evidence).",
         first_run_text(tables),
         *figure("claims", "Claims: effects and controls"),
