@@ -285,8 +285,8 @@ def first_run_text(tables) -> str:
         inside += t.effect.low <= row["estimate"] <= t.effect.high
     partly = f" **{done} of its 20 seeds so far.**" if done < 20 else ""
     return (
-        f"Part 1 was run twice, now with exact private noise:{partly} {inside} of {len(tests)} first "
-        "estimates lie in today's intervals."
+        f"Part 1 was run twice, now with exact private noise:{partly} {inside} of {len(tests)} "
+        "first estimates lie in today's intervals."
     )
 
 
