@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -63,6 +65,22 @@ def value_text(value) -> str:
         return str(value)
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))
+
+
+def normal(mean: float, sd: float):
+    """A normal distribution, as `tau_rnn.taus` takes one of scipy.stats, without its import.
+
+    >>> round(float(normal(1.0, 0.2).cdf(1.2)), 3)
+    0.841
+    """
+    from scipy.special import ndtr, ndtri
+
+    return SimpleNamespace(
+        support=lambda: (-math.inf, math.inf),
+        median=lambda: mean,
+        cdf=lambda x: ndtr((np.asarray(x) - mean) / sd),
+        ppf=lambda q: ndtri(q) * sd + mean,
+    )
 
 
 def read_scipy(text: str, spec: str):

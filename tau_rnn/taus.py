@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tau_rnn import checks
+from tau_rnn import checks, specs
 from tau_rnn.checks import check_integer, check_number, nearest, shown
 from tau_rnn.specs import (
     parameters_of,
@@ -77,7 +77,7 @@ DISTRIBUTIONS: dict[str, Family] = {
     "normal": Family(
         "mean 1 s, sd 0.2 s, truncated to [0.1, 1.9] s",
         {"mean": 1.0, "sd": 0.2, "low": 0.1, "high": 1.9},
-        lambda mean, sd, **bounds: _scipy("norm", mean, sd),
+        lambda mean, sd, **bounds: specs.normal(mean, sd),
     ),
     "uniform": Family(
         "uniform on [0.1, 1.9] s", {"low": 0.1, "high": 1.9},

@@ -121,10 +121,8 @@ def _mean_of_last(name: str):
 
 
 def _log_mean_loss(run) -> float:
-    from scipy.integrate import trapezoid
-
     steps = [row["step"] for row in run.history]
-    area = trapezoid([row["loss"] for row in run.history], steps)
+    area = np.trapezoid([row["loss"] for row in run.history], steps)
     return float(np.log(area / (steps[-1] - steps[0])))
 
 
@@ -144,12 +142,13 @@ def _sd(run, when: str) -> float | None:
 
 
 def _correlation(run, when: str) -> float | None:
-    from scipy.stats import spearmanr
+    from tau_rnn.measures._shared import ranks
 
     log_tau, intrinsic = run.log_tau(when), run.units[f"tau_{when}"][run.fitted(when)]
     if len(log_tau) < 3 or np.ptp(intrinsic) == 0 or np.ptp(log_tau) == 0:
         return None
-    return float(spearmanr(intrinsic, log_tau).statistic)
+    both = np.column_stack([ranks(intrinsic), ranks(log_tau)])
+    return float(np.corrcoef(both, rowvar=False)[1, 0])
 
 
 # --- how they are computed from what was measured ------------------------------------------------

@@ -47,6 +47,21 @@ def ratio(a, b) -> Array:
     return np.divide(a, b, out=np.full(a.shape, np.nan), where=b != 0)
 
 
+def ranks(a: Array) -> Array:
+    """Ranks from 1 along the last axis, their mean for equal values.
+
+    It is ``scipy.stats.rankdata``, without the quarter of a second that its import takes.
+    """
+    values, codes = np.unique(a, return_inverse=True)
+    codes = codes.reshape(-1, np.shape(a)[-1])
+    places = codes + len(values) * np.arange(len(codes))[:, np.newaxis]
+    counts = np.bincount(places.ravel(), minlength=len(codes) * len(values))
+    counts = counts.reshape(len(codes), -1)
+    below_and_equal = counts.cumsum(axis=1)
+    mean_ranks = below_and_equal - (counts - 1) / 2
+    return np.take_along_axis(mean_ranks, codes, axis=1).reshape(np.shape(a))
+
+
 def fast_to_slow(tau: Array, rng: np.random.Generator) -> Array:
     """The units from fast to slow, (N,) indices; units of equal tau come in a random order."""
     return np.lexsort((rng.random(len(tau)), tau))

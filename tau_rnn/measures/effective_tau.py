@@ -27,6 +27,7 @@ from tau_rnn.measures._shared import (
     MOST_DRAWS,
     Array,
     double_params,
+    ranks,
     ratio,
 )
 from tau_rnn.model import ParamsLike, forward
@@ -283,9 +284,7 @@ def _bootstrap(statistic, draws, *samples) -> _Estimate:
 
 
 def _rank_correlation(a, b):
-    from scipy.stats import rankdata
-
-    a, b = rankdata(a, axis=-1), rankdata(b, axis=-1)
+    a, b = ranks(a), ranks(b)
     a, b = a - a.mean(axis=-1, keepdims=True), b - b.mean(axis=-1, keepdims=True)
     return ratio((a * b).sum(axis=-1), np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1)))
 
