@@ -17,7 +17,7 @@ os.environ["VECLIB_MAXIMUM_THREADS"] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")  # no windows
 
 hypothesis.settings.register_profile(
-    "default", derandomize=True, deadline=None, max_examples=12, print_blob=True
+    "default", derandomize=True, deadline=None, max_examples=8, print_blob=True
 )
 hypothesis.settings.register_profile(
     "many", hypothesis.settings.get_profile("default"), max_examples=40
@@ -25,6 +25,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(  # for mutants: the smallest case that fails is not sought
     "mutants",
     hypothesis.settings.get_profile("default"),
+    max_examples=12,
     phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
 )
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)

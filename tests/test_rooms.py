@@ -62,39 +62,31 @@ def part_of(module: str) -> str:
     return names[0] if names else "__init__"
 
 
-@cache
+def statements(node, inside=False):
+    """The imports below a node, but for those for type checkers alone; whether in a function."""
+    for below in ast.iter_child_nodes(node):
+        if isinstance(below, (ast.Import, ast.ImportFrom)):
+            yield below, inside
+        elif isinstance(below, ast.If) and "TYPE_CHECKING" in ast.dump(below.test):
+            continue
+        elif not isinstance(below, ast.expr):  # which holds none
+            function = isinstance(below, (ast.FunctionDef, ast.AsyncFunctionDef))
+            yield from statements(below, inside or function)
+
+
 @cache
 def imports(path: Path) -> list[tuple[str, int, bool]]:
-    """Every module that a file imports, its line, and whether inside a function.
-
-    What is imported for type checkers alone is left out.
-    """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    inside = {
-        id(node)
-        for function in ast.walk(tree)
-        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-        for node in ast.walk(function)
-    }
-    typing_only = {
-        id(node)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test)
-        for node in ast.walk(block)
-    }
+    """Every module that a file imports, its line, and whether inside a function."""
     found = []
-    for node in ast.walk(tree):
+    for node, inside in statements(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert node.level == 0, f"{path.name}:{node.lineno}: imports are absolute"
             # ``from package import module`` imports the module.
             whole = [f"{node.module}.{alias.name}" for alias in node.names]
             names = [name if name in MODULES else node.module for name in whole]
-        else:
-            continue
-        if id(node) not in typing_only:
-            found += [(name, node.lineno, id(node) in inside) for name in names]
+        found += [(name, node.lineno, inside) for name in names]
     return found
 
 

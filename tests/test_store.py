@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import zipfile
+from functools import cache
 
 import numpy as np
 import pytest
@@ -186,6 +187,7 @@ def npz_with_header(shape: str) -> bytes:
     return file.getvalue()
 
 
+@cache  # it takes half a second to make
 def bomb() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
