@@ -26,7 +26,7 @@ import tau_rnn
 UNDO = {
     "rows of W scaled by alpha once": [
         ("model.py", 'aW_T = np.multiply(a, params.W.T, order="C")',
-         'aW_T, a_rows = params.W.T.copy(), np.tile(a, (B, 1))'),
+         'aW_T, a_rows = params.W.T.copy(), np.full((B, N), a)'),
         ("model.py", "x_next += rs[t].dot(aW_T, out=current)",
          "x_next += np.multiply(a_rows, rs[t].dot(aW_T, out=current), out=current)"),
         ("bptt.py", "aW, leak = a[:, np.newaxis] * params.W,", "aW, leak = params.W,"),
@@ -75,9 +75,9 @@ UNDO = {
         ("model.py", "xs, rs = list(x), list(r)", "xs, rs = x, r"),
     ],
     "leak as (B, N)": [
-        ("model.py", "leak, gain = np.tile(1 - a, (B, 1)), np.tile(a, (B, 1))",
+        ("model.py", "leak, gain = np.full((B, N), 1 - a), np.full((B, N), a)",
          "leak, gain = 1 - a, a"),
-        ("bptt.py", "np.tile(1 - a, (B, 1))", "1 - a"),
+        ("bptt.py", "np.full((B, N), 1 - a)", "1 - a"),
     ],
 }  # fmt: skip
 NOISY = {

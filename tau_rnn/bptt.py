@@ -205,7 +205,7 @@ def back_through(params, traj, a, phi, dy, dr=None, dx_end=None, noise_follows_t
     (T, B, _), N = traj.u.shape, len(params.b)
     dtype = np.result_type(traj.x, *params, dy, *(d for d in (dr, dx_end) if d is not None))
     dy = np.ascontiguousarray(dy, dtype)
-    aW, leak = a[:, np.newaxis] * params.W, np.tile(1 - a, (B, 1))
+    aW, leak = a[:, np.newaxis] * params.W, np.full((B, N), 1 - a)
     inputs, sums = with_ones(traj.u, dtype), _no_sums(params, dtype)
     through_W, through_leak = np.zeros((2, B, N), dtype)
     if dx_end is not None:

@@ -65,11 +65,11 @@ def mse(y: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None) -> tuple
         raise ValueError(
             f"mask: must be (T, B) = {y.shape[:2]} or (T, B, n_out) = {y.shape}, got {mask.shape}"
         )
-    weights = np.broadcast_to(mask, y.shape)
+    weights = mask
     for hidden in masks:
         weights = np.where(hidden, 0, weights)
-    total = weights.sum(dtype=np.float64)
-    if not np.isfinite(total) or (mask < 0).any():
+    total = weights.sum(dtype=np.float64) * (y.size // max(1, weights.size))
+    if not np.isfinite(total) or mask.min(initial=0) < 0:
         raise ValueError("mask: every weight must be finite and >= 0")
     if total == 0:
         return 0.0, np.zeros_like(y)

@@ -358,7 +358,7 @@ def integrate(params, a, phi_of, u, noise, x, r, y=None) -> None:
     # [u, 1] [alpha W_in, alpha b]^T is the drive of every step; x[t+1] starts from it.
     inputs, weights = with_ones(u, x.dtype), a * np.vstack([params.W_in.T, params.b])
     aW_T = np.multiply(a, params.W.T, order="C")
-    leak, gain = np.tile(1 - a, (B, 1)), np.tile(a, (B, 1))
+    leak, gain = np.full((B, N), 1 - a), np.full((B, N), a)
     current = np.empty_like(x[0])
     xs, rs = list(x), list(r)  # views of the time slices, made once
     steps = max(1, 512 // B)  # of a block of some 512 rows

@@ -19,9 +19,14 @@ import numpy as np
 __all__ = ["update"]
 
 
+def largest_of(vector) -> float:
+    """The largest absolute value; nan where there is one."""
+    return max(float(vector.max()), -float(vector.min()))
+
+
 def norm_of(vector) -> float:
     """The Euclidean norm, even where the squares would overflow or vanish."""
-    largest = float(np.abs(vector).max())
+    largest = largest_of(vector)
     if not 0 < largest < np.inf:
         return largest
     scaled = vector / largest
@@ -67,6 +72,7 @@ def update(
     m += (1 - beta1) * gradient
     v *= beta2
     v += (1 - beta2) * gradient * gradient
-    m_hat = m / (1 - beta1**step)
-    v_hat = v / (1 - beta2**step)
-    theta -= (rates * m_hat / (np.sqrt(v_hat) + settings.eps)).astype(theta.dtype, copy=False)
+    root = v / (1 - beta2**step)
+    np.sqrt(root, out=root)  # in place: new memory costs more than the root
+    root += settings.eps
+    theta -= (rates * (m / (1 - beta1**step)) / root).astype(theta.dtype, copy=False)

@@ -86,7 +86,7 @@ def constrain(s: Array, dt: float) -> tuple[Array, Array]:
     slope = tau * (1 - z * z)
     if not np.iscomplexobj(tau):
         low, high = np.array([dt, TAU_MAX], tau.dtype)
-        tau = np.clip(tau, np.nextafter(low, high), np.nextafter(high, low))
+        tau = tau.clip(np.nextafter(low, high), np.nextafter(high, low))
     return tau, slope
 
 

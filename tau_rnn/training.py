@@ -32,7 +32,7 @@ from tau_rnn.losses import mse, rate_penalty
 from tau_rnn.model import Array, Params, ParamsLike, check_drive, check_params, simulate
 from tau_rnn.noise import noise_scale, standard_noise
 from tau_rnn.nonlinearities import NONLINEARITIES, differentiable, nonlinearity
-from tau_rnn.optimizers import clip_to, norm_of, update
+from tau_rnn.optimizers import clip_to, largest_of, norm_of, update
 from tau_rnn.parametrization import (
     DEFAULT_FIELDS,
     FIELD_GROUPS,
@@ -358,11 +358,13 @@ def training_steps(
     fields, dt, dtype = settings.train, task.dt, theta.dtype
     _check_theta(state, settings, dt)
     connectivity = check_obeys(params, connectivity)
-    good, kept, traj = params, step, None
+    views = unflatten(theta, params, fields)  # of theta, whose updates they show
+    params, slope = views._replace(tau=params.tau), constrain(views.tau, dt)[1]  # dtau/ds
+    good, kept, traj = theta.copy(), step, None
     while True:
         if traj is None or "tau" in fields:  # on which the rates and the noise may depend
             rates = learning_rates(params, settings)
-            size = task.noise * noise_scale(params.tau, dt, settings.method)
+            size = task.noise and task.noise * noise_scale(params.tau, dt, settings.method)
         trials = task.trials(settings.batch, trials_rng, dtype=dtype)
         T, B = trials.u.shape[:2]
         if traj is not None and traj.u.shape[:2] != (T, B):
@@ -374,21 +376,22 @@ def training_steps(
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is checked
             loss, grads, traj = loss_and_gradient(params, trials, noise, dt, settings, out=traj)
             if "tau" in fields:
-                slope = constrain(unflatten(theta, params, fields).tau, dt)[1]
                 grads = grads._replace(tau=grads.tau * slope)
             gradient = flatten(allowed_part(grads, connectivity), fields)
             norm = norm_of(gradient)
         for what, value in (("loss", loss), ("gradient", norm)):
             if not np.isfinite(value):
-                raise NonFiniteLoss(step + 1, what, good, kept)
-        good, kept = Params(*(p.copy() for p in params)), step
+                raise NonFiniteLoss(step + 1, what, _params_of(good, params, settings, dt), kept)
+        good[:], kept = theta, step
         if norm > settings.clip:
             clip_to(gradient, norm, settings.clip)
         step += 1
         with np.errstate(over="ignore", invalid="ignore"):
             update(theta, gradient, moments, step, rates, settings)
-        if not float(np.abs(theta).max()) <= LARGEST:
-            raise NonFiniteLoss(step, "update", good, kept)
-        params = _params_of(theta, params, settings, dt)
+        if not largest_of(theta) <= LARGEST:
+            raise NonFiniteLoss(step, "update", _params_of(good, params, settings, dt), kept)
+        if "tau" in fields:
+            tau, slope = constrain(views.tau, dt)
+            params = params._replace(tau=tau)
         keep_signs(params.W, connectivity)
         yield TrainingState(step, params, theta, moments, trials_rng, noise_rng, loss, norm)
