@@ -188,6 +188,16 @@ def test_the_window_says_at_which_end_its_search_stopped():
     assert near.bound[0] == 0
 
 
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_the_shapes_of_the_grid_reach_as_far_as_the_lags_asked_for(order):
+    w = mo.Window(design(n=400, order=order), DT, 2.0)
+    for n, built in ((5, 10), (8, 10), (60, 120), (10, 120), (400, 400)):
+        exact = w.shapes(w.theta, n)
+        # Cubic in log tau, through points 0.1 apart.
+        np.testing.assert_allclose(w.on_grid(n), exact, atol=3e-7)
+        assert w.grid.shape == (len(w.theta), built)
+
+
 def test_the_window_starts_where_the_autocovariance_has_fallen_to_1_e():
     w, k = mo.Window(design(n=400), DT, 2.0), DT * np.arange(400)
     c = 0.3 * np.exp(-k / 6) + 0.7 * np.exp(-k / 0.2)  # three windows agree with themselves

@@ -146,7 +146,7 @@ class Design:
         out = np.empty(gamma.shape)
         for i in np.ndindex(gamma.shape[:-1]):
             trials, pairs = self._lost(gamma[i])
-            lost = sum((correlate(u, b) + correlate(b, u)).sum(axis=0) for b, u in pairs)
+            lost = sum(both_ways(b, u) for b, u in pairs)
             out[i] = gamma[i] - trials * lost / np.maximum(self.kept, 1e-300)
         return np.where(self.kept > 1e-9, out, 0.0)
 
@@ -244,3 +244,21 @@ def correlate(a, b):
     size = fft.next_fast_len(2 * n, real=True)
     product = fft.rfft(a, size, axis=-1).conj() * fft.rfft(b, size, axis=-1)
     return fft.irfft(product, size, axis=-1)[..., :n]
+
+
+def both_ways(a, b):
+    """sum over trials and t of a(t) b(t + k) + b(t) a(t + k), for k = 0 .. n - 1."""
+    from scipy import fft
+
+    n = a.shape[-1]
+    size = fft.next_fast_len(2 * n, real=True)
+    A, B = fft.rfft(a, size, axis=-1), fft.rfft(b, size, axis=-1)
+    return fft.irfft(2 * (A.real * B.real + A.imag * B.imag).sum(axis=0), size)[:n]
+
+
+def along(f, points):
+    """Cubic spline of f (points, ...) along its points, of which f is given a few at a time."""
+    from scipy.interpolate import CubicSpline
+
+    parts = [f(points[i : i + 8]) for i in range(0, len(points), 8)]
+    return CubicSpline(points, np.concatenate(parts), axis=0)

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tau_rnn.timescales.design import power
+from tau_rnn.timescales.design import along, power
 from tau_rnn.timescales.moments import TINY, parabola_top
 
 __all__: list[str] = []
@@ -81,13 +81,15 @@ def binned(values):
 
 def expected(design, dt):
     """The grid of log tau, the expected powers along it as a spline, and those of white noise."""
-    from scipy.interpolate import CubicSpline
-
     n = design.n
+    lags = dt * np.arange(n)
+
+    def log_power(at):
+        found = binned(design.expected_power(np.exp(-lags / np.exp(at[:, None]))))
+        return np.log(np.maximum(found, 1e-15))
+
     log_tau = np.linspace(np.log(SHORTEST * dt), np.log(LONGEST * n * dt), N_TAU)
-    gammas = np.exp(-dt * np.arange(n) / np.exp(log_tau[:, None]))
-    parts = [binned(design.expected_power(gammas[i : i + 8])) for i in range(0, N_TAU, 8)]
-    spline = CubicSpline(log_tau, np.log(np.maximum(np.vstack(parts), 1e-15)), axis=0)
+    spline = along(log_power, log_tau)
     noise = binned(design.expected_power(np.eye(1, n)))[0]
     return log_tau, lambda at: np.exp(spline(at)), noise
 

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_array, check_choice, check_dt, check_number, check_size
-from tau_rnn.timescales.design import Design, correlate
+from tau_rnn.timescales.design import Design, along, correlate
 
 __all__ = ["timescale_of_acf"]
 
 N_GRID = 400  # of log tau: spacing about 0.03 for 500 samples; refined to 1e-6 afterwards
+KNOT = 3  # every third is computed, the others lie on a spline (to 2e-7; 3 divides N_GRID - 1)
 SHORTEST, LONGEST = 0.05, 20.0  # ends of the search: 0.05 dt (decay factor 2e-9), 20 n dt
 MIN_LAGS = 4  # the window never shrinks below so many lags
 MAX_LAGS = 4096  # nor grows beyond so many
@@ -39,17 +40,26 @@ class Window:
         self.theta = np.linspace(*ends, N_GRID)
         self.noise = design.expected_acf(np.eye(1, design.n)[0])[: self.n_lags]
         self.pairs = design.kept[: self.n_lags]
-        self.F = np.concatenate([self.shapes(self.theta[i : i + 16]) for i in range(0, N_GRID, 16)])
+        self.grid = np.empty((N_GRID, 0))  # shapes, over as many lags as were asked for
 
-    def expected(self, log_tau):
+    def expected(self, log_tau, n_lags):
         """Expected autocovariance (..., n_lags) of exponentials of amplitude 1."""
-        lags = self.dt * np.arange(self.design.n)
+        lags = self.dt * np.arange(self.design.n if self.design.order else n_lags)
         gamma = np.exp(-lags / np.exp(np.asarray(log_tau))[..., None])
-        return self.design.expected_acf(gamma)[..., : self.n_lags]
+        return self.design.expected_acf(gamma)[..., :n_lags]
 
-    def shapes(self, log_tau):
+    def shapes(self, log_tau, n_lags):
         """`expected`, through `free_of_noise`."""
-        return self.free_of_noise(self.expected(log_tau))
+        return self.free_of_noise(self.expected(log_tau, n_lags))
+
+    def on_grid(self, n_lags):
+        """`shapes` (N_GRID, n_lags) of the grid."""
+        grid = self.grid
+        if n_lags > grid.shape[1]:
+            most = min(2 * n_lags, self.n_lags)  # windows grow
+            spline = along(lambda at: self.shapes(at, most), self.theta[::KNOT])
+            grid = self.grid = spline(self.theta)
+        return grid[:, :n_lags]
 
     def free_of_noise(self, c):
         """A combination of lags that white observation noise touches at lag 0 only.
@@ -66,10 +76,10 @@ class Window:
         return np.clip(np.ceil(self.reach * tau / self.dt), least, most)
 
     def weights(self, first, last):
-        """Products behind each lag (rows, n_lags) of the windows first..last, 0 outside."""
-        k = np.arange(self.n_lags)
-        inside = (k >= np.asarray(first)[:, None]) & (k <= np.asarray(last)[:, None])
-        return np.where(inside, self.pairs, 0.0)
+        """Products behind each lag of the windows first..last, 0 outside: (rows, longest)."""
+        k = np.arange(int(last.max()) + 1)
+        inside = (k >= np.asarray(first)[:, None]) & (k <= last[:, None])
+        return np.where(inside, self.pairs[: len(k)], 0.0)
 
 
 class Fit(NamedTuple):
@@ -97,9 +107,9 @@ def fit_window(c, w, first, *, last=None, iterations=15, refine=True):
     c = w.free_of_noise(c)
     for _ in range(iterations):
         used = last
-        n = int(used.max()) + 1  # the rest has no weight
-        K = w.weights(first, used)[:, :n]
-        f = w.F[:, :n]
+        K = w.weights(first, used)
+        n = K.shape[1]
+        f = w.on_grid(n)
         gain = np.maximum((K * c[:, :n]) @ f.T, 0) ** 2 / np.maximum(K @ (f**2).T, TINY)
         best = gain.argmax(axis=1)
         last = w.last_lag(np.exp(w.theta[best]), first, most)
@@ -112,7 +122,7 @@ def fit_window(c, w, first, *, last=None, iterations=15, refine=True):
 
     def projected(log_tau):
         """Amplitude of each row, and what it takes from the sum of squares."""
-        f = w.shapes(log_tau)[:, :n]
+        f = w.shapes(log_tau, n)
         inner = np.sum(K * f * c[:, :n], axis=1)
         a = inner / np.maximum(np.sum(K * f * f, axis=1), TINY)
         return a, a * inner
@@ -195,21 +205,27 @@ def by_window(y, c, first, w, options):
     later lags, and where the fit to all lags is the worse one for the later lags: it is not for
     units as fast as the step, of which the later lags know little.
     """
-    d, later, c_lags = w.design, np.maximum(first, 1), c[:, : w.n_lags]
+    d, later = w.design, np.maximum(first, 1)
     whole, fit = fit_window(c, w, 0 * later), fit_window(c, w, later)
-    left, rest = (c_lags - s.amplitude[:, None] * w.expected(s.log_tau) for s in (whole, fit))
+    K = w.weights(later, fit.last)
+    n = K.shape[1]
+    left, rest = (
+        c[:, :n] - s.amplitude[:, None] * w.expected(s.log_tau, n) for s in (whole, fit)
+    )
     head = np.stack([np.sum(y[..., : d.n - k] * y[..., k:], axis=-1) for k in range(4)], axis=-1)
     by_trial = (head - head.mean(axis=1, keepdims=True)) @ JUMP * y.shape[1]
     by_trial /= np.maximum(d.kept[0], 1e-9)
     error = np.sqrt(np.sum(by_trial**2, axis=1) / (y.shape[1] * max(d.dof, 1)))
-    worse = np.sum(w.weights(later, fit.last) * (left**2 - rest**2), axis=1)
+    worse = np.sum(K * (left**2 - rest**2), axis=1)
     shows = (rest[:, :4] @ JUMP > Z_JUMP * error) & (worse > WORSE * c[:, 0] ** 2)
     noise = np.maximum(rest[:, 0], 0) / max(w.noise[0], TINY)
     lag0 = (first == 0) & (~shows if options.use_lag0 == "auto" else bool(options.use_lag0))
     fit = Fit(*(np.where(lag0, a, b) for a, b in zip(whole, fit)))
     start = np.where(lag0, 0, later)
-    K, f = w.weights(later, fit.last), w.shapes(fit.log_tau)
-    signal = np.sum(K * f * w.free_of_noise(c_lags), axis=1)
+    K = w.weights(later, fit.last)
+    n = K.shape[1]
+    f = w.shapes(fit.log_tau, n)
+    signal = np.sum(K * f * w.free_of_noise(c[:, :n]), axis=1)
     signal /= np.maximum(c[:, 0] * np.sqrt(np.sum(K * f**2, axis=1)), TINY)
     tau = np.exp(fit.log_tau)
     found = {
