@@ -779,10 +779,10 @@ def test_the_plot_shows_what_was_computed_and_fitted():
     figure, axis = plt.subplots()
     assert plot_timescales(result, 1, axis) is axis
     drawn = {line.get_label(): line.get_xydata() for line in axis.lines}
-    lags, fitted = drawn["fitted, as expected of it"].T
+    lags, fitted = drawn["fit, after centring"].T
     np.testing.assert_allclose(fitted, result.acf_fit[: len(lags), 1])
     np.testing.assert_allclose(drawn["computed"][:, 1], result.acf[: len(lags), 1])
-    before = drawn["before the subtraction"][:, 1]
+    before = drawn["fit, before centring"][:, 1]
     assert np.all(before > fitted) and before[0] == pytest.approx(result.amplitude[1], rel=0.05)
     bar = [line.get_xdata() for line in axis.lines if len(line.get_xdata()) == 2][-1]
     np.testing.assert_allclose(bar, result.tau_ci[1])

@@ -68,11 +68,11 @@ def plot_timescales(result: TimescaleResult, unit: int = 0, axis: Any = None) ->
         axis.plot(lags[at], acf[at], "o", ms=3, mfc=face, mec=ink, mew=0.8, label=label)
     if known:
         at = near & used  # noise at lag 0 would hide the rest
-        axis.plot(lags[at], fit[at], color=_FIT, lw=1.8, label="fitted, as expected of it")
+        axis.plot(lags[at], fit[at], color=_FIT, lw=1.8, label="fit, after centring")
         if result.model_used[unit] == "exp":
             scale = result.amplitude[unit] * _share(result, unit)
             axis.plot(lags[near], scale * np.exp(-lags[near] / tau), "--", color=_FIT, lw=1.2,
-                      label="before the subtraction")  # fmt: skip
+                      label="fit, before centring")  # fmt: skip
             extra = [0.0, 1.05 * scale]
         _interval(axis, tau, low, high, end, ink)
     inside = np.concatenate([acf[near & used], extra])
