@@ -121,6 +121,10 @@ def test_a_loss_that_overflows_is_infinite_whatever_stands_where_nothing_counts(
         mse(y, target, np.ones((2, 1)))
 
 
+def test_rates_that_overflow_give_a_loss_to_look_at():
+    assert rate_penalty([[[1.0]], [[np.inf]]])[0] == np.inf  # training names the step
+
+
 @pytest.mark.parametrize("which", ["y", "target", "both"])
 def test_what_is_masked_has_weight_zero(which):
     rng = np.random.default_rng(1)
@@ -176,6 +180,7 @@ Y = np.zeros((4, 3, 2))
         (r"r: must be \(T\+1, B, N\) with T >= 1, got shape \(4, 3\)",
          lambda: rate_penalty(np.ones((4, 3)))),
         (r"r: must be .* got shape \(1, 3, 2\)", lambda: rate_penalty(np.ones((1, 3, 2)))),
+        (r"r: must be .* got shape \(4, 0, 2\)", lambda: rate_penalty(np.ones((4, 0, 2)))),
         ("target: must hold real numbers, got an array of dtype complex128",
          lambda: mse(Y, 1j * np.ones(Y.shape))),
         ("mask: must hold real numbers", lambda: mse(Y, Y, 1j * np.ones((4, 3)))),
