@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Tests that hold a room, quickest first; a room that is not here needs --tests.
+#: Tests that hold a file or a room, quickest first; what is not here needs --tests.
 TESTS = {
     "timescales": ["test_timescales_pieces", "test_timescales"],
     "gradcheck": ["test_gradcheck", "test_gradients"],
@@ -35,9 +35,15 @@ TESTS = {
     "bptt": ["test_gradients", "test_speed_paths", "test_model"],
     "model": ["test_model", "test_speed_paths", "test_gradients"],
     "noise": ["test_speed_paths", "test_model"],
+    "nonlinearities": ["test_model", "test_gradients", "test_speed_paths"],
+    "discretisation": ["test_model", "test_gradients"],
+    "initial": ["test_initial", "test_model"],
     "losses": ["test_losses", "test_gradients"],
     "training": ["test_training", "test_config", "test_own_tasks"],
     "parametrization": ["test_training"],
+    "optimizers": ["test_training"],
+    "_tape": ["test_gradients", "test_speed_paths", "test_model"],
+    "store": ["test_storage", "test_store"],
     "taus": ["test_taus"],
 }  # fmt: skip
 SWAPS = {
@@ -114,7 +120,7 @@ def apply(node, k: int) -> None:
 def suite(target: Path) -> list[str]:
     """The test files that hold a file or folder."""
     room = target.relative_to(ROOT / "tau_rnn").parts[0].removesuffix(".py")
-    names = TESTS.get(room, [])
+    names = TESTS.get(target.stem, TESTS.get(room, []))
     return [
         str(path.relative_to(ROOT))
         for name in names
