@@ -25,13 +25,14 @@ import tau_rnn
 # name: [(file, lines as they are, lines without the trick)]
 UNDO = {
     "rows of W scaled by alpha once": [
-        ("model.py", 'aW_T = np.multiply(a, params.W.T, order="C")',
-         'aW_T, a_rows = params.W.T.copy(), np.full((B, N), a)'),
-        ("model.py", "x_next += rs[t].dot(aW_T, out=current)",
-         "x_next += np.multiply(a_rows, rs[t].dot(aW_T, out=current), out=current)"),
-        ("bptt.py", "aW, leak = a[:, np.newaxis] * params.W,", "aW, leak = params.W,"),
+        ("model.py", "aW_T = by_rows(by_rows(a[:, np.newaxis] * params.W).T)",
+         "aW_T, a_rows = by_rows(by_rows(params.W).T), np.full((B, N), a)"),
+        ("model.py", "x_next += dot(rs[t], aW_T, out=current)",
+         "x_next += np.multiply(a_rows, dot(rs[t], aW_T, out=current), out=current)"),
+        ("bptt.py", "aW, leak = by_rows(a[:, np.newaxis] * params.W),",
+         "aW, leak = by_rows(params.W),"),
         ("bptt.py", "    for dx_t, slope_t in", "    a_rows = 1 - leak\n    for dx_t, slope_t in"),
-        ("bptt.py", "dx_t.dot(aW, out=through_W)", "(dx_t * a_rows).dot(aW, out=through_W)"),
+        ("bptt.py", "dot(dx_t, aW, out=through_W)", "dot(dx_t * a_rows, aW, out=through_W)"),
     ],
     "inputs and outputs by blocks, not the whole run": [
         ("model.py", "steps = max(1, 512 // B)", "steps = T"),
@@ -59,10 +60,13 @@ UNDO = {
          "raw_x += (dx_next * _rows(x)).sum(axis=0)"),
     ],
     "np.dot, not np.matmul": [
-        ("model.py", "rs[t].dot(aW_T, ", "np.matmul(rs[t], aW_T, "),
+        ("_layout.py", "return np.dot if matrix.flags.c_contiguous else np.matmul",
+         "return np.matmul"),
         ("model.py", "np.dot(", "np.matmul("),
-        ("bptt.py", "dx_t.dot(aW, ", "np.matmul(dx_t, aW, "),
         ("bptt.py", "np.dot(", "np.matmul("),
+    ],
+    "a gap behind rows half a page apart": [
+        ("_layout.py", "HALF_PAGE = 2048", "HALF_PAGE = 2**40"),
     ],
     "one block of memory for dx and slope": [
         ("bptt.py", "dx, slope = np.empty((2, C, B, N), dtype)",

@@ -56,6 +56,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tau_rnn._layout import by_rows, product_with
 from tau_rnn._tape import check_tape, chunks_backwards
 from tau_rnn.checks import check_array, check_shapes
 from tau_rnn.discretisation import alpha, alpha_slope
@@ -205,7 +206,7 @@ def back_through(params, traj, a, phi, dy, dr=None, dx_end=None, noise_follows_t
     (T, B, _), N = traj.u.shape, len(params.b)
     dtype = np.result_type(traj.x, *params, dy, *(d for d in (dr, dx_end) if d is not None))
     dy = np.ascontiguousarray(dy, dtype)
-    aW, leak = a[:, np.newaxis] * params.W, np.full((B, N), 1 - a)
+    aW, leak = by_rows(a[:, np.newaxis] * params.W), np.full((B, N), 1 - a)
     inputs, sums = with_ones(traj.u, dtype), _no_sums(params, dtype)
     through_W, through_leak = np.zeros((2, B, N), dtype)
     if dx_end is not None:
@@ -240,11 +241,12 @@ def _adjoint(dx, slope, aW, leak, through_W, through_leak) -> None:
     dx[t] comes with what reaches r[t] from the outside, W_out^T dy[t-1] + dLoss/dr[t], and leaves
     as dLoss/dx[t]. through_W and through_leak hold the two ways from dx[t+1] back to time t.
     """
+    dot = product_with(aW)
     for dx_t, slope_t in zip(dx[::-1], slope[::-1]):
         dx_t += through_W  # dr[t], Eq. 3.4
         dx_t *= slope_t
         dx_t += through_leak  # dx[t], Eq. 3.5
-        dx_t.dot(aW, out=through_W)  # W^T (alpha dx[t]), the first term of Eq. 3.4
+        dot(dx_t, aW, out=through_W)  # W^T (alpha dx[t]), the first term of Eq. 3.4
         np.multiply(leak, dx_t, out=through_leak)  # (1 - alpha) dx[t], the first of Eq. 3.5
 
 

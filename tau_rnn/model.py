@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from tau_rnn._layout import by_rows, product_with
 from tau_rnn.checks import (
     Checkpoints,
     check_array,
@@ -357,9 +358,9 @@ def integrate(params, a, phi_of, u, noise, x, r, y=None) -> None:
     (T, B, _), N = u.shape, x.shape[2]
     # [u, 1] [alpha W_in, alpha b]^T is the drive of every step; x[t+1] starts from it.
     inputs, weights = with_ones(u, x.dtype), a * np.vstack([params.W_in.T, params.b])
-    aW_T = np.multiply(a, params.W.T, order="C")
+    aW_T = by_rows(by_rows(a[:, np.newaxis] * params.W).T)
     leak, gain = np.full((B, N), 1 - a), np.full((B, N), a)
-    current = np.empty_like(x[0])
+    dot, current = product_with(aW_T), np.empty_like(x[0])
     xs, rs = list(x), list(r)  # views of the time slices, made once
     steps = max(1, 512 // B)  # of a block of some 512 rows
     for start in range(0, T, steps):
@@ -368,7 +369,7 @@ def integrate(params, a, phi_of, u, noise, x, r, y=None) -> None:
         np.dot(inputs[now].reshape(rows, -1), weights, out=x[after].reshape(rows, N))
         for t in range(start, stop):
             x_next = xs[t + 1]
-            x_next += rs[t].dot(aW_T, out=current)
+            x_next += dot(rs[t], aW_T, out=current)
             x_next += np.multiply(leak, xs[t], out=current)
             if noise is not None:
                 x_next += np.multiply(gain, noise[t], out=current)

@@ -24,7 +24,7 @@ ROOT = Path(tau_rnn.__file__).parent
 
 #: The floors, lowest first. A part imports only parts of lower floors, and itself.
 FLOORS = [
-    {"_lazy", "_threads", "checks", "experiment.files"},
+    {"_lazy", "_layout", "_threads", "checks", "experiment.files"},
     {"__init__", "specs"},
     {"nonlinearities", "discretisation", "taus", "tasks", "losses", "initial", "optimizers"},
     {"noise"},

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tau_rnn.bptt as bptt
+from tau_rnn import _layout
+from tau_rnn._layout import by_rows, product_with
 from tau_rnn.bptt import backward
 from tau_rnn.gradcheck.strategies import cases, make_case
 from tau_rnn.model import Params, forward, init_params
@@ -31,6 +33,40 @@ def close(a: Params, b: Params, tolerance=1e-12):
     """Equal to rounding: the largest difference of a field over its largest value."""
     for name, x, y in zip(Params._fields, a, b):
         assert np.abs(x - y).max(initial=0) <= tolerance * np.abs(y).max(initial=1e-300), name
+
+
+# --- how W lies in memory -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "dtype, N, gap", [("f4", 512, 64), ("f8", 256, 64), ("c16", 128, 64), ("f4", 513, 0)]
+)
+def test_rows_half_a_page_apart_get_a_gap_and_keep_their_numbers(dtype, N, gap):
+    rng = np.random.default_rng(0)
+    W, r = rng.standard_normal((N, N)).astype(dtype), rng.standard_normal((2, N)).astype(dtype)
+    columns = by_rows(W.T)
+    assert columns.strides == (N * W.itemsize + gap, W.itemsize)
+    np.testing.assert_array_equal(columns, W.T)
+    out = np.full_like(r, np.nan)
+    product_with(columns)(r, columns, out=out)
+    # 512 products of size 1 add up: their rounding is some 1e-6 in single precision.
+    np.testing.assert_allclose(out, r @ W.T, rtol=1e-4, atol=1e-4 if dtype == "f4" else 1e-12)
+
+
+def test_a_run_is_the_same_with_and_without_gaps(monkeypatch):
+    rng = np.random.default_rng(0)
+    params = init_params(256, 2, 1, rng.uniform(0.1, 1, 256), rng)  # rows of 2048 bytes
+    u = rng.standard_normal((5, 3, 2))
+
+    def run():
+        traj = forward(params, u, 0.05)
+        return traj.x, backward(params, traj, traj.y)
+
+    x, grads = run()
+    monkeypatch.setattr(_layout, "HALF_PAGE", 10**9)
+    x_without, grads_without = run()
+    np.testing.assert_allclose(x, x_without, rtol=1e-12, atol=1e-12)
+    close(grads, grads_without)
 
 
 # --- buffers used again -------------------------------------------------------------------------
