@@ -201,7 +201,7 @@ def backward(
     return both if return_dx0 else both[0]
 
 
-def back_through(params, traj, a, phi, dy, dr=None, dx_end=None, noise_follows_tau=False):
+def back_through(params, traj, a, phi, dy, dr, dx_end, noise_follows_tau):
     """`backward` without its checks: the gradient, and dx0; a is alpha, phi a Nonlinearity."""
     (T, B, _), N = traj.u.shape, len(params.b)
     dtype = np.result_type(traj.x, *params, dy, *(d for d in (dr, dx_end) if d is not None))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tau_rnn import checks
+from tau_rnn import checks, training
 from tau_rnn.gradcheck import complex_step, random_direction
 from tau_rnn.losses import mse
 from tau_rnn.model import Params, forward, init_params, private_noise
@@ -33,6 +33,7 @@ from tau_rnn.training import (
     learning_rates,
     loss_and_gradient,
     start,
+    train,
     training_steps,
 )
 
@@ -270,6 +271,32 @@ def test_a_state_whose_parameters_are_not_those_of_theta_is_refused(field, facto
     state = state._replace(params=state.params._replace(**changed))
     with pytest.raises(ValueError, match="the state does not train"):
         next(training_steps(state, TASK, settings))
+
+
+def test_train_makes_the_steps_that_two_seeds_of_its_generator_give():
+    config = TrainConfig(batch=4)
+    after, history = train(network(), TASK, 2, rng=np.random.default_rng(3), batch=4)
+    seeds = np.random.default_rng(3).integers(2**63, size=2)
+    state = start(network(), config, TASK.dt, *map(np.random.default_rng, seeds))
+    states = [frozen(s) for s in islice(training_steps(state, TASK, config), 2)]
+    assert history == [{"step": s.step, "loss": s.loss, "grad_norm": s.grad_norm} for s in states]
+    assert all(map(np.array_equal, after, states[-1].params))
+    same, nothing = train(network(), TASK, 0, rng=np.random.default_rng(3))
+    assert nothing == [] and all(map(np.array_equal, same, network()))
+
+
+def test_a_step_uses_the_arrays_of_the_one_before(monkeypatch):
+    used = []
+
+    def spied(*arguments, out):
+        given_ = loss_and_gradient(*arguments, out=out)
+        used.append((out, arguments[2], given_[2]))
+        return given_
+
+    monkeypatch.setattr(training, "loss_and_gradient", spied)
+    list(islice(training_steps(begin(TrainConfig(batch=2)), TASK, TrainConfig(batch=2)), 2))
+    (_, noise, first), (out, again, second) = used
+    assert out is first and second.x is first.x and again is noise
 
 
 class Shrinking:
