@@ -43,6 +43,7 @@ def pytest_collection():
 def pytest_collection_finish():
     """What is collected stays to the end: the garbage collector need not look at it again."""
     gc.freeze()
+    gc.set_threshold(100_000)  # figures make many objects, and few of them in circles
     gc.enable()
 
 

@@ -214,7 +214,7 @@ def test_help_explains_itself_without_loading_what_it_does_not_need():
         assert word in shown.stdout
     assert "python -m tau_rnn.run --dist normal\n" in shown.stdout
     words = " ".join(shown.stdout.split())
-    assert "--match NAME rescale tau: harmonic, to harmonic mean 1 s" in words
+    assert "--match NAME rescale tau (harmonic: to harmonic mean 1 s" in words
     assert "these, separated by commas: W, W_in, b, W_out, b_out, x0, tau, default" in words
 
 
