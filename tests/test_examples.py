@@ -15,6 +15,8 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages(tau_rnn.__path__, "tau_rn
 @pytest.mark.parametrize("name", [m for m in MODULES if not m.endswith("__main__")])
 def test_examples_in_docstrings_run(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    # A window is not painted again for each slider that an example moves.
+    monkeypatch.setattr("matplotlib.backend_bases.FigureCanvasBase.draw_idle", lambda canvas: None)
     found = doctest.testmod(importlib.import_module(name))
     assert found.failed == 0, f"{found.failed} of {found.attempted}"
     assert found.attempted or not name.startswith("tau_rnn.measures.") or name.endswith("_shared")
