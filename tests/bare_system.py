@@ -44,6 +44,7 @@ assert tau_rnn.check_backward(tau_rnn.backward, rtol=1e-10).ok
 OUT = ["--out", sys.argv[1], "--no-figure"]
 SMALL = ["--units", "4", "--steps", "3", "--batch", "2", "--dt", "0.1", *OUT]
 assert run.main(SMALL) == 0
+assert "scipy.stats" not in sys.modules  # the first command is not to wait for it
 assert run.main([*SMALL, "--steps", "5", "--resume"]) == 0
 done = sweep([RunConfig(units=4, steps=2, dt=0.1, seed=s) for s in range(2)], store=sys.argv[1])
 assert len(done.load()) == 2

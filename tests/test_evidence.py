@@ -148,13 +148,14 @@ def test_untrained_networks_are_compared_in_pairs():
         keys = (*(quantity.key for quantity in before.COMPARED), "reach", "untrained_loss")
         rows.append({**row, **dict.fromkeys(keys, 2.0),
                      before.DISTANCES[0]: math.inf if config.seed == 0 else distance})  # fmt: skip
-    table = pick(before.differences(plan, rows), metric=before.DISTANCES[0], task=runs.TASKS[1])
+    differences = before.differences(plan, rows)
+    table = pick(differences, metric=before.DISTANCES[0], task=runs.TASKS[1])
     plain, rescaled, matched, fast = table
     assert (plain["n"], plain["missing"]) == (4, 1)  # seed 0 has no distance
     assert plain["estimate"] == pytest.approx(-0.125) == rescaled["estimate"] == fast["estimate"]
     assert (matched["condition"], matched["reference"]) == ("uniform", "constant:0.61")
     assert matched["estimate"] == pytest.approx(0, abs=1e-12)
-    tested = [r for r in before.differences(plan, rows) if r["p_holm"] is not None]
+    tested = [r for r in differences if r["p_holm"] is not None]
     assert len(tested) == 6 and {r["condition"] for r in tested} == {"uniform"}
     levels = before.levels(plan, rows)
     assert {r["estimate"] for r in levels if r["metric"] == "slow_modes"} == {2.0}

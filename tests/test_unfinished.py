@@ -91,7 +91,7 @@ def test_a_lock_is_held_by_one_of_many(tmp_path):
     inside, most, taken = [], [], []
 
     def worker():
-        while len(taken) < 100:
+        while len(taken) < 50:
             try:
                 with Work(tmp_path, TINY):
                     inside.append(1)
@@ -107,7 +107,7 @@ def test_a_lock_is_held_by_one_of_many(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(taken) >= 100 and max(most) == 1
+    assert len(taken) >= 50 and max(most) == 1
     assert not list(tmp_path.iterdir())
 
 
@@ -411,7 +411,7 @@ def test_sweeps_that_are_killed_go_on_bit_for_bit(tmp_path, results, seeds):
 
 
 @forks
-@pytest.mark.parametrize("pairs", [4, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("pairs", [2, pytest.param(12, marks=pytest.mark.slow)])
 def test_pairs_of_different_runs_at_once_in_one_folder(tmp_path, pairs, cheap):
     rates = [("0.1", "0.2")] * pairs
     for k, pair in enumerate(rates):
