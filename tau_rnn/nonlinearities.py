@@ -208,7 +208,7 @@ def _fill(name: str, what: str, function, values: Array) -> Array:
             function(values, out=out)
         except TypeError as error:
             raise ValueError(f"{subject} take out=: {error}") from None
-    if not np.array_equal(values, kept):
+    if not np.array_equal(values, kept, equal_nan=True):
         raise ValueError(f"{subject} leave its argument unchanged")
     if not np.array_equal(plain, out, equal_nan=True):
         raise ValueError(

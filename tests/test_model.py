@@ -202,6 +202,24 @@ def test_the_contract_of_a_nonlinearity_is_checked_when_it_is_first_used(phi, me
             forward(params, case.u.astype(np.float32), case.dt, phi=phi)
 
 
+@pytest.mark.parametrize(
+    "phi",
+    [
+        own(lambda x, out=None: np.exp(2 * x, out=out), lambda r, out=None: np.add(r, r, out=out)),
+        own(np.sqrt, lambda r, out=None: np.divide(0.5, r, out=out)),
+    ],
+    ids=["steep", "not a number below 0"],
+)
+def test_a_steep_nonlinearity_and_one_of_positive_states_are_right(phi):
+    assert nonlinearity(phi, 1) is phi
+
+
+def test_a_derivative_wrong_at_one_state_is_told_there():
+    phi = own(np.positive, lambda r, out=None: np.add(np.ones_like(r), r > 6.5, out=out))
+    with pytest.raises(ValueError, match=r"at x = 6.73, r = 6.73 it must be 1, got 2"):
+        nonlinearity(phi, 1)
+
+
 def test_a_nonlinearity_that_loses_the_imaginary_part_is_refused_in_a_complex_step():
     case = make_case(2)
     phi = Nonlinearity("size", lambda x, out=None: np.abs(x, out=out), None)
