@@ -87,6 +87,9 @@ def letters(figure) -> list[Text]:
     return [text for text in found if text.get_text().strip()]
 
 
+@pytest.mark.parametrize(
+    "users", ["dark_background", pytest.param("default", marks=pytest.mark.slow)], indirect=True
+)
 @pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
 def test_every_text_of_a_figure_contrasts_with_its_background(users, result, draw):
     figure = draw(result)
@@ -140,7 +143,8 @@ def test_a_file_does_not_depend_on_the_users_style(result, tmp_path):
 @pytest.mark.parametrize(
     "users", ["default", pytest.param("dark_background", marks=pytest.mark.slow)], indirect=True
 )
-def test_sweeps_leave_the_settings_alone_too(users, result, tmp_path):
+def test_sweeps_leave_the_settings_alone_too(users, result, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep_figures, "save", lambda figure, path: path)  # tested above
     assert len(plot_sweep([result], tmp_path)) == 5  # the fixture compares the settings
 
 
