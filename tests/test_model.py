@@ -528,6 +528,13 @@ def test_the_warning_starts_at_half_of_tau(dt):
         alpha(np.array([1.0, 3.0]), dt, "euler")
 
 
+def test_the_warning_points_at_the_call_of_forward():
+    params = init_params(1, 1, 1, 1.0, np.random.default_rng(0))
+    with pytest.warns(RuntimeWarning, match="more than half") as met:
+        forward(params, np.ones((1, 1, 1)), 0.6, method="euler")
+    assert met[0].filename == __file__
+
+
 @pytest.mark.parametrize(("dt", "method"), [(0.5, "euler"), (5.0, "exponential")])
 def test_no_warning_where_steps_are_fine(dt, method):
     with warnings.catch_warnings():
@@ -780,6 +787,8 @@ def run(u=U, dt=0.05, params=P, **options):
         ("b: must hold numbers, got an array of dtype",
          lambda: forward(P._replace(b=np.array(["1"] * 4)), U, 0.05)),
         ("tau: every time constant must be positive and finite", lambda: alpha([1, -1], 0.1)),
+        (r"tau: every time constant must be positive and finite .*, got \[ 1. inf\]",
+         lambda: alpha([1, np.inf], 0.1)),
         ("sigma: must be a finite number >= 0, got -1",
          lambda: private_noise(P, 0.05, -1, 1, 1, RNG)),
         ("sigma: must be a finite number .*got 'loud'",
