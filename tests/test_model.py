@@ -671,6 +671,14 @@ def test_init_params_copies_tau_and_sets_the_dtype():
 # Velocity
 
 
+def test_velocity_takes_a_complex_step():
+    case = make_case(3, phi="tanh")
+    (W, _, _, _, _, x, tau), u = case.params, case.u[0, 0]
+    v = np.linspace(1, 2, len(x))
+    found = np.imag(velocity(case.params, x + 1e-20j * v, u)) / 1e-20
+    np.testing.assert_allclose(found, (W @ ((1 - np.tanh(x) ** 2) * v) - v) / tau, rtol=1e-12)
+
+
 def test_velocity_has_the_shape_of_x_and_a_fixed_point():
     case = make_case(5)
     W, W_in, b, _, _, x0, tau = case.params
