@@ -14,7 +14,7 @@ RESUMED = TINY.replace(steps=6, train="+tau", lr_scale="tau", lr=0.05)
 
 
 @pytest.mark.parametrize("changes", [{}, {"dtype": "float64", "optimizer": "sgd"}])
-def test_a_run_goes_on_from_any_checkpoint_bit_for_bit(tmp_path, changes):
+def test_a_run_goes_on_from_any_checkpoint_bit_for_bit(tmp_path, changes, few_measures):
     config = RESUMED.replace(**changes)
     whole = None
     for state in iterate(config):

@@ -226,7 +226,7 @@ SMALL = RunConfig(units=12, steps=6, dt=0.1, batch=4, test_trials=40, eval_every
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_run_obeys_its_connectivity(text):
+def test_a_run_obeys_its_connectivity(text, few_measures):
     config = SMALL.replace(connectivity=text, lr=0.05)
     setup, result = set_up(config), run_one(config, parts=())
     assert all(map(np.array_equal, setup.initial, build_network(config)))

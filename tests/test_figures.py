@@ -15,7 +15,7 @@ UNIFORM = RunConfig(dist="uniform", units=12, dt=0.1, batch=4, steps=4, burn_in=
 
 
 @pytest.fixture(scope="module")
-def template():
+def template(few_measures):
     return run_one(UNIFORM, parts=())
 
 

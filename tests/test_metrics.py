@@ -14,6 +14,8 @@ from tau_rnn.experiment.metrics import METRICS, TABLE, Metric, metric
 from tau_rnn.measures.run import PARTS
 from tau_rnn.plotting.effects import FOREST
 
+pytestmark = pytest.mark.usefixtures("few_measures")
+
 TINY = RunConfig(units=6, steps=4, batch=4, dt=0.1, test_trials=20, eval_every=2, burn_in=1.0)
 PINNED = json.loads((Path(__file__).parent / "data" / "pinned_runs.json").read_text())
 

@@ -55,6 +55,6 @@ def test_the_oldest_versions_are_those_that_are_promised(metadata):
         assert found and f"{found[1]}.".startswith(f"{version}."), name
 
 
-def test_the_script_that_is_checked_strictly_runs(tmp_path, capsys):
+def test_the_script_that_is_checked_strictly_runs(tmp_path, capsys, few_measures):
     assert typed_user.main([str(tmp_path / "store")]) == 0
     assert capsys.readouterr().out == "True (20,) (3, 2) True ['accuracy', 'loss']\n"

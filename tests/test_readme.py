@@ -22,7 +22,7 @@ def test_there_are_five_of_five_lines_at_most():
         assert len(lines) <= 5, block
 
 
-def test_they_run_one_after_the_other(tmp_path, monkeypatch):
+def test_they_run_one_after_the_other(tmp_path, monkeypatch, few_measures):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
     names: dict = {}

@@ -171,7 +171,8 @@ def test_a_distribution_without_a_text():
 
     histogram = stats.rv_histogram(np.histogram([0.3, 0.5, 0.6, 1.4], bins=[0.2, 0.6, 1, 1.4]))
     named = Triangle(a=0, b=1, name="uniform")()  # its name is that of another
-    for dist, mean in ((histogram, 0.7), (Triangle(a=0, b=1)(), 2 / 3), (named, 2 / 3)):
+    assert parse_tau(named).text is None
+    for dist, mean in ((histogram, 0.7), (Triangle(a=0, b=1)(), 2 / 3)):
         assert parse_tau(dist).text is None
         tau = sample_tau(dist, 400, np.random.default_rng(0))
         assert tau.mean() == pytest.approx(mean, abs=2 / 400)
