@@ -486,7 +486,8 @@ def test_intervals_are_reproducible_and_hold_the_truth_as_often_as_they_say():
     few = x[:, :, :10]
     again, other_seed = (fit_timescales(few, DT, seed=seed).tau_ci for seed in (0, 1))
     np.testing.assert_array_equal(again, fit_timescales(few, DT).tau_ci)
-    np.testing.assert_array_equal(again, other_seed)
+    # The bootstrap is for those of which the window says something else.
+    assert 5 <= np.sum((again == other_seed).all(axis=1)) < 10
     np.testing.assert_allclose(again, result.tau_ci[:10], rtol=1e-9)
     assert np.isnan(fit_timescales(few, DT, ci=None).tau_ci).all()
 
@@ -609,8 +610,9 @@ def test_no_rates_raise_or_warn(n_trials, n, kind, model, center, use_lag0, seed
         ("acov", lambda x: expected_acf(np.ones(3), 4)),
         ("n_trials", lambda x: expected_acf(np.ones(3), 3, 0)),
         ("decay", lambda x: timescale_of_decay(1.0, DT)),
+        ("decay", lambda x: timescale_of_decay(0.0, DT)),
         ("acov", lambda x: timescale_of_acf(np.ones(30), DT)),
-        ("A", lambda x: linear_network_acf(np.eye(2), np.eye(2), [0.0])),
+        ("A", lambda x: linear_network_acf(0.5 * np.eye(2), np.eye(2), [0.0])),
         ("Q", lambda x: linear_network_acf(-np.eye(2), np.eye(3), [0.0])),
         ("Q", lambda x: linear_network_acf(-np.eye(2), -np.eye(2), [0.0])),
         ("A", lambda x: linear_network_acf(np.full((2, 2), np.nan), np.eye(2), [0.0])),

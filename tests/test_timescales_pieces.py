@@ -261,6 +261,20 @@ def parabola(center, width, low, high, n_units=1):
     return lk.Profile(theta[None], D[None], np.array([100.0]), (np.array([center]),) * 3)
 
 
+def test_the_slower_modes_are_a_share_of_them():
+    n, d = 300, design(n_trials=4, n=300)
+    y = np.random.default_rng(0).standard_normal((2, 4, n))
+    modes = lk.modes(y, d, lk.expected(d, DT))
+    slow = modes.slower(0.5)
+    k = len(slow.sizes)
+    assert slow.sizes.sum() <= n / 2 < slow.sizes.sum() + modes.sizes[k]
+    for part, whole in ((slow.found, modes.found), (slow.noise, modes.noise),
+                        (slow.by_trial, modes.by_trial),
+                        (slow.shapes(np.zeros(3)), modes.shapes(np.zeros(3)))):  # fmt: skip
+        np.testing.assert_array_equal(part, whole[..., :k])
+    assert len(modes.slower(0.001).sizes) == 5
+
+
 def test_an_interval_ends_where_the_deviance_has_risen():
     modes = lk.Modes(None, None, None, 1.0, np.linspace(-4, 4, lk.N_TAU), None, None)
     low, high = np.log(lk.interval(parabola(0.3, 0.2, -2, 2), modes, np.array([4.0])))[0]
@@ -572,9 +586,9 @@ def estimates(tau=0.3, **changed):
         "tau": full[:, None] * tau,
         "amplitude": np.stack([full, 0 * full], axis=1), "frequency": 0 * full, "noise": 0 * full,
         "noisy": full < 0, "interval": full[:, None] * tau[0] * [0.5, 2], "few": full < 0,
-        "second_ci": np.full((1, 2), np.nan), "p_fit": 0.5 * full, "silent": full < 0,
-        "bound": np.zeros(1, dtype=int), "offsets": full < 0, "slopes": full < 0,
-        "dc_ratio": full, "first": np.zeros(1, dtype=int),
+        "behind": full, "second_ci": np.full((1, 2), np.nan), "p_fit": 0.5 * full,
+        "silent": full < 0, "bound": np.zeros(1, dtype=int), "offsets": full < 0,
+        "slopes": full < 0, "dc_ratio": full, "first": np.zeros(1, dtype=int),
     }  # fmt: skip
     for name, value in changed.items():
         e[name][:] = value
@@ -600,7 +614,8 @@ def test_a_sound_unit_is_reported_as_it_is():
     assert r["center_used"] == "psth" and r["detrend_used"] == "constant"
     assert np.isnan([r["tau_fast"], r["fraction_slow"], r["frequency"]]).all()
     assert told(noise=0.1)["min_lag_used"] == DT and told(first=4)["min_lag_used"] == 4 * DT
-    assert set(r) == set(TimescaleResult._fields) - {"lags", "n_trials"} == set(blank(1, 5))
+    whole = {"lags", "n_trials", "n_conditions"}
+    assert set(r) == set(TimescaleResult._fields) - whole == set(blank(1, 5))
 
 
 @pytest.mark.parametrize(
@@ -610,7 +625,7 @@ def test_a_sound_unit_is_reported_as_it_is():
         ("no_power", {"tau": DT}, {"tau": 0.99 * DT}),  # its interval reaches beyond dt
         ("unresolved", {"tau": 0.501 * DT}, {"tau": DT / 2}),  # its interval ends at dt
         ("nugget", {"noise": 0.5}, {"noise": 0.5, "noisy": True}),
-        ("nugget", {"noisy": True, "first": 2}, {"noisy": True, "first": 1}),
+        ("nugget", {"noisy": True, "first": 1}, {"noisy": True, "first": 0}),
         ("misfit", {"p_fit": 0.01}, {"p_fit": 0.0099}),
         ("min_lag", {"first": 1}, {"first": 2}),
         ("dc_drift", {}, {"offsets": True}),

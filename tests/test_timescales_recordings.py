@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy.fft import dct
-from scipy.linalg import toeplitz
+from scipy.linalg import expm, solve_continuous_lyapunov, toeplitz
 from scipy.signal import lfilter
 
 from tau_rnn import forward, init_params
@@ -17,6 +17,7 @@ from tau_rnn.timescales import (
     bin_spikes,
     expected_acf,
     fit_timescales,
+    linear_network_acf,
     timescale_of_acf,
 )
 from tau_rnn.timescales import design as design_module
@@ -400,7 +401,7 @@ def test_a_few_coincidences_of_spikes_are_no_peak(dt, hertz):
     assert held(result, 0.3) > 0.85 and share(result, "min_lag") < 0.1
 
 
-@pytest.mark.parametrize(("n_trials", "tau"), [(4, 0.3), (40, 1.0)])
+@pytest.mark.parametrize(("n_trials", "tau"), [(4, 0.3), (40, 0.3)])
 def test_slopes_that_do_not_show_are_in_the_interval(n_trials, tau):
     rates = ou(6, tau=tau, n_trials=n_trials, n_units=100)
     sd = {4: 1.0, 40: 0.3}[n_trials]
@@ -526,6 +527,77 @@ def test_level_widens_intervals():
     assert ((few.tau_ci[:, 0] <= few.tau) & (few.tau <= few.tau_ci[:, 1])).all()
 
 
+# --- what one exponential and samples are not -------------------------------------------------
+
+
+def network(seed, n_units=40, n_trials=60, dt=0.05, n=200):
+    """Stationary trials of a linear network of time constants .1 to 1 s, and what defines them."""
+    rng = np.random.default_rng(seed)
+    tau = np.exp(rng.uniform(np.log(0.1), 0, n_units))
+    W = 0.7 * rng.standard_normal((n_units, n_units)) / np.sqrt(n_units)
+    A, Q = (W - np.eye(n_units)) / tau[:, None], np.diag(1 / tau)
+    P, F = solve_continuous_lyapunov(A, -Q), expm(A * dt)
+    x = np.empty((n_trials, n, n_units))
+    x[:, 0] = rng.standard_normal((n_trials, n_units)) @ np.linalg.cholesky(P).T
+    step = np.linalg.cholesky(P - F @ P @ F.T).T
+    for t in range(1, n):
+        x[:, t] = x[:, t - 1] @ F.T + rng.standard_normal((n_trials, n_units)) @ step
+    gamma = linear_network_acf(A, Q, dt * np.arange(n))
+    return x, {c: timescale_of_acf(gamma, dt, center=c) for c in ("psth", "trial")}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_intervals_of_a_network_hold_the_number_that_defines_its_units(seed):
+    x, defined = network(seed)
+    result = fit_timescales(x, 0.05)
+    assert np.mean(result.estimator_used == "likelihood") > 0.7
+    tau = np.where(result.center_used == "psth", defined["psth"], defined["trial"])
+    assert held(result, tau) >= 0.9
+
+
+@pytest.mark.parametrize(("fine", "noise"), [(0.01, 0.0), (0.01, 0.5), (0.02, 0.0)])
+def test_means_over_bins_as_wide_as_tau_have_intervals_that_hold(fine, noise):
+    rates = ou(9, tau=0.1, dt=fine, n_trials=60, n_units=60)
+    width = round(0.1 / fine)
+    rates = rates.reshape(60, -1, width, 60).mean(axis=2)
+    rates += noise * np.random.default_rng(1).standard_normal(rates.shape)
+    assert held(fit_timescales(rates, 0.1), 0.1) > 0.9
+    left_out = fit_timescales(rates, 0.1, min_lag=1)
+    assert set(left_out.estimator_used) == {"window"} and share(left_out, "nugget") == 0
+    assert held(left_out, 0.1) > 0.9 and abs(np.mean(left_out.tau) / 0.1 - 1) < 0.05
+
+
+@pytest.mark.parametrize(("tau", "dt", "n_trials"), [(0.3, 0.01, 100), (0.1, 0.02, 40)])
+def test_a_kernel_that_is_left_out_does_not_decide(tau, dt, n_trials):
+    rates = counts(3, 20, dt=dt, T=5.0, tau=tau, n_trials=n_trials)
+    smooth = lfilter(np.ones(5) / 5, [1.0], rates, axis=1)[:, 5:]
+    result = fit_timescales(smooth, dt, min_lag=5)
+    known = np.isfinite(result.tau)
+    assert known.mean() > 0.9 and share(result, "dc_drift") < 0.1 and share(result, "trend") < 0.1
+    low, high = result.tau_ci[known].T
+    assert np.mean((low <= tau) & (tau <= high)) > 0.88
+    assert held(fit_timescales(smooth, dt), tau) < 0.5  # it does if it is not
+
+
+def test_silent_trials_do_not_oscillate():
+    rates = counts(3, 20, dt=0.02, T=5.0, n_units=30)
+    rates[np.arange(100) % 10 > 0] = 0
+    assert share(fit_timescales(rates, 0.02), "oscillatory") < 0.1
+
+
+def test_the_mean_of_a_single_trial_is_no_drift():
+    result = fit_timescales(10 + ou(2, T=200.0, n_trials=1, n_units=10), 0.05)
+    assert share(result, "dc_drift") == 0 and np.isnan(result.dc_ratio).all()
+
+
+@pytest.mark.parametrize("kwargs", [{"min_lag": 2}, {"estimator": "window"}])
+@pytest.mark.parametrize("model", ["two_exp", "cos", "auto"])
+def test_only_one_exponential_has_a_window(model, kwargs):
+    (name,) = kwargs
+    with pytest.raises(ValueError, match=f"{name}: must be .* with model='{model}'"):
+        fit_timescales(ou(2, n_units=1), 0.05, model=model, **kwargs)
+
+
 # --- first lags, spikes, models -----------------------------------------------------------------
 
 
@@ -581,6 +653,14 @@ def test_a_spike_is_counted_in_the_bin_it_opens(trial, unit, position, dt, start
     expected = np.zeros((3, 10, 2))
     expected[trial, position, unit] = 2 / dt
     np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize("start", [98765.4321, 3e6 + 0.1])
+def test_late_clocks_lose_no_bin(start):
+    dt, bins = 0.001, np.arange(1200)
+    found = bin_spikes([[(start * 1000 + bins) / 1000]], dt, (start, start + 1.2))
+    np.testing.assert_allclose(found[0, :, 0], 1 / dt)
+    assert found.shape == (1, 1200, 1)
 
 
 def test_windows_of_one_recording():
@@ -787,6 +867,10 @@ def test_the_plot_shows_what_was_computed_and_fitted():
     bar = [line.get_xdata() for line in axis.lines if len(line.get_xdata()) == 2][-1]
     np.testing.assert_allclose(bar, result.tau_ci[1])
     assert f"{result.tau[1]:.3g}" in axis.get_title(loc="left")
+    # Pairs of trials about one mean keep half of every variance; nothing else was subtracted.
+    pairs = fit_timescales(rates, 0.05, conditions=np.arange(40) // 2, center="psth", use_lag0=True)
+    lines = {line.get_label(): line.get_ydata() for line in plot_timescales(pairs, 0).lines}
+    np.testing.assert_allclose(lines["fit, before centring"], lines["fit, after centring"])
     noise = np.full((40, 1000, 1), np.nan)
     noise[:, :100] = np.random.default_rng(0).standard_normal((40, 100, 1))
     unknown = plot_timescales(fit_timescales(noise, 0.05), 0)

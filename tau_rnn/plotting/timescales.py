@@ -70,7 +70,8 @@ def plot_timescales(result: TimescaleResult, unit: int = 0, axis: Any = None) ->
         at = near & used  # noise at lag 0 would hide the rest
         axis.plot(lags[at], fit[at], color=_FIT, lw=1.8, label="fit, after centring")
         if result.model_used[unit] == "exp":
-            scale = result.amplitude[unit] * _share(result, unit)
+            lost = result.n_conditions / result.n_trials if result.n_trials > 1 else 0.0
+            scale = result.amplitude[unit] * (1 - lost)  # to the condition means
             axis.plot(lags[near], scale * np.exp(-lags[near] / tau), "--", color=_FIT, lw=1.2,
                       label="fit, before centring")  # fmt: skip
             extra = [0.0, 1.05 * scale]
@@ -83,12 +84,6 @@ def plot_timescales(result: TimescaleResult, unit: int = 0, axis: Any = None) ->
     if known:
         axis.legend(loc="upper right", labelcolor=ink)
     return axis
-
-
-def _share(result, unit):
-    """What the condition means leave of a variance."""
-    n = result.n_trials
-    return 1.0 if n == 1 else 1 - 1 / n
 
 
 def _interval(axis, tau, low, high, end, ink):

@@ -104,8 +104,10 @@ def _without_fast_modes(m, mode0, noisy, height):
     i = np.flatnonzero(noisy)
     if len(i):
         some = m.take(i)
-        (p,) = lk.fit(some, [(mode0 + "-", True)], wide=1)
-        w = lk.counted(m, mode0) - lk.counted(m, mode0 + "-")
+        slow = some.slower(0.5)
+        (p,) = lk.fit(slow, [(mode0, True)], wide=1)
+        w = lk.counted(m, mode0)
+        w[: len(slow.sizes)] = 0
         excess = (some.found / some.variance(*p.best) - 1) @ w * np.sqrt(m.weight / (2 * w.sum()))
         out[i] = np.where((excess > BLUE)[:, None], lk.interval(p, m, height[i]), np.nan)
     return out
@@ -128,7 +130,12 @@ def _resampled(m, mode0, noisy, dof, options):
 
 
 def drifts(m, options):
-    """Ratio of the power of mode 0 to its prediction, and whether offsets, and slopes, show."""
+    """Ratio of the power of mode 0 to its prediction, and whether offsets, and slopes, show.
+
+    Modes about as fast as the lags that are to be left out are left out too.
+    """
+    if options.min_lag != "auto":
+        m = m.slower(1 / max(2 * options.min_lag, 1))
     p = lk.fit(m, [(kind, options.use_lag0 is not True) for kind in ("in", "out", "linear")])
     shows = []
     for j, (less, more, height) in enumerate(zip(p, p[1:], (DRIFT, TREND))):

@@ -54,9 +54,10 @@ def fit_timescales(
     with K_k products at lag k; this defines the timescale of a unit that has several
     (`timescale_of_acf`). "auto" takes the likelihood unless it is refuted (``p_fit < 0.01``) or
     short lags are left out. A unit with several timescales that the data do not refute gets a
-    likelihood estimate that is too short (by 11 % in one simulated network): give ``center`` where
-    that matters. Neither has starting values. Timescales of single trials are never
-    averaged. What both do in simulated recordings stands in ``validation/timescale_recovery.py``.
+    likelihood estimate that is too short (by 3 to 6 % in simulated networks, by a third for two
+    timescales far apart): give ``center`` where that matters. Where the window finds another
+    number, the interval holds both. Timescales of single trials are never averaged. What both do
+    in simulated recordings stands in ``validation/timescale_recovery.py``.
 
     Parameters
     ----------
@@ -65,7 +66,9 @@ def fit_timescales(
         list may differ in length. A trial without a sample does not count, nor do times at either
         end at which a unit has none in any trial. Dropping the burn-in is the caller's work: a
         transient that differs between trials is taken for a slow fluctuation. What
-        `tau_rnn.forward` returns is (time, batch, unit): pass ``np.swapaxes(traj.r, 0, 1)``.
+        `tau_rnn.forward` returns is (time, batch, unit): pass ``np.swapaxes(traj.r, 0, 1)``. Rates
+        are read as samples; that they are means over bins is granted in the interval alone, since
+        it makes estimates too long where bins are as wide as tau (``min_lag=1``: it does not).
     dt : float
         Step (s).
     conditions : array_like, shape (trials,), optional
@@ -92,14 +95,14 @@ def fit_timescales(
         conditions and 20 samples.
     estimator : {"auto", "likelihood", "window"}
         See above; "auto" is "window" where ``center`` is given: both are part of a definition.
-        Only "exp" has a window.
+        Only "exp" has a window, and lags that are left out.
     window : float
         Lags up to ``window * tau`` are fitted, iterated until it agrees with the tau found.
     min_lag : "auto", int or float
         First lag of the window, in samples (int) or seconds (float): lags below it are left out,
         so that refractoriness and smoothing kernels do not decide. "auto": all lags, but from the
         highest peak on where that lies clearly above lag 1 (flag "min_lag"), if any correlation is
-        found.
+        found. Smoothing leaves no peak: give the length of its kernel.
     use_lag0 : {"auto", True, False}
         Whether white observation noise is ruled out (True), granted (False), or granted where it
         shows: at 5 %, at 1 % where tau is about dt, since such a decay is nearly noise itself. The
@@ -107,10 +110,10 @@ def fit_timescales(
         where that seems so: spikes are refractory.
     ci : {"auto", "bootstrap", None}
         Interval. "auto": where the log likelihood is within its chi-square quantile of the top,
-        widened where trials vary more than the model says; for the window, percentiles over
-        ``n_boot`` resamplings of trials (of stretches of them where trials are few), and what the
-        likelihood says besides where it is not refuted. "bootstrap": resampled trials alone. None:
-        NaN.
+        widened where trials vary more than the model says; for the window, and where that is more
+        than half way to an end, percentiles over ``n_boot`` resamplings of trials (of stretches of
+        them where trials are few) besides, and alone where the likelihood is refuted.
+        "bootstrap": resampled trials alone. None: NaN.
     level : float
         Of the interval, from 0.01 to below 1.
     n_boot : int
@@ -143,11 +146,12 @@ def fit_timescales(
                             upper end infinite; NaN if the search ended at its bound
         nugget              white noise, or a second decay within dt, was found and left out
         misfit              the model is refuted (``p_fit < 0.01``): the window decides; other
-                            models have no interval
-        min_lag             lags below a peak were left out: refractoriness or smoothing
+                            models have no interval below 0.001
+        min_lag             lags below a peak were left out: refractoriness
         dc_drift            trial means vary more than tau explains: offsets, or a slower component
         trend               lines through trials do: a drift, or a slower component (not a second
-                            exponential that was fitted). The interval grants both
+                            exponential that was fitted). The interval grants both, but not a gain
+                            on a mean that changes within the trial, which looks like this
         ==================  ======================================================================
 
     Raises
@@ -196,8 +200,7 @@ def fit_timescales(
     if progress is not None and not callable(progress):
         raise ValueError(f"progress: must be a function of (done, total), got {shown(progress)}")
     n_trials, n, n_units = rates.shape
-    if n_trials > 1:
-        n_trials = int(np.sum(in_company(group)))
+    used = group[in_company(group)] if n_trials > 1 else group
     out = blank(n_units, n)
     done = 0
     with ThreadPoolExecutor(workers) as pool:
@@ -208,7 +211,9 @@ def fit_timescales(
                 progress(done, n_units)
     out["acf"], out["acf_fit"] = out["acf"].T, out["acf_fit"].T
     out |= {name: v.astype(str) for name, v in out.items() if v.dtype == object}
-    return TimescaleResult(lags=np.arange(n) * dt, n_trials=n_trials, **out)
+    return TimescaleResult(
+        lags=np.arange(n) * dt, n_trials=len(used), n_conditions=len(np.unique(used)), **out
+    )
 
 
 def _jobs(rates, group, options):
@@ -259,6 +264,7 @@ def fit_units(rates, job, out):
         # Do offsets of trials show, do slopes? A line is taken out where nothing else is wrong.
         m = plan.modes(x, 1)
         ratio, offsets, slopes = drifts(m, plan.options)
+        offsets &= x.shape[1] > 1  # the mean of a single trial is its rate
         lined = lines(x, slopes, plan)
         # The likelihood of one exponential and noise, or of the mixture that was asked for.
         e = by_likelihood(m, x, lined, offsets, plan)

@@ -33,6 +33,7 @@ COARSE = [*range(0, N_TAU - 1, 2), N_TAU - 1]  # both ends of the search and eve
 N_RATIO = 21  # grid of noise over signal
 SHORTEST, LONGEST = 0.3, 20.0  # ends of the search: 0.3 dt, 20 n dt
 SINGLE, RATIO = 100, 1.02  # modes kept apart; beyond, bins in which V hardly changes
+BINNED = 0.75  # of the least power: what a mean over bins takes from all modes, at most
 WIDE = 30.0  # of D above its least: what the fine grid spans
 
 
@@ -63,6 +64,17 @@ class Modes(NamedTuple):
     def take(self, units):
         """Some of the units."""
         return self._replace(found=self.found[units], by_trial=self.by_trial[units])
+
+    def slower(self, share):
+        """The slowest modes, a share of them."""
+        k = max(int(np.sum(np.cumsum(self.sizes) <= share * self.sizes.sum())), 5)
+        return self._replace(
+            found=self.found[:, :k],
+            by_trial=self.by_trial[..., :k],
+            sizes=self.sizes[:k],
+            shapes=lambda at: self.shapes(at)[..., :k],
+            noise=self.noise[:k],
+        )
 
 
 def bins(n):
@@ -121,13 +133,10 @@ def counted(m, mode0):
 
     "in": mode 0 counts. "out": it does not (trial means subtracted). "free": it counts with what
     offsets add. "linear": modes 0 and 1 are left out. With a "+", mode 1 counts with what slopes
-    add, which is nearly all in it; with a "-", the slower half of the modes counts alone. See
-    `free` for those with an addition.
+    add, which is nearly all in it. See `free` for those with an addition.
     """
     w = m.sizes.copy()
-    w[: {"in": 0, "linear": 2}.get(mode0.rstrip("+-"), 1)] = 0
-    if mode0.endswith("-"):
-        w[np.cumsum(m.sizes) > m.sizes.sum() / 2] = 0
+    w[: {"in": 0, "linear": 2}.get(mode0.rstrip("+"), 1)] = 0
     w[free(mode0)] = 0
     return w
 
@@ -232,7 +241,10 @@ def _refined(m, kind, start, wide):
         if noisy:
             near = np.abs(fine[:, :, None] - at[:, None]).argmin(axis=2)
             ratio = np.take_along_axis(ratio, near, axis=1)
-        D, a, b = variances(m, mode0, m.shapes(fine), ratio if noisy else None, rounds)
+        E = m.shapes(fine)
+        if mode0.endswith("+") and noisy:
+            E = E - BINNED * (E / m.noise).min(axis=-1, keepdims=True) * m.noise
+        D, a, b = variances(m, mode0, E, ratio if noisy else None, rounds)
         at, ratio = fine, b / a
         if n_points == N_FINE:
             grid, least_there = fine, D

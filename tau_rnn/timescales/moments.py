@@ -274,7 +274,7 @@ def timescale_of_acf(
     with what was subtracted: the mean of a trial takes part of a slow component with it, so "trial"
     gives such a unit a shorter timescale than "psth". A unit with one timescale has the same under
     both. `fit_timescales` estimates this number; where one exponential and white noise explain all
-    that was recorded it does so by their likelihood, which is more precise and aims at the same.
+    that was recorded it does so by their likelihood, which is more precise.
     The window is iterated from the 1/e crossing; a mixture of very different timescales may have
     several windows that agree with themselves. Compare estimates on a network with this number for
     its exact autocovariance (`linear_network_acf`), centred as they were (``center_used``).

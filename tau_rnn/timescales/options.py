@@ -50,6 +50,8 @@ def check_options(n_trials, n, dt, **given):
     check_psth(center, n_trials)
     if center == "psth" and given["detrend"] == "linear":
         raise ValueError('detrend: must be "constant" with center="psth", got "linear"')
+    if given["model"] != "exp" and given["estimator"] == "window":
+        raise ValueError(f'estimator: must be "auto" or "likelihood" with model={given["model"]!r}')
     if given["estimator"] == "auto":
         given["estimator"] = "likelihood" if center == "auto" else "window"
     if isinstance(first, np.ndarray) and first.ndim == 0:
@@ -60,6 +62,8 @@ def check_options(n_trials, n, dt, **given):
             samples = check_number("min_lag", first, least=0, most=longest) / dt
             first = int(np.ceil(samples * (1 - ROUNDING)))
         first = check_integer("min_lag", first, 0, n - 1)
+        if first > 0 and given["model"] != "exp":
+            raise ValueError(f'min_lag: must be "auto" or 0 with model={given["model"]!r}')
     try:
         seed = int(np.random.default_rng(given["seed"]).integers(2**63))
     except (TypeError, ValueError):

@@ -121,7 +121,8 @@ def bin_spikes(times: Any, dt: float, windows: ArrayLike) -> np.ndarray:
             f"windows: must be (start, stop) or have shape (trials, 2), got shape {windows.shape}"
         )
     bounds = windows.reshape(-1, 2).astype(float)
-    n_bins = np.floor((bounds[:, 1] - bounds[:, 0]) / dt * (1 + 1e-12) + 1e-9)
+    late = np.spacing(np.abs(bounds).max(axis=1)) / dt  # rounding of late clocks, in bins
+    n_bins = np.floor((bounds[:, 1] - bounds[:, 0]) / dt * (1 + 1e-12) + 1e-9 + 2 * late)
     if n_bins.min() < 1:
         start, stop = bounds[n_bins.argmin()]
         what = f"hold a bin of {dt:g} s at least" if start < stop else "start before they stop"
@@ -142,7 +143,8 @@ def bin_spikes(times: Any, dt: float, windows: ArrayLike) -> np.ndarray:
     rates = np.full((len(trials), n_bins.max(), len(trials[0])), np.nan)
     for trial, (units, (start, _), n) in enumerate(zip(trials, bounds, n_bins)):
         edges = start + dt * np.arange(n + 1)
-        edges -= 1e-9 * dt  # a time on an edge, as 3 * 0.1, belongs to the bin it opens
+        # A time on an edge, as 3 * 0.1, belongs to the bin it opens.
+        edges -= 1e-9 * dt + 2 * np.spacing(abs(edges[-1]))
         for unit, spikes in enumerate(units):
             rates[trial, :n, unit] = np.diff(np.searchsorted(spikes, edges)) / dt
     return rates

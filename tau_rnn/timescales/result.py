@@ -30,8 +30,8 @@ class TimescaleResult(NamedTuple):
     lags : (lags,) s
     acf : (lags, units) autocovariance as computed; NaN beyond the samples of a unit
     acf_fit : (lags, units) its fitted expectation
-    n_trials : number of trials that were used; without a sample, or alone in a condition, they are
-        not
+    n_trials, n_conditions : trials that were used, and their conditions; a trial without a sample,
+        or alone in its condition, is not
     window_used : (units,) s, last lag of the window of this tau
     center_used : (units,) "trial" or "psth"
     dc_ratio : (units,) variance of trial means, found / predicted; NaN for one trial
@@ -82,6 +82,7 @@ class TimescaleResult(NamedTuple):
     estimator_used: np.ndarray
     min_lag_used: np.ndarray
     detrend_used: np.ndarray
+    n_conditions: int
 
 
 WORDS = {"center_used": "trial", "detrend_used": "constant", "model_used": "",
@@ -90,7 +91,7 @@ WORDS = {"center_used": "trial", "detrend_used": "constant", "model_used": "",
 
 def blank(n_units, n):
     """Results of units that cannot be fitted, to be filled in for those that can."""
-    names = [name for name in TimescaleResult._fields if name not in ("lags", "n_trials")]
+    names = [name for name in TimescaleResult._fields if name != "lags" and name[:2] != "n_"]
     axes = {name: (2,) for name in names if name.endswith("_ci")} | {"acf": (n,), "acf_fit": (n,)}
     out = {name: np.full((n_units, *axes.get(name, ())), np.nan) for name in names}
     return out | {name: np.full(n_units, word, dtype=object) for name, word in WORDS.items()}
@@ -111,7 +112,8 @@ def report(acf, e, d, options, size):
 
     white = acf[:, 0] / np.sqrt(pairs[1])  # standard error of c(k) where nothing is correlated
     negative = (acf[:, 1] < -Z_CLEAR * white) & (first <= 1) & (options.model != "cos")
-    error = np.sqrt((2 * np.sum(gamma[:, 1:] ** 2, axis=1) + acf[:, 0] ** 2)[:, None] / pairs)
+    squares = 2 * np.sum(gamma[:, 1:] ** 2, axis=1) + acf[:, 0] ** 2
+    error = np.sqrt((squares / e["behind"])[:, None] / pairs)
     seen = (k >= np.maximum(first, 1)[:, None]) & (k <= 0.75 * n) & (d.kept > 0)
     dip = (debiased < -Z_CLEAR * error) & (debiased < -MIN_DIP * total[:, None]) & seen
     wavy = dip.any(axis=1) & ~e["silent"] & ~negative & (e["model"] == "exp")
@@ -135,7 +137,7 @@ def report(acf, e, d, options, size):
         "unresolved": below,
         "oscillatory": wavy,
         "exceeds_trial": long,
-        "nugget": ~lost & (first <= 1) & ((e["noisy"] & asked) | hidden),
+        "nugget": ~lost & (first == 0) & ((e["noisy"] & asked) | hidden),
         "misfit": ~lost & (e["p_fit"] < MISFIT),
         "min_lag": ~lost & (first > 1) & (options.min_lag == "auto"),
         "dc_drift": e["offsets"],

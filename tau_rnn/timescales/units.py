@@ -108,24 +108,39 @@ def by_window(e, y, acf, plan, d):
     e["first"] = np.zeros(len(y), dtype=int)
     if options.model == "exp":
         e["first"] = first_lag(acf, e["silent"], d, options)
-        misfit = (e["first"] > 1) | (~e["silent"] & ~(e["p_fit"] >= MISFIT))
-        i = np.flatnonzero(misfit | (options.estimator == "window"))
-        if len(i):
+        misfit = (e["first"] > 0) | (~e["silent"] & ~(e["p_fit"] >= MISFIT))
+        wanted = misfit | (options.estimator == "window")
+        seen = np.flatnonzero(wanted | (~e["silent"] & (options.ci == "auto")))
+        if len(seen):
+            some = {name: values[seen] for name, values in e.items()}
             w = plan.window(d.order)
-            found, start, last = mo.by_window(y[i], acf[i], e["first"][i], w, options)
-            for name, values in found.items():
-                e[name][i] = values
-            e["estimator"][i] = "window"
-            fast = found["tau"][:, 0] < options.dt  # or noise, if that is not ruled out
-            for j in np.flatnonzero(fast | (options.ci is not None)):
-                starts = {start[j], max(start[j], fast[j] * (options.use_lag0 == "auto"))}
-                if misfit[i[j]] and start[j] == 1 and options.min_lag == "auto":
-                    starts |= {2}  # noise that is not white reaches the first lag
-                ends = [mo.interval(y[i[j]], first, last[j], w, options) for first in starts]
-                if not misfit[i[j]] and options.ci != "bootstrap":
-                    ends.append(e["interval"][i[j]])  # the likelihood's, which is not refuted
-                e["interval"][i[j]] = np.min(ends, axis=0)[0], np.max(ends, axis=0)[1]
+            windows(some, y[seen], acf[seen], misfit[seen], wanted[seen], w, options)
+            for name, values in some.items():
+                e[name][seen] = values
     energy = np.sum(y**2, axis=2)
     behind = energy.sum(axis=1) ** 2 / np.sum(energy**2, axis=1)  # trials that hold the variance
-    e["few"] = behind < min(FEW, len(y[0]) / 8)
+    e["few"], e["behind"] = behind < min(FEW, len(y[0]) / 8), behind / len(y[0])
     e["silent"] |= e["few"]
+
+
+def windows(e, y, acf, misfit, wanted, w, options):
+    """The windows of units that want its estimate, or are asked whether it agrees with theirs.
+
+    Where it is another number, several timescales may have been taken for one: the interval then
+    holds both.
+    """
+    found, start, last = mo.by_window(y, acf, e["first"], w, options)
+    tau, one, (low, high) = found["tau"][:, 0], e["tau"][:, 0], e["interval"].T
+    fast = tau < options.dt  # or noise, if that is not ruled out
+    apart = (tau < np.sqrt(one * low)) | (tau > np.sqrt(one * high))  # half way to an end
+    for name, values in found.items():
+        e[name][wanted] = values[wanted]
+    e["estimator"][wanted] = "window"
+    for i in np.flatnonzero(np.where(wanted, fast | (options.ci is not None), apart)):
+        starts = {start[i], max(start[i], fast[i] * (options.use_lag0 == "auto"))}
+        if misfit[i] and start[i] < 2 and options.min_lag == "auto":
+            starts |= {start[i] + 1}  # noise that is not white, or means over bins
+        ends = [mo.interval(y[i], first, last[i], w, options) for first in starts]
+        if not misfit[i] and options.ci != "bootstrap":
+            ends.append(e["interval"][i])  # the likelihood's, which is not refuted
+        e["interval"][i] = np.min(ends, axis=0)[0], np.max(ends, axis=0)[1]
