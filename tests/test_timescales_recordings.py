@@ -529,6 +529,8 @@ def test_level_widens_intervals():
 
 # --- what one exponential and samples are not -------------------------------------------------
 
+MOST = 0.81  # of 60 units, where intervals miss in 10 %: 2.3 standard errors below the mean
+
 
 def network(seed, n_units=40, n_trials=60, dt=0.05, n=200):
     """Stationary trials of a linear network of time constants .1 to 1 s, and what defines them."""
@@ -564,18 +566,18 @@ def test_means_over_bins_as_wide_as_tau_have_intervals_that_hold(fine, noise):
     assert held(fit_timescales(rates, 0.1), 0.1) > 0.9
     left_out = fit_timescales(rates, 0.1, min_lag=1)
     assert set(left_out.estimator_used) == {"window"} and share(left_out, "nugget") == 0
-    assert held(left_out, 0.1) > 0.9 and abs(np.mean(left_out.tau) / 0.1 - 1) < 0.05
+    assert held(left_out, 0.1) > MOST and abs(np.mean(left_out.tau) / 0.1 - 1) < 0.05
 
 
 @pytest.mark.parametrize(("tau", "dt", "n_trials"), [(0.3, 0.01, 100), (0.1, 0.02, 40)])
 def test_a_kernel_that_is_left_out_does_not_decide(tau, dt, n_trials):
-    rates = counts(3, 20, dt=dt, T=5.0, tau=tau, n_trials=n_trials)
+    rates = counts(3, 20, dt=dt, T=5.0, tau=tau, n_trials=n_trials, n_units=60)
     smooth = lfilter(np.ones(5) / 5, [1.0], rates, axis=1)[:, 5:]
     result = fit_timescales(smooth, dt, min_lag=5)
     known = np.isfinite(result.tau)
     assert known.mean() > 0.9 and share(result, "dc_drift") < 0.1 and share(result, "trend") < 0.1
     low, high = result.tau_ci[known].T
-    assert np.mean((low <= tau) & (tau <= high)) > 0.88
+    assert np.mean((low <= tau) & (tau <= high)) > MOST
     assert held(fit_timescales(smooth, dt), tau) < 0.5  # it does if it is not
 
 

@@ -26,11 +26,11 @@ def firing_rate(rng, n_units, hertz, tau, T, n_trials, gain=0.0):
     return rate * np.exp(gain * rng.standard_normal((n_trials, 1, n_units)))
 
 
-def poisson(rng, n_units, hertz, gain=0.0, dt=0.05):
-    """Counts of 100 trials of 2.5 s; tau = 0.3 s."""
-    rate = firing_rate(rng, n_units, hertz, 0.3, 2.5, 100, gain)
+def poisson(rng, n_units, hertz, gain=0.0, dt=0.05, tau=0.3):
+    """Counts of 100 trials of 2.5 s."""
+    rate = firing_rate(rng, n_units, hertz, tau, 2.5, 100, gain)
     mean = rate.reshape(100, -1, round(dt / FINE), n_units).mean(axis=2)
-    return rng.poisson(mean * dt) / dt, dt, 0.3
+    return rng.poisson(mean * dt) / dt, dt, tau
 
 
 def renewals(rng, n_units, order, dt):
@@ -103,6 +103,7 @@ CELLS = {
     "4 trials, a slope in each": lambda rng, n: line(rng, n, 4),
     "slopes, tau = T/5": lambda rng, n: line(rng, n, tau=1.0),
     "white noise, tau = 0.4 dt": lambda rng, n: noisy(rng, n, 0.02),
+    "counts 200 Hz, bins of tau": lambda rng, n: poisson(rng, n, 200, dt=0.1, tau=0.1),
 }  # fmt: skip
 
 

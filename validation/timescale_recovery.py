@@ -204,15 +204,18 @@ def networks(report, rng, n_repeats):
     for name, W in (("symmetric", symmetric), ("non-normal", forward)):
         A, Q = (W - np.eye(N)) / tau[:, None], np.diag(2 / tau)
         exact = linear_network_acf(A, Q, dt * np.arange(round(T / dt)))
-        aim = timescale_of_acf(exact, dt)
+        aim, own_mean = (timescale_of_acf(exact, dt, center=c) for c in ("psth", "trial"))
         expected = expected_acf(exact.T, len(exact), N_TRIALS).T
-        found, default, z = [], [], []
+        found, default, z, held = [], [], [], []
         for _ in range(n_repeats):
             x = linear_network(rng, A, Q, T, dt)
             single = np.stack([autocovariance(trial[None]) for trial in x])
             error = single.std(axis=0, ddof=1) / np.sqrt(N_TRIALS)
             found.append(fit_timescales(x, dt, ci=None, center="psth").tau)
-            default.append(fit_timescales(x, dt, ci=None).tau)
+            likely = fit_timescales(x, dt)
+            default.append(likely.tau)
+            defined = np.where(likely.center_used == "psth", aim, own_mean)
+            held.append(np.abs(np.clip(defined, *likely.tau_ci.T) - defined) == 0)
             z.append(((autocovariance(x) - expected) / error)[: len(exact) // 2])
         bias, rms = bias_rms(np.array(found), aim)
         by_unit = np.abs(np.nanmean(found, axis=0) / aim - 1).max() * 100
@@ -223,6 +226,9 @@ def networks(report, rng, n_repeats):
         )
         off = bias_rms(np.array(default), aim)[0]
         print(f"  {name:11s} by default, the likelihood unless refuted: bias {off:+.1f} %")
+        missed = 100 * (1 - np.mean(held))
+        report.check(f"{name}: default intervals that exclude the number that defines a unit",
+                     f"{missed:.1f} %", "10 %", missed <= 10)  # fmt: skip
         report.check(f"{name}: |bias| of tau, psth", f"{abs(bias):.1f} %", "5 %", abs(bias) <= 5)
         spread = np.sqrt(np.mean(np.square(z)))
         report.check(
