@@ -240,7 +240,7 @@ def begin_measures(
     def trained(final: Params) -> Callable[[], TrainingMeasures]:
         final = double_params("final", final)
         compute = _computations(m, initial, final, decoded)
-        measured = beside(lambda: [compute[part]() for part in second])
+        measured = beside(lambda: [compute[part]() for part in second]) if second else list
 
         def collected() -> TrainingMeasures:
             found: dict[str, Any] = {}
