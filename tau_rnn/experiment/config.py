@@ -164,7 +164,8 @@ class RunConfig(TrainConfig):
         `tau_rnn.checks.setting`) is left out where it has its default.
         """
         later = {f.name for f in dataclasses.fields(self) if f.metadata["later"]}
-        values = {k: v for k, v in asdict(self).items() if k in self.changed or k not in later}
+        usual = later - self.changed.keys()
+        values = {k: v for k, v in asdict(self).items() if k not in usual}
         return {**values, "train": list(self.train)}
 
     @classmethod
