@@ -335,14 +335,13 @@ def simulate(params, u, dt, a, phi, method, noise, x0=None, every=None, out=None
     xs[0] = params.x0 if x0 is None else x0
     phi_of(xs[0], out=rs[0])
     for start in range(0, T, k):
-        n = min(k, T - start)
         if not whole:
             x[start // k], r[start // k] = xs[0], rs[0]
-        now = slice(start, start + n)
+        now = slice(start, start + k)  # the last stretch may be shorter
         drive = None if noise is None else noise[now]
-        integrate(params, a, phi_of, u[now], drive, xs[: n + 1], rs[: n + 1], y[now])
+        integrate(params, a, phi_of, u[now], drive, xs, rs, y[now])
         if not whole:
-            xs[0], rs[0] = xs[n], rs[n]
+            xs[0], rs[0] = xs[k], rs[k]
     y += params.b_out
     if not whole:
         x, r = x.view(Checkpoints), r.view(Checkpoints)
@@ -350,7 +349,7 @@ def simulate(params, u, dt, a, phi, method, noise, x0=None, every=None, out=None
 
 
 def integrate(params, a, phi_of, u, noise, x, r, y=None) -> None:
-    """Fill x[1:], r[1:] and y, but for b_out: the time loop of `forward`, without its checks.
+    """Fill x[1:T+1], r[1:T+1] and y, but for b_out: the time loop of `forward`, without its checks.
 
     Inputs are projected and outputs read by one product for a block of steps that is still in the
     cache: a step is one product with W, whose rows are scaled by alpha once, and a few passes.
