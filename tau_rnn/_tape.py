@@ -52,7 +52,7 @@ def chunks_backwards(params: Params, a: Array, traj: Trajectory, steps: int):
         if every:
             x[0], r[0] = traj.x[first // k], traj.r[first // k]
             noise = None if traj.noise is None else traj.noise[first:last]
-            integrate(params, a, phi_of, traj.u[first:last], noise, x[: n + 1], r[: n + 1])
+            integrate(params, a, phi_of, traj.u[first:last], noise, x, r)
         for start in reversed(range(0, n, steps)):
             stop = min(start + steps, n)
             yield first + start, first + stop, x[start:stop], r[start : stop + 1]
