@@ -569,7 +569,10 @@ def test_means_over_bins_as_wide_as_tau_have_intervals_that_hold(fine, noise):
     assert held(left_out, 0.1) > MOST and abs(np.mean(left_out.tau) / 0.1 - 1) < 0.05
 
 
-@pytest.mark.parametrize(("tau", "dt", "n_trials"), [(0.3, 0.01, 100), (0.1, 0.02, 40)])
+@pytest.mark.parametrize(
+    ("tau", "dt", "n_trials"),
+    [pytest.param(0.3, 0.01, 100, marks=pytest.mark.slow), (0.1, 0.02, 40)],
+)
 def test_a_kernel_that_is_left_out_does_not_decide(tau, dt, n_trials):
     rates = counts(3, 20, dt=dt, T=5.0, tau=tau, n_trials=n_trials, n_units=60)
     smooth = lfilter(np.ones(5) / 5, [1.0], rates, axis=1)[:, 5:]
