@@ -403,10 +403,10 @@ def test_a_few_coincidences_of_spikes_are_no_peak(dt, hertz):
 
 @pytest.mark.parametrize(("n_trials", "tau"), [(4, 0.3), (40, 0.3)])
 def test_slopes_that_do_not_show_are_in_the_interval(n_trials, tau):
-    rates = ou(6, tau=tau, n_trials=n_trials, n_units=100)
+    rates = ou(6, tau=tau, n_trials=n_trials, n_units=60)
     sd = {4: 1.0, 40: 0.3}[n_trials]
     rng = np.random.default_rng(7)
-    slopes = sd * rng.standard_normal((n_trials, 1, 100)) * np.linspace(-1.7, 1.7, 100)[:, None]
+    slopes = sd * rng.standard_normal((n_trials, 1, 60)) * np.linspace(-1.7, 1.7, 100)[:, None]
     result = fit_timescales(rates + slopes, 0.05)
     without = fit_timescales(rates + slopes, 0.05, detrend="constant")
     assert share(result, "trend") < 0.5 and held(result, tau) > max(0.9, held(without, tau) + 0.04)
