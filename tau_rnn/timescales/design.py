@@ -6,6 +6,7 @@ expectations here count the products that are there.
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -31,6 +32,12 @@ class Design:
         self.pairs = np.round(products(mask.astype(float)))
         self.kept = self._kept()
         self.weight = self.kept[0] / self.n  # independent trials behind each mode
+
+    def with_order(self, order):
+        """The same trials with other trends; made before trends of this one are."""
+        other = copy(self)
+        other.order = order
+        return other
 
     @cached_property
     def span(self):

@@ -25,7 +25,8 @@ class Plan:
     """What the units with one pattern of gaps share: designs, expected powers, windows."""
 
     def __init__(self, mask, group, options):
-        designs = [Design(mask, group, order) for order in range(3)]
+        plain = Design(mask, group, 0)
+        designs = [plain, *(plain.with_order(order) for order in (1, 2))]
         self.options, self.designs = options, designs
         self.few = designs[0].dof < MIN_PAIR or designs[0].n < 20  # for two exponentials
         self.powers = cache(lambda order: lk.expected(designs[order], options.dt))

@@ -96,7 +96,8 @@ def fit_window(c, w, first, *, last=None, iterations=15, refine=True):
 
     Minimises sum_k K_k (c(k) - a f_tau(k))^2 over a >= 0 and tau, with K_k the number of products
     and f the expectation of exp(-t/tau) after centring. The window starts from `last`, or at the
-    1/e crossing. `refine` polishes log tau from the grid's parabola (error near 1e-4) to 1e-6.
+    1/e crossing. `refine` polishes log tau from the grid's parabola (error near 1e-4) to 1e-6;
+    without it there is no amplitude.
     """
     c = c[:, : w.n_lags]
     most = c.shape[1] - 1
@@ -130,7 +131,8 @@ def fit_window(c, w, first, *, last=None, iterations=15, refine=True):
     for h in (0.1 * step, 0.01 * step) if refine else ():
         gains = [projected(log_tau + j * h)[1] for j in (-1, 0, 1)]
         log_tau = log_tau + h * parabola_top(*gains)
-    return Fit(log_tau, projected(log_tau)[0], used, bound)
+    amplitude = projected(log_tau)[0] if refine else np.full(len(c), np.nan)
+    return Fit(log_tau, amplitude, used, bound)
 
 
 def draws(n_parts, options):

@@ -113,7 +113,7 @@ def report(acf, e, d, options, size):
     white = acf[:, 0] / np.sqrt(pairs[1])  # standard error of c(k) where nothing is correlated
     negative = (acf[:, 1] < -Z_CLEAR * white) & (first <= 1) & (options.model != "cos")
     squares = 2 * np.sum(gamma[:, 1:] ** 2, axis=1) + acf[:, 0] ** 2
-    error = np.sqrt((squares / e["behind"])[:, None] / pairs)
+    error = np.sqrt((squares / np.minimum(2 * e["behind"], 1))[:, None] / pairs)
     seen = (k >= np.maximum(first, 1)[:, None]) & (k <= 0.75 * n) & (d.kept > 0)
     dip = (debiased < -Z_CLEAR * error) & (debiased < -MIN_DIP * total[:, None]) & seen
     wavy = dip.any(axis=1) & ~e["silent"] & ~negative & (e["model"] == "exp")
