@@ -27,8 +27,8 @@ UNDO = {
     "rows of W scaled by alpha once": [
         ("model.py", "aW_T = by_rows(by_rows(a[:, np.newaxis] * params.W).T)",
          "aW_T, a_rows = by_rows(by_rows(params.W).T), np.full((B, N), a)"),
-        ("model.py", "x_next += dot(rs[t], aW_T, out=current)",
-         "x_next += np.multiply(a_rows, dot(rs[t], aW_T, out=current), out=current)"),
+        ("model.py", "x_next += dot(r[t], aW_T, out=current)",
+         "x_next += np.multiply(a_rows, dot(r[t], aW_T, out=current), out=current)"),
         ("bptt.py", "aW, leak = by_rows(a[:, np.newaxis] * params.W),",
          "aW, leak = by_rows(params.W),"),
         ("bptt.py", "    for dx_t, slope_t in", "    a_rows = 1 - leak\n    for dx_t, slope_t in"),
@@ -74,9 +74,6 @@ UNDO = {
     ],
     "trajectory buffers used again": [
         ("training.py", "noise, dt, settings, out=traj", "noise, dt, settings, out=None"),
-    ],
-    "views of the time slices made once": [
-        ("model.py", "xs, rs = list(x), list(r)", "xs, rs = x, r"),
     ],
     "leak as (B, N)": [
         ("model.py", "leak, gain = np.full((B, N), 1 - a), np.full((B, N), a)",

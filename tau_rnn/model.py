@@ -360,19 +360,18 @@ def integrate(params, a, phi_of, u, noise, x, r, y=None) -> None:
     aW_T = by_rows(by_rows(a[:, np.newaxis] * params.W).T)
     leak, gain = np.full((B, N), 1 - a), np.full((B, N), a)
     dot, current = product_with(aW_T), np.empty_like(x[0])
-    xs, rs = list(x), list(r)  # views of the time slices, made once
     steps = max(1, 512 // B)  # of a block of some 512 rows
     for start in range(0, T, steps):
         stop = min(start + steps, T)
         rows, now, after = (stop - start) * B, slice(start, stop), slice(start + 1, stop + 1)
         np.dot(inputs[now].reshape(rows, -1), weights, out=x[after].reshape(rows, N))
         for t in range(start, stop):
-            x_next = xs[t + 1]
-            x_next += dot(rs[t], aW_T, out=current)
-            x_next += np.multiply(leak, xs[t], out=current)
+            x_next = x[t + 1]
+            x_next += dot(r[t], aW_T, out=current)
+            x_next += np.multiply(leak, x[t], out=current)
             if noise is not None:
                 x_next += np.multiply(gain, noise[t], out=current)
-            phi_of(x_next, out=rs[t + 1])
+            phi_of(x_next, out=r[t + 1])
         if y is not None:
             np.dot(r[after].reshape(rows, N), params.W_out.T, out=y[now].reshape(rows, y.shape[2]))
 
