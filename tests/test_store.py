@@ -153,6 +153,25 @@ def test_a_run_is_found_by_its_key_under_either_name(made, tmp_path):
     assert store.find(tmp_path, TINY.replace(lr=0.5)) is None
 
 
+def test_the_longest_of_the_runs_with_fewer_steps_is_found(made, tmp_path):
+    content = json.loads((made[0] / "config.json").read_text())
+
+    def put(name, **change):
+        config = TINY.replace(**change)
+        (tmp_path / name).mkdir()
+        settings = {"key": config.key, "settings": config.to_json()}
+        write_json(tmp_path / name / "config.json", {**content, **settings})
+
+    put("as long")
+    put("longer", steps=TINY.steps + 1)
+    put("other", steps=9, seed=1)
+    put("run.damaged-1", steps=9)
+    assert store.shorter_run(tmp_path, TINY) is None
+    put("b", steps=4)
+    put("a", steps=8)
+    assert store.shorter_run(tmp_path, TINY) == (tmp_path / "a", 8)
+
+
 @pytest.mark.parametrize(("last", "length"), [("0.125", 40), ("0.1875", 41)])
 def test_a_name_of_forty_characters_is_kept_whole(last, length):
     config = TINY.replace(dist=f"values:{7 * '0.5,'}{last}", units=8)
@@ -422,6 +441,15 @@ def test_more_than_the_seven_fields_are_refused(folder, made):
     (folder / "final.npz").write_bytes(array_bytes({**arrays, "more": arrays["b"]}))
     revouch(folder)
     with pytest.raises(StoreError, match=r"final\.npz: holds more than the fields"):
+        load_run(folder)
+
+
+def test_what_is_missing_is_named(folder):
+    (folder / "units.npz").unlink()
+    with pytest.raises(StoreError, match=r"the stored run is not whole \(units.npz is missing\)"):
+        load_run(folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(StoreError, match=r"no run is stored here \(config.json is missing\)"):
         load_run(folder)
 
 
