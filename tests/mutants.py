@@ -42,6 +42,7 @@ TESTS = {
     "training": ["test_training", "test_config", "test_own_tasks"],
     "parametrization": ["test_training"],
     "optimizers": ["test_training"],
+    "_layout": ["test_speed_paths"],
     "_tape": ["test_gradients", "test_speed_paths", "test_model"],
     "store": ["test_storage", "test_store"],
     "taus": ["test_taus"],
