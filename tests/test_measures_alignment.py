@@ -97,11 +97,11 @@ def test_an_alignment_is_never_above_one():
 
 
 def test_blocks_change_nothing(monkeypatch):
-    case = make_case(5, N=5, T=7, B=4)
+    case = make_case(5, N=5, T=4, B=3)
     arguments = case.params, retrained(case), case.u, case.dt
     whole = kernel_alignment(*arguments, **case.options)
-    for n_outputs in (1, 5, 17):  # of 56: blocks that end within a trial as well
-        monkeypatch.setattr(alignment, "BLOCK_BYTES", 8 * 5 * 7 * n_outputs)
+    for n_outputs in (1, 5, 17):  # of 24: blocks that end within a trial as well
+        monkeypatch.setattr(alignment, "BLOCK_BYTES", 8 * 5 * 5 * n_outputs)
         blocked = kernel_alignment(*arguments, **case.options)
         assert blocked == pytest.approx(whole, rel=1e-13)
 
