@@ -44,7 +44,7 @@ TESTS = {
     "optimizers": ["test_training"],
     "_layout": ["test_speed_paths"],
     "_tape": ["test_gradients", "test_speed_paths", "test_model"],
-    "store": ["test_storage", "test_store"],
+    "experiment/store": ["test_store"],
     "taus": ["test_taus"],
 }  # fmt: skip
 SWAPS = {
@@ -120,8 +120,8 @@ def apply(node, k: int) -> None:
 
 def suite(target: Path) -> list[str]:
     """The test files that hold a file or folder."""
-    room = target.relative_to(ROOT / "tau_rnn").parts[0].removesuffix(".py")
-    names = TESTS.get(target.stem, TESTS.get(room, []))
+    place = target.relative_to(ROOT / "tau_rnn").with_suffix("").as_posix()
+    names = TESTS.get(place, TESTS.get(place.split("/")[0], []))
     return [
         str(path.relative_to(ROOT))
         for name in names
