@@ -110,10 +110,10 @@ def fit_timescales(
         where that seems so: spikes are refractory.
     ci : {"auto", "bootstrap", None}
         Interval. "auto": where the log likelihood is within its chi-square quantile of the top,
-        widened where trials vary more than the model says; for the window, and where that is more
-        than half way to an end, percentiles over ``n_boot`` resamplings of trials (of stretches of
-        them where trials are few) besides, and alone where the likelihood is refuted.
-        "bootstrap": resampled trials alone. None: NaN.
+        widened where trials vary more than the model says; for the window, and where its number
+        lies further than a third of the way to an end, percentiles over ``n_boot`` resamplings of
+        trials (of stretches of them where trials are few) besides, and alone where the likelihood
+        is refuted. "bootstrap": resampled trials alone. None: NaN.
     level : float
         Of the interval, from 0.01 to below 1.
     n_boot : int

@@ -16,6 +16,7 @@ from tau_rnn.timescales.result import MISFIT
 
 __all__: list[str] = []
 
+APART = 0.3  # of the way to an end of the interval, in log tau: the window's is another number
 FEW = 3.0  # a variance that so few of many trials hold tells nothing of the others
 
 
@@ -132,7 +133,8 @@ def windows(e, y, acf, misfit, wanted, w, options):
     found, start, last = mo.by_window(y, acf, e["first"], w, options)
     tau, one, (low, high) = found["tau"][:, 0], e["tau"][:, 0], e["interval"].T
     fast = tau < options.dt  # or noise, if that is not ruled out
-    apart = (tau < np.sqrt(one * low)) | (tau > np.sqrt(one * high))  # half way to an end
+    near_low, near_high = (one ** (1 - APART) * end**APART for end in (low, high))
+    apart = (tau < near_low) | (tau > near_high)
     for name, values in found.items():
         e[name][wanted] = values[wanted]
     e["estimator"][wanted] = "window"
