@@ -62,9 +62,10 @@ def one_exponential(m, mode0, options, dof=0):
     from scipy.special import chdtri
 
     noises = [True, False] if options.use_lag0 == "auto" else [not options.use_lag0]
-    with_slopes = options.detrend == "auto" and mode0 != "linear"
+    asked = options.ci is not None
+    with_slopes = asked and options.detrend == "auto" and mode0 != "linear"
     kinds = [(mode0 + "+", noises[0])] * with_slopes + [(mode0, noisy) for noisy in noises]
-    profiles = lk.fit(m, kinds, wide=with_slopes + 1)
+    profiles = lk.fit(m, kinds, wide=asked * (with_slopes + 1))
     p = profiles[with_slopes:]
     rise = p[-1].least - p[0].least
     simple = rise < np.where(np.exp(p[0].best[0]) < AS_FAST * options.dt, SIGNAL, SIMPLER)
@@ -73,10 +74,17 @@ def one_exponential(m, mode0, options, dof=0):
     D = np.where(simple, p[-1].least, p[0].least)
     noisy = rise > SIGNAL if options.use_lag0 == "auto" else b > 0
     wide = lk.spread(m, mode0, *full)
-    height = chdtri(1, 1 - options.level) * wide
-    interval = hull(*(lk.interval(q, m, height) for q in (profiles[0], p[0])))
-    if options.use_lag0 == "auto":
-        interval = hull(interval, _without_fast_modes(m, mode0, rise > SIGNAL, height))
+    if asked:
+        height = chdtri(1, 1 - options.level) * wide
+        interval = hull(*(lk.interval(q, m, height) for q in (profiles[0], p[0])))
+        if options.use_lag0 == "auto":
+            interval = hull(interval, _without_fast_modes(m, mode0, rise > SIGNAL, height))
+    else:
+        interval = np.full((len(D), 2), np.nan)
+        below = np.flatnonzero(np.exp(log_tau) < options.dt)  # where flags are said by it
+        if len(below):
+            granted = options._replace(ci="auto")
+            interval[below] = one_exponential(m.take(below), mode0, granted)["interval"]
     if options.ci == "bootstrap" and dof >= mo.MIN_RESAMPLED:
         for i in range(len(rise)):
             granted = bool(noises[0] and not simple[i])
