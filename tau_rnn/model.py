@@ -357,7 +357,7 @@ def integrate(params, a, phi_of, u, noise, x, r, y=None) -> None:
     (T, B, _), N = u.shape, x.shape[2]
     # [u, 1] [alpha W_in, alpha b]^T is the drive of every step; x[t+1] starts from it.
     inputs, weights = with_ones(u, x.dtype), a * np.vstack([params.W_in.T, params.b])
-    aW_T = by_rows(by_rows(a[:, np.newaxis] * params.W).T)
+    aW_T = by_rows(by_rows(a[:, np.newaxis] * params.W).T)  # with gaps, its copy is faster too
     leak, gain = np.full((B, N), 1 - a), np.full((B, N), a)
     dot, current = product_with(aW_T), np.empty_like(x[0])
     steps = max(1, 512 // B)  # of a block of some 512 rows

@@ -584,6 +584,40 @@ def test_a_kernel_that_is_left_out_does_not_decide(tau, dt, n_trials):
     assert held(fit_timescales(smooth, dt), tau) < 0.5  # it does if it is not
 
 
+def nuisance(kind, rng, x):
+    """Trials (40, 100, units) of 0.3 s in 5 s, with what no interval grants."""
+    time, each = 0.05 * np.arange(100)[:, None], (40, 1, x.shape[2])
+    if kind == "gain":
+        return x + (5 + 4 * np.sin(0.4 * np.pi * time)) * (1 + 0.2 * rng.standard_normal(each))
+    if kind == "sine":
+        return x + 0.7 * np.sin(2 * np.pi * (0.3 * time + rng.random(each)))
+    if kind == "two timescales":
+        return ou(3, tau=0.2, n_units=x.shape[2]) + ou(4, tau=1.0, n_units=x.shape[2])
+    on, p = np.empty(x.shape), 1 - np.exp(-0.05 / 0.3)  # on in 3 % of the time
+    on[:, 0] = rng.random(x[:, 0].shape) < 0.03
+    for t in range(1, 100):
+        fresh = rng.random(x[:, 0].shape) < 0.03
+        on[:, t] = np.where(rng.random(fresh.shape) < p, fresh, on[:, t - 1])
+    return on
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "least", "most"),
+    [("gain", 0.5, 1), ("sine", 0.5, 1), ("two timescales", 0.1, 0.3), ("few episodes", 0.08, 0.3)],
+)  # fmt: skip
+def test_what_no_interval_grants_is_as_the_docstring_says(kind, least, most):
+    rates = nuisance(kind, np.random.default_rng(1), ou(2, n_units=100))
+    result, tau = fit_timescales(rates, 0.05), 0.3
+    if kind == "two timescales":
+        k = 0.05 * np.arange(100)[:, None]
+        gamma = np.exp(-k / 0.2) + np.exp(-k)
+        defined = {c: timescale_of_acf(gamma, 0.05, center=c)[0] for c in ("psth", "trial")}
+        tau = np.where(result.center_used == "psth", defined["psth"], defined["trial"])
+    low, high = result.tau_ci.T  # NaN where it is oscillatory
+    assert least < np.mean((low > tau) | (high < tau)) <= most
+
+
 def test_silent_trials_do_not_oscillate():
     rates = counts(3, 20, dt=0.02, T=5.0, n_units=30)
     rates[np.arange(100) % 10 > 0] = 0

@@ -54,7 +54,7 @@ def fit_timescales(
     with K_k products at lag k; this defines the timescale of a unit that has several
     (`timescale_of_acf`). "auto" takes the likelihood unless it is refuted (``p_fit < 0.01``) or
     short lags are left out. A unit with several timescales that the data do not refute gets a
-    likelihood estimate that is too short (by 3 to 6 % in simulated networks, by a third for two
+    likelihood estimate that is too short (by 3 to 11 % in simulated networks, by a third for two
     timescales far apart): give ``center`` where that matters. Where the window finds another
     number, the interval holds both. Timescales of single trials are never averaged. What both do
     in simulated recordings stands in ``validation/timescale_recovery.py``.
@@ -173,10 +173,9 @@ def fit_timescales(
     samples are missing here and there, intervals are too wide (by half where 50 % are), and
     ``p_fit`` sees little.
 
-    What no interval grants: a gain on a mean that changes within trials, a jitter of when it does,
-    or a sine of a period near the trial's length (each excluded the truth in about half of
-    simulated units or more, flagged or not); two timescales far apart (a fifth to a third); a unit
-    that is active in a few episodes in all (a quarter, at 3 % of the time in 40 trials).
+    What no interval grants: a gain on a mean that changes within trials, or a sine of a period near
+    the trial's length (each excluded tau in half of simulated units or more, flagged or not); two
+    timescales far apart, or a unit that is active in a few episodes in all (a tenth to a quarter).
 
     References
     ----------
