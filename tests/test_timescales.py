@@ -798,11 +798,6 @@ def test_the_search_reaches_its_ends_and_says_so():
         assert lk.interval(p, m, np.array([3.84]))[0, side] == (0.0, np.inf)[side]
 
 
-def test_a_single_trial_has_no_variance_of_trial_means():
-    rates = 7 + ou(4, n_units=3, n_trials=1, n=400)
-    assert np.isnan(fit_timescales(rates, DT).dc_ratio).all()
-
-
 @pytest.mark.parametrize("window", ["2", np.float32(2)])
 def test_a_window_given_as_text_is_a_number(window):
     rates = ou(4, n_units=2, n_trials=30, n=200)

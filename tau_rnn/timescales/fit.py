@@ -15,7 +15,7 @@ from tau_rnn.timescales.evidence import Plan, drifts
 from tau_rnn.timescales.options import check_options
 from tau_rnn.timescales.recordings import as_rates
 from tau_rnn.timescales.result import TimescaleResult, blank, report
-from tau_rnn.timescales.units import by_likelihood, by_window, doubts, hull, lines, scaled
+from tau_rnn.timescales.units import by_likelihood, by_window, hull, scaled
 
 __all__ = ["fit_timescales"]
 
@@ -267,19 +267,10 @@ def fit_units(rates, job, out):
     live = flag == ""
     if live.any():
         x = x[live]
-        # Do offsets of trials show, do slopes? A line is taken out where nothing else is wrong.
+        # Do offsets of trials show, do slopes? Then the likelihood of one exponential and noise,
+        # or of the mixture that was asked for, without what shows.
         m = plan.modes(x, 1)
-        ratio, offsets, slopes = drifts(m, plan.options)
-        offsets &= x.shape[1] > 1  # the mean of a single trial is its rate
-        lined = lines(x, slopes, plan)
-        # The likelihood of one exponential and noise, or of the mixture that was asked for.
-        e = by_likelihood(m, x, lined, offsets, plan)
-        # What a second exponential explains that ends within the trial is no slope.
-        third = plan.designs[0].span * plan.options.dt / 3
-        slopes &= (e["model"] != "two_exp") | (e["tau"][:, 0] > third)
-        e["slopes"], e["doubts"] = slopes, doubts(e, x, slopes, lined, plan)
-        known = np.isfinite(e["dc_ratio"]) | (x.shape[1] == 1)
-        e["dc_ratio"] = np.where(known, e["dc_ratio"], ratio)
+        e = by_likelihood(m, x, drifts(m, plan.options), plan)
         # The window of lags where the likelihood is refuted; then what both come to.
         for order in np.unique(e["order"]):
             i = np.flatnonzero(e["order"] == order)

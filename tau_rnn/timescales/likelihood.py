@@ -301,11 +301,9 @@ def spread(m, mode0, log_tau, a, b):
         w[:, j] = m.found[:, j] < V[:, j]
     noise = b[:, None] * m.noise
     J = np.stack([(up - down) / 2e-3, V - noise, noise], axis=1) / V[:, None]
-    rest = J[:, 1:]
-    gram = (rest * w[:, None]) @ rest.swapaxes(1, 2)
-    cross = (rest * w[:, None]) @ J[:, :1].swapaxes(1, 2)
-    slopes = (np.linalg.pinv(gram) @ cross)[:, :, 0]
-    u = w * (J[:, 0] - np.einsum("ui,uib->ub", slopes, rest))  # what a and b cannot explain
+    information = (J * w[:, None]) @ J.swapaxes(1, 2)
+    # what a and b cannot explain, but for a factor
+    u = w * np.einsum("ui,uib->ub", np.linalg.pinv(information)[:, :, 0], J)
     score = np.einsum("umb,ub->um", m.by_trial, u / V)
     score -= score.mean(axis=1, keepdims=True)
     theory = 2 * m.weight * np.sum(u**2 / np.maximum(m.sizes, 1), axis=1)

@@ -35,77 +35,78 @@ def scaled(x, plan):
     return x, size, np.where(wrong, "nonfinite", flag)
 
 
-def lines(x, slopes, plan):
-    """Units from whose trials a line is taken: where slopes show, if that leaves no misfit."""
-    options = plan.options
-    lined = np.full(len(x), options.detrend == "linear")
-    i = np.flatnonzero(slopes)
-    if options.detrend == "auto" and options.center == "auto" and len(i):
-        lined[i] = one_exponential(plan.modes(x[i], 2), "linear", options)["p_fit"] > MISFIT
-    return lined
+def by_likelihood(m, x, drift, plan):
+    """Estimates of every unit, m its modes less means: one exponential, or the mixture asked for.
 
-
-def by_likelihood(m, x, lined, offsets, plan):
-    """Estimates of every unit, m its modes less means: one exponential, or a mixture."""
-    mode0 = {"trial": "out", "psth": "in", "auto": "free"}[plan.options.center]
-    if x.shape[1] == 1 or plan.options.model == "cos":
+    A line is taken out where slopes show, if that leaves no misfit. Where offsets or slopes show
+    and are left in, either may be the nuisance or the signal: "doubts" (units, 2) is the interval
+    of the other reading, else NaN.
+    """
+    options, n_units, n_trials = plan.options, len(x), x.shape[1]
+    ratio, offsets, slopes = drift
+    ratio, offsets, slopes = drift
+    if n_trials == 1:  # its mean is its rate
+        ratio, offsets = np.nan * ratio, offsets & False
+    mode0 = {"trial": "out", "psth": "in", "auto": "free"}[options.center]
+    if n_trials == 1 or options.model == "cos":
         mode0 = "out"
-    e: dict[str, np.ndarray] = {}
-    for which, kind, order in ((lined, "linear", 2), (~lined, mode0, 1)):
-        i = np.flatnonzero(which)
-        if len(i):
-            own = m.take(i) if order == 1 else plan.modes(x[i], 2)
-            for name, values in _by_likelihood(own, kind, order, offsets[i], plan).items():
-                e.setdefault(name, np.empty((len(x), *values.shape[1:]), values.dtype))[i] = values
-    return e
-
-
-def _by_likelihood(m, mode0, order, offsets, plan):
-    options = plan.options
-    n_units, none = len(offsets), np.full(len(offsets), np.nan)
     psth = (mode0 == "in") | ((mode0 == "free") & ~offsets)
-    e = one_exponential(m, mode0, options, plan.designs[0].dof) | {
+    none, dof = np.full((n_units, 2), np.nan), plan.designs[0].dof
+    e = one_exponential(m, mode0, options, dof) | {
         "model": np.full(n_units, "exp", dtype="<U10"),
         "estimator": np.full(n_units, "likelihood", dtype="<U10"),
         "frequency": np.zeros(n_units),
-        "second_ci": np.stack([none, none], axis=1),
-        "order": np.where(psth, 0, order),
+        "second_ci": none.copy(),
+        "order": np.where(psth, 0, 1),
         "offsets": offsets,
-        "dc_ratio": none,
+        "slopes": slopes,
+        "dc_ratio": ratio,
+        "doubts": none,
     }
-    design = plan.designs[2 if order == 2 else 0]
+    lined = np.full(n_units, options.detrend == "linear")
+    i = np.flatnonzero(slopes | lined)
+    if len(i):
+        line = one_exponential(plan.modes(x[i], 2), "linear", options, dof)
+        if options.detrend == options.center == "auto":
+            lined[i] = line["p_fit"] > MISFIT
+        e["doubts"][i] = line["interval"]
+        for name, values in line.items():
+            e[name][lined] = values[lined[i]]
+        e["order"][lined] = 2
+    third = plan.designs[0].span * options.dt / 3
     mixed = options.model != "exp" and not (options.model == "auto" and plan.few)
     for u in range(n_units) if mixed else ():
-        found = choose(m.take([u]), mode0, e["deviance"][u], design, options)
+        own = (plan.modes(x[[u]], 2), "linear") if lined[u] else (m.take([u]), mode0)
+        found = choose(*own, e["deviance"][u], plan.designs[2 * lined[u]], options)
         if found is not None:
-            inside = found.pop("inside")
-            e["order"][u] = 0 if inside else order
-            r = found["dc_ratio"]  # power of mode 0, found / predicted
+            inside, r = found.pop("inside"), found.pop("dc_ratio")  # of power: found / predicted
+            if n_trials > 1 and not lined[u]:
+                e["dc_ratio"][u] = r
             outside = r > 1 and m.weight * (r - 1 - np.log(r)) > DRIFT
-            e["offsets"][u] &= outside if mode0 == "out" else not inside
+            e["offsets"][u] &= outside if own[1] == "out" else not inside
+            e["order"][u] = 0 if inside else 1 + lined[u]
             for name, value in found.items():
                 e[name][u] = value
+            # What a second exponential explains that ends within the trial is no slope.
+            slopes[u] &= found["model"] != "two_exp" or e["tau"][u, 0] > third
+    e["doubts"][lined | ~slopes] = np.nan
+    i = np.flatnonzero(offsets & (options.center == "psth") & (options.model != "cos"))
+    if len(i):
+        other = one_exponential(m.take(i), "out", options)
+        e["doubts"][i] = hull(e["doubts"][i], other["interval"])
     return e
 
 
-def doubts(e, x, slopes, lined, plan):
-    """Intervals (units, 2) of the other reading, where offsets or a line show and are left in.
-
-    Either may be the nuisance or the signal; NaN where there is no doubt.
-    """
-    out = np.full((len(x), 2), np.nan)
-    offsets = e["offsets"] & (plan.options.center == "psth") & (plan.options.model != "cos")
-    for doubt, order, kind in ((slopes & ~lined, 2, "linear"), (offsets, 1, "out")):
-        i = np.flatnonzero(doubt)
-        if len(i):
-            other = one_exponential(plan.modes(x[i], order), kind, plan.options)
-            out[i] = hull(out[i], other["interval"])
-    return out
-
-
 def by_window(e, y, acf, plan, d):
-    """The window's estimates where they count, of centred rates y of design d."""
+    """The window's estimates where they count, of centred rates y of design d.
+
+    Where its number is another one than the likelihood's, several timescales may have been taken
+    for one: the interval then holds both.
+    """
     options = plan.options
+    energy = np.sum(y**2, axis=2)
+    behind = energy.sum(axis=1) ** 2 / np.sum(energy**2, axis=1)  # trials that hold the variance
+    e["few"], e["behind"] = behind < min(FEW, len(y[0]) / 8), behind / len(y[0])
     e["first"] = np.zeros(len(y), dtype=int)
     if options.model == "exp":
         e["first"] = first_lag(acf, e["silent"], d, options)
@@ -113,36 +114,26 @@ def by_window(e, y, acf, plan, d):
         wanted = misfit | (options.estimator == "window")
         seen = np.flatnonzero(wanted | (~e["silent"] & (options.ci == "auto")))
         if len(seen):
-            some = {name: values[seen] for name, values in e.items()}
-            w = plan.window(d.order)
-            windows(some, y[seen], acf[seen], misfit[seen], wanted[seen], w, options)
-            for name, values in some.items():
-                e[name][seen] = values
-    energy = np.sum(y**2, axis=2)
-    behind = energy.sum(axis=1) ** 2 / np.sum(energy**2, axis=1)  # trials that hold the variance
-    e["few"], e["behind"] = behind < min(FEW, len(y[0]) / 8), behind / len(y[0])
+            _windows(e, seen, y, acf, misfit, wanted, plan.window(d.order), options)
     e["silent"] |= e["few"]
 
 
-def windows(e, y, acf, misfit, wanted, w, options):
-    """The windows of units that want its estimate, or are asked whether it agrees with theirs.
-
-    Where it is another number, several timescales may have been taken for one: the interval then
-    holds both.
-    """
-    found, start, last = mo.by_window(y, acf, e["first"], w, options)
-    tau, one, (low, high) = found["tau"][:, 0], e["tau"][:, 0], e["interval"].T
+def _windows(e, seen, y, acf, misfit, wanted, w, options):
+    found, start, last = mo.by_window(y[seen], acf[seen], e["first"][seen], w, options)
+    tau, one, (low, high) = found["tau"][:, 0], e["tau"][seen, 0], e["interval"][seen].T
     fast = tau < options.dt  # or noise, if that is not ruled out
     near_low, near_high = (one ** (1 - APART) * end**APART for end in (low, high))
     apart = (tau < near_low) | (tau > near_high)
+    taken = wanted[seen]
     for name, values in found.items():
-        e[name][wanted] = values[wanted]
+        e[name][wanted] = values[taken]
     e["estimator"][wanted] = "window"
-    for i in np.flatnonzero(np.where(wanted, fast | (options.ci is not None), apart)):
+    asks = np.where(taken, fast | (options.ci is not None), apart)
+    for i, u in zip(np.flatnonzero(asks), seen[asks]):
         starts = {start[i], max(start[i], fast[i] * (options.use_lag0 == "auto"))}
-        if misfit[i] and start[i] < 2 and options.min_lag == "auto":
+        if misfit[u] and start[i] < 2 and options.min_lag == "auto":
             starts |= {start[i] + 1}  # noise that is not white, or means over bins
-        ends = [mo.interval(y[i], first, last[i], w, options) for first in starts]
-        if not misfit[i] and options.ci != "bootstrap":
-            ends.append(e["interval"][i])  # the likelihood's, which is not refuted
-        e["interval"][i] = np.min(ends, axis=0)[0], np.max(ends, axis=0)[1]
+        ends = [mo.interval(y[u], first, last[i], w, options) for first in starts]
+        if not misfit[u] and options.ci != "bootstrap":
+            ends.append(e["interval"][u])  # the likelihood's, which is not refuted
+        e["interval"][u] = np.min(ends, axis=0)[0], np.max(ends, axis=0)[1]
