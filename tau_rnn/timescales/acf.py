@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_array, check_choice, check_dt, check_integer, check_size, shown
 from tau_rnn.timescales.design import Design, products
-from tau_rnn.timescales.recordings import as_rates
+from tau_rnn.timescales.recordings import recorded
 
 __all__ = ["autocovariance", "expected_acf", "linear_network_acf", "timescale_of_decay"]
 
@@ -62,43 +62,6 @@ def timescale_of_decay(decay: ArrayLike, dt: float) -> np.ndarray:
     if not np.all((decay > 0) & (decay < 1)):
         raise ValueError(f"decay: must lie strictly between 0 and 1, got {shown(decay)}")
     return -dt / np.log(decay)
-
-
-def group_labels(conditions, n_trials):
-    """Index of each trial's condition (n_trials,) and the number of trials of each condition."""
-    if conditions is None:
-        return np.zeros(n_trials, dtype=int), np.array([n_trials])
-    try:
-        conditions = np.asarray(conditions)
-    except (TypeError, ValueError):
-        raise ValueError(f"conditions: must be labels, got {shown(conditions)}") from None
-    if conditions.shape != (n_trials,):
-        raise ValueError(
-            f"conditions: must hold one label per trial, shape ({n_trials},), "
-            f"got shape {conditions.shape}"
-        )
-    try:
-        _, group, counts = np.unique(conditions, return_inverse=True, return_counts=True)
-    except TypeError:
-        raise ValueError(
-            "conditions: must be numbers or strings, which can be sorted; "
-            f"got labels {conditions[:3].tolist()}, ..."
-        ) from None
-    if n_trials > 1 and counts.max() == 1:
-        raise ValueError(
-            "conditions: must leave two trials or more in at least one condition, "
-            f"got {n_trials} trials with {n_trials} different labels"
-        )
-    return group.reshape(-1), counts
-
-
-def grouped(rates, conditions):
-    """The trials that hold samples, and the index of each one's condition."""
-    group, _ = group_labels(conditions, len(rates))
-    seen = ~np.isnan(rates).all(axis=(1, 2))
-    if seen.all() or not seen.any():
-        return rates, group
-    return rates[seen], group_labels(group[seen], int(seen.sum()))[0]
 
 
 def check_psth(center, n_trials):
@@ -149,7 +112,7 @@ def autocovariance(
     >>> autocovariance(rates, center="psth", n_lags=3).ravel()
     array([2., 0., 2.])
     """
-    x, group = grouped(as_rates(rates, conditions), conditions)
+    x, group = recorded(rates, conditions)
     check_size("rates", x)
     n_trials, n, n_units = x.shape
     check_choice("center", center, ("trial", "psth"))
@@ -162,8 +125,7 @@ def autocovariance(
         if i == 0 or (there[:, :, i] != there[:, :, i - 1]).any():
             design = Design(there[:, :, i], group, order)
         y = design.centred(x[:, :, i], offsets_first=False)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            acov[:, i] = np.where(design.pairs > 0, products(y) / design.pairs, np.nan)
+        acov[:, i] = products(y) / np.where(design.pairs > 0, design.pairs, np.nan)
     return acov[:n_lags]
 
 
@@ -219,15 +181,13 @@ def expected_acf(
     """
     gamma = check_array("acov", acov).astype(float)
     n = check_integer("n", n, 1)
-    if gamma.ndim == 0 or gamma.shape[-1] != n:
+    if gamma.shape[-1:] != (n,):
         raise ValueError(f"acov: must have n = {n} lags along its last axis, got {gamma.shape}")
-    if n_trials is not None:
-        n_trials = check_integer("n_trials", n_trials, 1)
+    left = 1.0 if n_trials is None else 1 - 1 / check_integer("n_trials", n_trials, 1)
     check_choice("detrend", detrend, ("constant", "linear"))
     whole = np.ones((1, n), dtype=bool)
     design = Design(whole, np.zeros(1, dtype=int), 1 + (detrend == "linear"))
-    expected = design.expected_acf(gamma)
-    return expected if n_trials is None else expected * (1 - 1 / n_trials)
+    return design.expected_acf(gamma) * left
 
 
 def linear_network_acf(A: ArrayLike, Q: ArrayLike, lags: ArrayLike) -> np.ndarray:

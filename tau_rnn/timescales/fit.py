@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_dt, check_integer, shown
-from tau_rnn.timescales.acf import grouped
 from tau_rnn.timescales.design import products
 from tau_rnn.timescales.evidence import Plan, drifts
 from tau_rnn.timescales.options import check_options
-from tau_rnn.timescales.recordings import as_rates
+from tau_rnn.timescales.recordings import recorded
 from tau_rnn.timescales.result import TimescaleResult, blank, report
 from tau_rnn.timescales.units import by_likelihood, by_window, hull, scaled
 
@@ -195,8 +194,7 @@ def fit_timescales(
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    rates, dt = as_rates(rates, conditions), check_dt(dt)
-    rates, group = grouped(rates, conditions)
+    (rates, group), dt = recorded(rates, conditions), check_dt(dt)
     options = check_options(
         len(rates), rates.shape[1], dt, center=center, detrend=detrend, model=model,
         estimator=estimator, window=window, min_lag=min_lag, use_lag0=use_lag0, ci=ci,

@@ -15,70 +15,74 @@ MIN_SAMPLES = 10  # per trial
 AXES = "(trials, time, units)"
 
 
-def as_rates(rates, conditions=None):
-    """Rates, or a list of trials, as a float array (trials, time, units) with NaN in the gaps.
+def recorded(rates, conditions):
+    """Rates as `as_rates` gives them, and the index of each trial's condition.
 
-    `conditions` serve the error alone: labels that fit the second axis give a swap away.
+    Trials without a sample are left out, unless there are no others.
     """
+    x = as_rates(rates)
+    labels = np.zeros(len(x)) if conditions is None else conditions
+    try:
+        _, group = np.unique(labels, return_inverse=True)
+    except (TypeError, ValueError):  # of kinds that cannot be sorted, or ragged
+        raise ValueError(
+            f"conditions: must be numbers or strings, got {shown(conditions)}"
+        ) from None
+    if np.shape(labels) != (len(x),):
+        raise ValueError(
+            f"conditions: must hold one label per trial, shape ({len(x)},), got shape "
+            f"{np.shape(labels)}; if rates are (time, batch, unit), pass np.swapaxes(rates, 0, 1)"
+        )
+    seen = ~np.isnan(x).all(axis=(1, 2))
+    if seen.any() and not seen.all():
+        x = x[seen]
+        _, group = np.unique(group[seen], return_inverse=True)
+    if group.max() + 1 == len(x) > 1:
+        raise ValueError(
+            "conditions: must leave two trials or more in at least one condition, "
+            f"got {len(x)} trials with {len(x)} different labels"
+        )
+    return x, group
+
+
+def as_rates(rates):
+    """Rates, or a list of trials, as a float array (trials, time, units) with NaN in the gaps."""
     if hasattr(rates, "_fields"):  # a NamedTuple is a tuple of other things
-        hint = "; pass np.swapaxes(traj.r, 0, 1)" if "r" in rates._fields else ""
         raise ValueError(
-            f"rates: must be an array {AXES} or a list, got a {type(rates).__name__}{hint}"
+            f"rates: must be an array {AXES} or a list, got a {type(rates).__name__}; "
+            "from forward, pass np.swapaxes(traj.r, 0, 1)"
         )
-    axes = {_ndim(r) for r in rates} if isinstance(rates, (list, tuple)) else set()
-    if axes == {1}:
-        raise ValueError(
-            "rates: trials of a list must have shape (time_i, units), got one-dimensional ones; "
-            "those of one unit are [r[:, np.newaxis] for r in rates]"
-        )
-    if axes == {2}:
-        trials = [_filled("rates", r) for r in rates]
-        units = {r.shape[1] for r in trials}
-        if len(units) > 1:
+    if isinstance(rates, (list, tuple)):
+        trials = [_filled(r) for r in rates]
+        if {r.ndim for r in trials} != {2} or len({r.shape[1] for r in trials}) > 1:
             raise ValueError(
-                "rates: trials of a list must have shape (time_i, units) with the same units, "
-                f"got {shown([r.shape for r in trials])}"
+                "rates: trials of a list must have shape (time_i, units) with the same units, got "
+                f"{shown([r.shape for r in trials])}; one unit is [r[:, np.newaxis] for r in rates]"
             )
-        x = np.full((len(trials), max(len(r) for r in trials), units.pop()), np.nan)
+        x = np.full((len(trials), max(map(len, trials)), trials[0].shape[1]), np.nan)
         for into, trial in zip(x, trials):
             into[: len(trial)] = trial
     else:
-        x = _filled("rates", rates)
+        x = _filled(rates)
     if x.ndim != 3 or 0 in x.shape:
-        hint = "; one trial is rates[np.newaxis], one unit is rates[:, :, np.newaxis]"
-        hint = hint if x.ndim == 2 and 0 not in x.shape else ""
         raise ValueError(
-            f"rates: must have shape {AXES} with no empty axis, got shape {x.shape}{hint}"
-        )
-    swap = f"rates: must have shape {AXES}, got {x.shape}"
-    labels = 0 if conditions is None else len(np.atleast_1d(np.asarray(conditions, dtype=object)))
-    if labels == x.shape[1] != x.shape[0]:
-        raise ValueError(
-            f"{swap} and {labels} conditions, one for each entry of axis 1: is it (time, batch, "
-            "unit)? Then pass np.swapaxes(rates, 0, 1)"
+            f"rates: must have shape {AXES} with no empty axis, got shape {x.shape}; "
+            "one trial is rates[np.newaxis], one unit is rates[:, :, np.newaxis]"
         )
     if x.shape[1] < MIN_SAMPLES and x.shape[0] >= 100:
         raise ValueError(
-            f"{swap}, trials of {x.shape[1]} samples: is it (time, batch, unit)? Then pass "
-            "np.swapaxes(rates, 0, 1)"
+            f"rates: must have shape {AXES}, got {x.shape}, trials of {x.shape[1]} samples: is it "
+            "(time, batch, unit)? Then pass np.swapaxes(rates, 0, 1)"
         )
     return x
 
 
-def _ndim(values):
-    """Number of axes, NaN if the values are ragged."""
-    try:
-        return np.ndim(values)
-    except ValueError:
-        return np.nan
-
-
-def _filled(name, values):
-    """Values as floats, NaN where they are masked."""
-    mask = np.ma.getmaskarray(values) if np.ma.isMaskedArray(values) else None
-    x = check_array(name, np.ma.getdata(values) if mask is not None else values, finite=False)
+def _filled(values):
+    """Rates as floats, NaN where they are masked."""
+    masked = np.ma.isMaskedArray(values)
+    x = check_array("rates", values.data if masked else values, finite=False)
     x = x.astype(float, copy=False)
-    return x if mask is None else np.where(mask, np.nan, x)
+    return np.where(values.mask, np.nan, x) if masked else x
 
 
 def bin_spikes(times: Any, dt: float, windows: ArrayLike) -> np.ndarray:
@@ -114,56 +118,52 @@ def bin_spikes(times: Any, dt: float, windows: ArrayLike) -> np.ndarray:
            [ 0.,  0.]])
     """
     dt = check_dt(dt)
-    windows = check_array("windows", windows)
-    one = windows.shape == (2,)
-    if not one and (windows.ndim != 2 or windows.shape[1] != 2 or len(windows) == 0):
-        raise ValueError(
-            f"windows: must be (start, stop) or have shape (trials, 2), got shape {windows.shape}"
-        )
-    bounds = windows.reshape(-1, 2).astype(float)
-    late = np.spacing(np.abs(bounds).max(axis=1)) / dt  # rounding of late clocks, in bins
-    n_bins = np.floor((bounds[:, 1] - bounds[:, 0]) / dt * (1 + 1e-12) + 1e-9 + 2 * late)
-    if n_bins.min() < 1:
-        start, stop = bounds[n_bins.argmin()]
-        what = f"hold a bin of {dt:g} s at least" if start < stop else "start before they stop"
-        raise ValueError(f"windows: must {what}, got ({start:g}, {stop:g})")
-    check_integer("windows: the largest number of bins", float(n_bins.max()), 1, MOST_NUMBERS)
-    n_bins = n_bins.astype(int)
+    bounds = check_array("windows", windows).astype(float)
+    one = bounds.ndim == 1
+    bounds = check_array("windows", np.atleast_2d(bounds), ("trials", 2))
     if one:
-        trials = [[_spikes(u, f"times[{i}][{j}]") for j, u in enumerate(_units(t, f"times[{i}]"))]
-                  for i, t in enumerate(_units(times, "times"))]  # fmt: skip
-        bounds, n_bins = np.repeat(bounds, len(trials), 0), np.repeat(n_bins, len(trials))
+        trials = [[_spikes(*unit) for unit in _entries(*t)] for t in _entries("times", times)]
     else:
-        units = [_spikes(u, f"times[{j}]") for j, u in enumerate(_units(times, "times"))]
-        trials = [units] * len(bounds)
+        trials = [[_spikes(*unit) for unit in _entries("times", times)]] * len(bounds)
     if len({len(t) for t in trials}) > 1:
         raise ValueError(
             f"times: every trial must have the same units, got {shown([len(t) for t in trials])}"
         )
+    bounds = np.broadcast_to(bounds, (len(trials), 2))
+    # A time within rounding of an edge, as 3 * 0.1, is on it; late clocks round more.
+    near = 1e-9 * dt + 4 * np.spacing(np.abs(bounds).max(axis=1))
+    n_bins = np.floor((bounds[:, 1] - bounds[:, 0] + near) / dt)
+    if n_bins.min() < 1:
+        start, stop = bounds[n_bins.argmin()]
+        raise ValueError(
+            f"windows: must start before they stop and hold a bin of {dt:g} s at least, "
+            f"got ({start:g}, {stop:g})"
+        )
+    check_integer("windows: the largest number of bins", float(n_bins.max()), 1, MOST_NUMBERS)
+    n_bins = n_bins.astype(int)
     rates = np.full((len(trials), n_bins.max(), len(trials[0])), np.nan)
-    for trial, (units, (start, _), n) in enumerate(zip(trials, bounds, n_bins)):
-        edges = start + dt * np.arange(n + 1)
-        # A time on an edge, as 3 * 0.1, belongs to the bin it opens.
-        edges -= 1e-9 * dt + 2 * np.spacing(abs(edges[-1]))
-        for unit, spikes in enumerate(units):
+    for trial, n in enumerate(n_bins):
+        edges = bounds[trial, 0] + dt * np.arange(n + 1) - near[trial]
+        for unit, spikes in enumerate(trials[trial]):
             rates[trial, :n, unit] = np.diff(np.searchsorted(spikes, edges)) / dt
     return rates
 
 
-def _units(values, name):
-    one = getattr(values, "ndim", 1) == 0 or np.ma.isMaskedArray(values)
-    if one or isinstance(values, str) or not hasattr(values, "__len__") or len(values) == 0:
+def _entries(name, values):
+    """The entries of a sequence with their names."""
+    entries = list(values) if np.iterable(values) else []
+    if not entries:
         raise ValueError(f"{name}: must be a sequence that is not empty, got {shown(values)}")
-    return values
+    return [(f"{name}[{i}]", entry) for i, entry in enumerate(entries)]
 
 
-def _spikes(values, name):
+def _spikes(name, values):
     """Sorted spike times of one unit in one trial."""
-    if _ndim(values) != 1 or np.asarray(values).dtype == object:
+    try:
+        times = check_array(name, values)
+        check_array(name, times, (times.size,))
+    except ValueError as error:
         raise ValueError(
-            f"{name}: must be a one-dimensional array of spike times, got {shown(values)}; "
-            "times[trial][unit] goes with one window, times[unit] with a list of windows"
-        )
-    return np.sort(
-        check_array(name, np.asarray(values, dtype=float) if len(values) == 0 else values)
-    )
+            f"{error}; times[trial][unit] goes with one window, times[unit] with a list of windows"
+        ) from None
+    return np.sort(times)
