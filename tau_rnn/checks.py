@@ -148,13 +148,13 @@ def check_generator(rng) -> np.random.Generator:
     return rng
 
 
-def generator_of(rng) -> np.random.Generator:
+def generator_of(rng, name: str = "rng") -> np.random.Generator:
     """The generator, or a new one of a seed; a ValueError if it is neither."""
     try:
         return np.random.default_rng(rng)
     except (TypeError, ValueError):
         raise ValueError(
-            f"rng: must be a numpy.random.Generator or a seed >= 0, got {shown(rng)}"
+            f"{name}: must be a numpy.random.Generator or a seed >= 0, got {shown(rng)}"
         ) from None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tau_rnn.checks import check_choice, check_integer, check_number, shown
+from tau_rnn.checks import check_choice, check_integer, check_number, generator_of
 from tau_rnn.timescales.acf import check_psth
 
 __all__: list[str] = []
@@ -31,51 +33,44 @@ class Options(NamedTuple):
     seed: int
 
 
-CHOICES = {
-    "center": ("auto", "trial", "psth"),
-    "detrend": ("auto", "constant", "linear"),
-    "model": ("exp", "two_exp", "cos", "auto"),
-    "estimator": ("auto", "likelihood", "window"),
-    "ci": ("auto", "bootstrap", None),
+LAG0 = {"auto": "auto", "True": True, "False": False}
+CHECKS: dict[str, Callable[..., Any]] = {
+    "center": partial(check_choice, allowed=("auto", "trial", "psth")),
+    "detrend": partial(check_choice, allowed=("auto", "constant", "linear")),
+    "model": partial(check_choice, allowed=("exp", "two_exp", "cos", "auto")),
+    "estimator": partial(check_choice, allowed=("auto", "likelihood", "window")),
+    "window": partial(check_number, above=0),
+    "use_lag0": lambda name, value: LAG0[check_choice(name, str(value), LAG0)],
+    "ci": partial(check_choice, allowed=("auto", "bootstrap", None)),
+    "level": partial(check_number, least=0.01, below=1),
+    "n_boot": partial(check_integer, least=1),
+    "seed": lambda name, value: generator_of(value, name).integers(2**63),
 }
 
 
-def check_options(n_trials, n, dt, **given):
+def check_options(n_trials, n, dt, min_lag, **given):
     """The `Options` for n_trials trials of n samples."""
-    for name, allowed in CHOICES.items():
-        check_choice(name, given[name], allowed)
-    center, lag0, first = given["center"], given["use_lag0"], given["min_lag"]
-    if not (isinstance(lag0, (bool, np.bool_)) or (isinstance(lag0, str) and lag0 == "auto")):
-        raise ValueError(f'use_lag0: must be "auto", True or False, got {shown(lag0)}')
-    check_psth(center, n_trials)
-    if center == "psth" and given["detrend"] == "linear":
+    checked = {name: CHECKS[name](name, value) for name, value in given.items()}
+    o = Options(dt, min_lag=_first_lag(min_lag, n, dt), **checked)
+    check_psth(o.center, n_trials)
+    if o.center == "psth" and o.detrend == "linear":
         raise ValueError('detrend: must be "constant" with center="psth", got "linear"')
-    if given["model"] != "exp" and given["estimator"] == "window":
-        raise ValueError(f'estimator: must be "auto" or "likelihood" with model={given["model"]!r}')
-    if given["estimator"] == "auto":
-        given["estimator"] = "likelihood" if center == "auto" else "window"
-    if isinstance(first, np.ndarray) and first.ndim == 0:
-        first = first[()]
-    if not (isinstance(first, str) and first == "auto"):
-        if not isinstance(first, (int, np.integer)):  # seconds: the first lag that is not below
-            longest = (n - 1) * dt * (1 + ROUNDING)
-            samples = check_number("min_lag", first, least=0, most=longest) / dt
-            first = int(np.ceil(samples * (1 - ROUNDING)))
-        first = check_integer("min_lag", first, 0, n - 1)
-        if first > 0 and given["model"] != "exp":
-            raise ValueError(f'min_lag: must be "auto" or 0 with model={given["model"]!r}')
-    try:
-        seed = int(np.random.default_rng(given["seed"]).integers(2**63))
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"seed: must be an integer >= 0 or a numpy.random.Generator, got {shown(given['seed'])}"
-        ) from None
-    numbers = {
-        "window": check_number("window", given["window"], above=0),
-        "level": check_number("level", given["level"], least=0.01, below=1),
-        "n_boot": check_integer("n_boot", given["n_boot"], 1),
-        "use_lag0": lag0 if isinstance(lag0, str) else bool(lag0),
-        "min_lag": first,
-        "seed": seed,
-    }
-    return Options(dt, **(given | numbers))
+    if o.model != "exp" and o.estimator == "window":
+        raise ValueError(f'estimator: must be "auto" or "likelihood" with model={o.model!r}')
+    if o.model != "exp" and o.min_lag not in ("auto", 0):
+        raise ValueError(f'min_lag: must be "auto" or 0 with model={o.model!r}')
+    if o.estimator == "auto":
+        o = o._replace(estimator="likelihood" if o.center == "auto" else "window")
+    return o
+
+
+def _first_lag(min_lag, n, dt):
+    """In samples, or "auto"."""
+    if str(min_lag) == "auto":
+        return "auto"
+    if isinstance(min_lag, np.ndarray):
+        min_lag = min_lag[()]
+    if not isinstance(min_lag, (int, np.integer)):  # seconds: the first lag that is not below
+        seconds = check_number("min_lag", min_lag, least=0, below=n * dt)
+        min_lag = np.ceil(seconds / dt * (1 - ROUNDING))
+    return check_integer("min_lag", min_lag, 0, n - 1)
