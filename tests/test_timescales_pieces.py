@@ -656,7 +656,7 @@ def test_an_estimate_never_leaves_its_interval_nor_an_end_of_the_search_its_name
 
 
 def test_a_refuted_mixture_has_no_interval_to_tell_whether_it_is_resolved():
-    pair = {"model": "two_exp", "tau": [DT / 2, DT / 4], "p_fit": 0.0009}
+    pair = {"model": "two_exp", "tau": [DT / 2, DT / 4], "p_fit": 0.0009, "noisy": True}
     r = told(o=options(model="two_exp"), **pair)
     assert r["flag"] == "nugget,misfit" and np.isnan(r["tau_ci"]).all()
     assert told(o=options(model="two_exp"), **pair | {"p_fit": 0.0011})["flag"] == \
@@ -670,7 +670,7 @@ def test_nothing_found_is_lack_of_power_unless_little_would_have_shown():
     # White noise is ruled out: what it looks like is then a decay within the step, if data say so.
     for high, few, word in ((DT, False, "unresolved"), (1.01 * DT, False, "no_power"),
                             (DT, True, "no_power")):  # fmt: skip
-        r = told(silent=True, interval=[0, high], few=few, o=options(use_lag0=True))
+        r = told(tau=DT / 2, silent=True, interval=[0, high], few=few, o=options(use_lag0=True))
         assert r["flag"] == word and np.isnan(r["tau"])
         np.testing.assert_array_equal(r["tau_ci"], [0, DT if high == DT and not few else np.inf])
     # A hundredth of the variance that decays within dt stands out by 5 standard errors from
@@ -728,7 +728,8 @@ def test_two_exponentials_are_reported_with_their_shares():
     np.testing.assert_allclose(r["acf"][0], 100 * acf * 39 / 40)
     np.testing.assert_allclose(r["acf_fit"], r["acf"])
     assert np.isnan(r["frequency"]).all() and np.isnan(r["frequency_ci"]).all()
-    hidden = report(acf[None], estimates(**pair | {"amplitude": [0.6, 0.0]}), d, o, one)
+    fast = {"amplitude": [0.6, 0.0], "noisy": True}  # a second decay within dt is noise
+    hidden = report(acf[None], estimates(**pair | fast), d, o, one)
     assert hidden["flag"][0] == "nugget" and np.isnan(hidden["tau_fast"][0])
     assert np.isnan(hidden["tau_fast_ci"]).all() and np.isnan(hidden["fraction_slow"][0])
     # One in a thousand refutes a mixture, which then has no interval.

@@ -228,8 +228,7 @@ def linear_network_acf(A: ArrayLike, Q: ArrayLike, lags: ArrayLike) -> np.ndarra
     from scipy.linalg import expm, solve_continuous_lyapunov
 
     A = check_array("A", A, ("N", "N")).astype(float)
-    if A.shape[0] != A.shape[1]:
-        raise ValueError(f"A: must be square, got shape {A.shape}")
+    check_array("A", A, (len(A), len(A)))
     Q = check_array("Q", Q, A.shape).astype(float)
     lags = check_array("lags", lags, ("lags",))
     if not np.allclose(Q, Q.T, atol=1e-8 * np.abs(Q).max()):

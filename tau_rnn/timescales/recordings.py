@@ -118,10 +118,9 @@ def bin_spikes(times: Any, dt: float, windows: ArrayLike) -> np.ndarray:
            [ 0.,  0.]])
     """
     dt = check_dt(dt)
-    bounds = check_array("windows", windows).astype(float)
-    one = bounds.ndim == 1
-    bounds = check_array("windows", np.atleast_2d(bounds), ("trials", 2))
-    if one:
+    windows = check_array("windows", windows).astype(float)
+    bounds = check_array("windows", np.atleast_2d(windows), ("trials", 2))
+    if windows.ndim == 1:
         trials = [[_spikes(*unit) for unit in _entries(*t)] for t in _entries("times", times)]
     else:
         trials = [[_spikes(*unit) for unit in _entries("times", times)]] * len(bounds)

@@ -14,7 +14,9 @@ MISFIT = 0.01  # probability of a misfit below which it is flagged
 REFUTED = 1e-3  # and below which a mixture has no interval
 Z_CLEAR = 5.0  # standard errors
 MIN_DIP = 0.1  # of the amplitude
-SMALL_SHARE = 0.01  # of the variance: what data must be able to show before "nothing" is an answer
+# Products before "nothing" is an answer: a hundredth of the variance would have stood out. At
+# tau = dt, where it does so least, the sum of squared correlations is 1 / (e^2 - 1).
+ENOUGH = (Z_CLEAR / 0.01) ** 2 * (np.exp(2) - 1)
 
 
 class TimescaleResult(NamedTuple):
@@ -114,73 +116,64 @@ def report(acf, e, d, options, size):
     negative = (acf[:, 1] < -Z_CLEAR * white) & (first <= 1) & (options.model != "cos")
     squares = 2 * np.sum(gamma[:, 1:] ** 2, axis=1) + acf[:, 0] ** 2
     error = np.sqrt((squares / np.minimum(2 * e["behind"], 1))[:, None] / pairs)
-    seen = (k >= np.maximum(first, 1)[:, None]) & (k <= 0.75 * n) & (d.kept > 0)
+    seen = (k >= first[:, None]) & (k <= 0.75 * n)
     dip = (debiased < -Z_CLEAR * error) & (debiased < -MIN_DIP * total[:, None]) & seen
-    wavy = dip.any(axis=1) & ~e["silent"] & ~negative & (e["model"] == "exp")
     nothing = e["silent"] & ~negative
+    wavy = dip.any(axis=1) & ~nothing & ~negative & (e["model"] == "exp")
     lost = nothing | negative | wavy
-    fades = np.exp(-2) / (1 - np.exp(-2))  # sum of squared correlations at tau = dt: the weakest
     refuted = ~lost & (e["p_fit"] < REFUTED) & (e["model"] != "exp")  # nothing else to go by
-    low, high = e["interval"].T
-    low, high = np.where(lost, low, np.fmin(low, tau)), np.where(lost, high, np.fmax(high, tau))
+    low, high = np.fmin(e["interval"][:, 0], tau), np.fmax(e["interval"][:, 1], tau)
     fast = np.where(nothing, options.use_lag0 is True, ~lost & ~refuted & (tau < dt))
-    could = nothing & (SMALL_SHARE * np.sqrt(pairs[1] * fades) > Z_CLEAR) & ~e["few"]
-    below = could | (fast & (high <= dt) & ~e["few"])
-    unknown = ~below & (nothing | fast)
+    below = ((nothing & (pairs[1] > ENOUGH)) | (fast & (high <= dt))) & ~e["few"]
     long = ~lost & (tau > d.span * dt / 3)
     asked = options.use_lag0 == "auto" or options.model in ("two_exp", "auto")
-    pair = (e["model"] == "two_exp") & (e["amplitude"][:, 1] > 0)
-    hidden = (e["model"] == "two_exp") & ~pair
     words = {
         "no_positive_decay": negative,
-        "no_power": unknown,
+        "no_power": (nothing | fast) & ~below,
         "unresolved": below,
         "oscillatory": wavy,
         "exceeds_trial": long,
-        "nugget": ~lost & (first == 0) & ((e["noisy"] & asked) | hidden),
+        "nugget": ~lost & (first == 0) & e["noisy"] & asked,
         "misfit": ~lost & (e["p_fit"] < MISFIT),
         "min_lag": ~lost & (first > 1) & (options.min_lag == "auto"),
         "dc_drift": e["offsets"],
         "trend": e["slopes"],
     }
-    flag = [",".join(w for w, given in words.items() if given[i]) for i in range(len(tau))]
-
     low = np.where(below | nothing, 0, low)
-    high = np.where(nothing, np.where(below, dt, np.inf), np.where(long, np.inf, high))
-    interval = np.stack([low, high], axis=1)
-    second = e["second_ci"]
-    for ends in (interval, second):
-        ends[negative | wavy | refuted | (options.ci is None)] = np.nan
-
-    gone = lost | (e["bound"] != 0)
-    wave, kept = e["model"] == "cos", d.kept / np.maximum(d.pairs, 1e-9)
-    with np.errstate(over="ignore", under="ignore"):  # variances of rates near 1e+-200
+    high = np.where(below & nothing, dt, np.where(nothing | long, np.inf, high))
+    found = ~lost & (e["bound"] == 0)
+    ends = ~negative & ~wavy & ~refuted & (options.ci is not None)
+    pair, wave = found & (e["amplitude"][:, 1] > 0), found & (e["model"] == "cos")
+    kept = d.kept / np.maximum(d.pairs, 1e-9)
+    with np.errstate(over="ignore"):  # variances of rates near 1e200
         # not by size^2, which may be inf where a variance is 0
         amplitude = total * size * size
         acf, fitted = (v * kept * size[:, None] * size[:, None] for v in (acf, fitted))
-    found = {
-        "tau": tau,
-        "amplitude": amplitude,
-        "tau_1e": mo.first_crossing(debiased, np.exp(-1)) * dt,
-        "tau_integral": mo.integral(debiased) * dt,
-        "tau_fast": np.where(pair, e["tau"][:, 1], np.nan),
-        "fraction_slow": np.where(pair, e["amplitude"][:, 0] / np.where(pair, total, 1), np.nan),
-        "frequency": np.where(wave, e["frequency"], np.nan),
-    }
-    window = np.clip(np.ceil(options.window * tau / dt), min(mo.MIN_LAGS, n - 1), n - 1)
-    return {name: np.where(gone, np.nan, values) for name, values in found.items()} | {
-        "tau_ci": interval,
-        "tau_fast_ci": np.where(pair[:, None] & ~gone[:, None], second, np.nan),
-        "frequency_ci": np.where(wave[:, None] & ~gone[:, None], second, np.nan),
+    return {
+        "tau": only(found, tau),
+        "tau_ci": only(ends, np.stack([low, high], axis=1)),
+        "amplitude": only(found, amplitude),
+        "tau_1e": only(found, mo.first_crossing(debiased, np.exp(-1)) * dt),
+        "tau_integral": only(found, mo.integral(debiased) * dt),
+        "tau_fast": only(pair, e["tau"][:, 1]),
+        "tau_fast_ci": only(pair & ends, e["second_ci"]),
+        "fraction_slow": only(pair, e["amplitude"][:, 0] / np.where(pair, total, 1)),
+        "frequency": only(wave, e["frequency"]),
+        "frequency_ci": only(wave & ends, e["second_ci"]),
         "acf": acf,
         "acf_fit": fitted,
-        "window_used": window * dt,
-        "min_lag_used": np.where(first > 0, first, (e["noise"] > 0).astype(int)) * dt,
+        "window_used": np.clip(np.ceil(options.window * tau / dt), mo.MIN_LAGS, n - 1) * dt,
+        "min_lag_used": np.maximum(first, e["noise"] > 0) * dt,
         "center_used": "trial" if d.order else "psth",
         "detrend_used": "linear" if d.order == 2 else "constant",
         "dc_ratio": e["dc_ratio"],
         "p_fit": e["p_fit"],
         "model_used": e["model"],
         "estimator_used": e["estimator"],
-        "flag": np.array(flag, dtype=object),
+        "flag": [",".join(w for w, given in words.items() if given[i]) for i in range(len(tau))],
     }
+
+
+def only(units, values):
+    """Values of some units, NaN for the others."""
+    return np.where(units if values.ndim == 1 else units[:, None], values, np.nan)
