@@ -122,13 +122,22 @@ def test_expectation_of_trials_less_a_line_is_the_mean_diagonal_of_HRH(n, seed):
     np.testing.assert_allclose(expected_acf(gamma, n, 4, detrend="linear"), 0.75 * found)
 
 
-def test_long_gaps_are_averaged_over_time(monkeypatch):
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_long_gaps_are_averaged_over_time(order, monkeypatch):
     mask = np.random.default_rng(0).random((3, 300)) > 0.1
     gamma = np.exp(-np.arange(300) / 12)
-    exact = Design(mask, np.zeros(3, int), 0).expected_power(gamma)
+
+    def expected():
+        d = Design(mask, np.zeros(3, int), order)
+        return d.expected_power(gamma)[0], d.expected_acf(gamma)
+
+    exact, exact_acf = expected()
     monkeypatch.setattr(design_module, "EXACT", 100)
-    about = Design(mask, np.zeros(3, int), 0).expected_power(gamma)
-    assert np.abs(about / exact - 1).max() < 0.4 and abs(np.mean(about / exact) - 1) < 0.01
+    about, about_acf = expected()
+    ratio = (about / exact)[order:]  # of what trends leave
+    assert np.abs(ratio - 1).max() < 0.4 and abs(np.mean(ratio) - 1) < 0.01
+    # Three trials keep two thirds of everything, of what their trends take too.
+    np.testing.assert_allclose(about_acf[:200], exact_acf[:200], atol=0.01)
 
 
 @pytest.mark.parametrize("center", ["psth", "trial"])

@@ -23,18 +23,20 @@ class Design:
     """
 
     def __init__(self, mask, group, order):
-        self.mask, self.group, self.order = mask, group, order
+        self.mask, self.order = mask, order
         n_trials, self.n = mask.shape
         self.whole = bool(mask.all())
-        self.n_conditions = int(group.max()) + 1
-        self.shared = n_trials > 1  # whether a condition mean is subtracted
-        self.dof = n_trials - self.n_conditions if self.shared else 1
+        self.members = np.eye(group.max() + 1)[:, group]  # (conditions, trials), 0 and 1
+        self.count = np.maximum(self.members @ mask, 1)  # trials behind each condition mean
+        self.dof = n_trials - len(self.members)
+        if n_trials == 1:  # it would be its own mean: none is subtracted
+            self.count[:], self.dof = np.inf, 1
         self.pairs = np.round(products(mask.astype(float)))
         self.kept = self._kept()
         self.weight = self.kept[0] / self.n  # independent trials behind each mode
 
     def with_order(self, order):
-        """The same trials with other trends; made before trends of this one are."""
+        """The same trials with other trends."""
         other = copy(self)
         other.order = order
         return other
@@ -52,92 +54,78 @@ class Design:
 
         With gaps the mean over changing trials would pick up their offsets: these go first.
         """
-        mask = self.mask
-        y = x.copy() if self.whole else np.where(mask, x, 0.0)
-        if self.shared:
-            if offsets_first and not self.whole and self.order:
-                y = y - mask * self._offsets(y)[..., None]
-            for g in range(self.n_conditions):
-                members = self.group == g if self.n_conditions > 1 else slice(None)
-                count = np.maximum(mask[members].sum(axis=0), 1)
-                mean = y[..., members, :].sum(axis=-2) / count
-                y[..., members, :] -= (1.0 if self.whole else mask[members]) * mean[..., None, :]
-        for b in self.basis:
+        y = np.where(self.mask, x, 0.0)
+        if offsets_first and self.order and not self.whole:
+            y -= self.mask * self._offsets(y)[..., None]
+        y = self._less_means(y)
+        for b in self.basis[: self.order]:
             y -= b * np.einsum("...t,...t->...", b, y)[..., None]
         return y
 
+    def _less_means(self, y):
+        """Rates, 0 in the gaps, less the mean of each condition."""
+        return y - self.mask * (self.members.T @ (self.members @ y / self.count))
+
     def _offsets(self, y):
         """Offsets of trials (..., trials) beside the means of conditions, by least squares."""
-        m = self.mask.astype(float)
-        rest, normal = y.copy(), np.diag(m.sum(axis=1))
-        for g in range(self.n_conditions):
-            members = np.flatnonzero(self.group == g)
-            count = np.maximum(m[members].sum(axis=0), 1)
-            rest[..., members, :] -= (y[..., members, :].sum(-2) / count)[..., None, :]
-            normal[np.ix_(members, members)] -= (m[members] / count) @ m[members].T
-        return np.sum(m * rest, axis=-1) @ np.linalg.pinv(normal, hermitian=True)
+        m, of_one = self.mask.astype(float), self.members.T @ self.members
+        normal = np.diag(m.sum(axis=1)) - of_one * (m / (self.members.T @ self.count) @ m.T)
+        return self._less_means(y).sum(axis=-1) @ np.linalg.pinv(normal, hermitian=True)
 
     @cached_property
     def basis(self):
-        """Orthonormal trends of each trial over its samples, each (trials, time)."""
+        """Orthonormal trends of each trial over its samples (2, trials, time)."""
         time, count = np.arange(self.n), np.maximum(self.mask.sum(axis=1, keepdims=True), 1)
         line = self.mask * (time - (self.mask @ time)[:, None] / count)
-        size = np.linalg.norm(line, axis=1, keepdims=True)
-        return [self.mask / np.sqrt(count), line / np.where(size > 0, size, 1)][: self.order]
+        size = np.linalg.norm(line, axis=1, keepdims=True)  # 0 of a sample alone
+        return np.stack([self.mask / np.sqrt(count), line / np.maximum(size, 0.1)])
 
     # --- expectations ---
 
-    def _share(self, rows, condition):
-        """Share of R_st left by the condition mean (rows, n), for samples that are both there."""
-        m = self.mask[self.group == condition].astype(float)
-        count = np.maximum(m.sum(axis=0), 1)
-        both = m[:, rows].T @ m
-        return 1 - 1 / count[rows, None] - 1 / count + both / (count[rows, None] * count), both
+    def _shares(self, rows):
+        """Of each condition: share of R_st that its mean leaves, and trials with both samples."""
+        for members, count in zip(self.members > 0, self.count):
+            m, own = self.mask[members].astype(float), count[rows, None]
+            both = m[:, rows].T @ m
+            yield 1 - 1 / own - 1 / count + both / (own * count), both
+
+    @cached_property
+    def _all_shares(self):
+        """Those of any two samples, of which every covariance makes use."""
+        return [share for share, _ in self._shares(np.arange(self.n))]
+
+    def _left(self, rows):
+        """What condition means leave of the trials with samples at t and t + k (rows of t, k)."""
+        left = sum(share * both for share, both in self._shares(rows))
+        ahead = rows[:, None] + np.arange(self.n)
+        return np.where(ahead < self.n, np.take_along_axis(left, ahead % self.n, axis=1), 0)
 
     def _kept(self):
-        """Sum over trials of what the condition mean leaves of the products at each lag (n,)."""
-        if self.whole or not self.shared:
+        """The same over all t, for each lag (n,)."""
+        if self.whole or len(self.mask) == 1:
             return self.pairs * self.dof / len(self.mask)
-        total = np.zeros(self.n)
-        for g in range(self.n_conditions):
-            for rows in np.array_split(np.arange(self.n), self.n**2 // ROWS + 1):
-                share, both = self._share(rows, g)
-                lag = np.arange(self.n) - rows[:, None]
-                ahead = lag >= 0
-                total += np.bincount(lag[ahead], (share * both)[ahead], self.n)
-        return total
+        blocks = np.array_split(np.arange(self.n), self.n**2 // ROWS + 1)
+        return sum(self._left(rows).sum(axis=0) for rows in blocks)
 
     def _lost(self, gamma):
-        """Trials for which each row stands, and pairs of vectors (rows, n): see `expected_acf`.
+        """Trends b, and u = R b - 1/2 sum_c c (c' R b) over the trends c of that trial.
 
-        The pairs (b, u) are the trends b of a trial and u = R b - 1/2 sum_c c (c' R b), so that
-        b u' + u b' is what the subtraction of the trends takes from R.
+        b u' + u b' is what the subtraction of the trends takes from R; see `expected_acf`. One
+        trial stands for all where none has gaps.
         """
         from scipy.linalg import matmul_toeplitz, toeplitz
 
-        basis, trials = self.basis, 1.0
-        if self.whole:
-            basis, trials = [b[:1] for b in basis], self.dof
-            times = [matmul_toeplitz(gamma, b.T).T for b in basis]
-        elif not self.shared or self.n > EXACT:
-            times = [self.mask * matmul_toeplitz(gamma, b.T).T for b in basis]
+        B = self.basis[: self.order, : 1 if self.whole else None]
+        if self.whole or len(self.mask) == 1 or self.n > EXACT:
+            share = self.kept.sum() / self.pairs.sum() * len(self.mask) / B.shape[1]
+            RB = share * matmul_toeplitz(gamma, B.reshape(-1, self.n).T).T.reshape(B.shape)
         else:
-            times = [np.zeros_like(b) for b in basis]
-            R = toeplitz(gamma)
-            for g, share in enumerate(self._shares):
-                members, left = self.group == g, R * share
-                for b, t in zip(basis, times):
-                    t[members] = b[members] @ left
-            times = [self.mask * t for t in times]
-        halves = [
-            sum(c * np.sum(c * Rb, axis=-1, keepdims=True) for c in basis) / 2 for Rb in times
-        ]
-        return trials, [(b, Rb - half) for b, Rb, half in zip(basis, times, halves)]
-
-    @cached_property
-    def _shares(self):
-        """The `_share` of any two samples in each condition."""
-        return [self._share(np.arange(self.n), g)[0] for g in range(self.n_conditions)]
+            RB, R = np.empty(B.shape), toeplitz(gamma)
+            for members, share in zip(self.members > 0, self._all_shares):
+                RB[:, members] = B[:, members] @ (R * share)
+        RB *= self.mask[: B.shape[1]]
+        half = np.einsum("cmt,cms,bms->bmt", B, B, RB, optimize=True) / 2
+        return B.reshape(-1, self.n), (RB - half).reshape(-1, self.n)
 
     def expected_acf(self, gamma):
         """Expected autocovariance (..., n) of centred data, per product that the means leave.
@@ -150,12 +138,11 @@ class Design:
             return gamma
         if self.order == 1 and self.whole:
             return subtracted_mean(gamma)
-        out = np.empty(gamma.shape)
+        lost = np.empty(gamma.shape)
         for i in np.ndindex(gamma.shape[:-1]):
-            trials, pairs = self._lost(gamma[i])
-            lost = sum(both_ways(b, u) for b, u in pairs)
-            out[i] = gamma[i] - trials * lost / np.maximum(self.kept, 1e-300)
-        return np.where(self.kept > 1e-9, out, 0.0)
+            b, u = self._lost(gamma[i])
+            lost[i] = products(b, u) + products(u, b)
+        return np.where(self.kept > 1e-9, gamma - lost / np.maximum(self.kept, 1e-9), 0.0)
 
     def expected_power(self, gamma):
         """Expected power (..., n) of the modes of `power` of centred data, per independent trial.
@@ -172,13 +159,9 @@ class Design:
             A = mode_power(gamma * self.kept / (self.weight * (n - np.arange(n))))
         else:
             A = gamma @ self._mode_products / self.weight
-        if self.order == 0:
-            return A
-        for row, g in zip(A, gamma):
-            trials, pairs = self._lost(g)
-            for b, u in pairs:
-                gone = fft.dct(b, norm="ortho") * fft.dct(u, norm="ortho")
-                row -= 2 * trials * gone.sum(axis=0) / self.weight
+        for row, g in zip(A, gamma if self.order else ()):
+            b, u = (fft.dct(v, norm="ortho") for v in self._lost(g))
+            row -= 2 * np.sum(b * u, axis=0) / self.weight
         return np.maximum(A, 1e-12 * gamma[:, :1])
 
     @cached_property
@@ -187,16 +170,11 @@ class Design:
         from scipy import fft
 
         n = self.n
-        at = np.zeros((n, n))  # (k, t): trials, less condition means, with samples at t and t + k
-        for g in range(self.n_conditions):
-            share, both = self._share(np.arange(n), g)
-            left = share * both if self.shared else both
-            for k in range(n):
-                at[k, : n - k] += np.diagonal(left, k)
+        left = self._left(np.arange(n)).T
         lag, w = np.arange(n)[:, None], np.pi * np.arange(n) / n
-        edges = (np.exp(1j * w * (lag + 1)) * fft.fft(at, axis=1).conj()).real
-        B = (np.cos(w * lag) * at.sum(axis=1, keepdims=True) + edges) / n
-        B[:, 0] = at.sum(axis=1) / n
+        edges = (np.exp(1j * w * (lag + 1)) * fft.fft(left, axis=1).conj()).real
+        B = (np.cos(w * lag) * left.sum(axis=1, keepdims=True) + edges) / n
+        B[:, 0] /= 2
         B[1:] *= 2
         return B
 
@@ -230,37 +208,21 @@ def subtracted_mean(gamma):
     return gamma - 2 * S[..., ::-1] / K + S[..., -1:] / n
 
 
-def products(y):
-    """sum over trials and t of y(t) y(t + k), for k = 0 .. n - 1: (..., n) of (..., trials, n)."""
-    from scipy import fft
+def products(a, b=None):
+    """sum over trials and t of a(t) b(t + k), for k = 0 .. n - 1: (..., n) of (..., trials, n).
 
-    n = y.shape[-1]
-    size = fft.next_fast_len(2 * n, real=True)
-    power = np.empty((*y.shape[:-2], size // 2 + 1))
-    for i in np.ndindex(y.shape[:-2]):  # one unit at a time: spectra of trials are large
-        spectrum = fft.rfft(y[i], size, axis=-1)
-        power[i] = (spectrum.real**2 + spectrum.imag**2).sum(axis=0)
-    return fft.irfft(power, size, axis=-1)[..., :n]
-
-
-def correlate(a, b):
-    """sum_t a(t) b(t + k) for k = 0 .. n - 1, along the last axis."""
+    Without b: those of a with itself.
+    """
     from scipy import fft
 
     n = a.shape[-1]
     size = fft.next_fast_len(2 * n, real=True)
-    product = fft.rfft(a, size, axis=-1).conj() * fft.rfft(b, size, axis=-1)
-    return fft.irfft(product, size, axis=-1)[..., :n]
-
-
-def both_ways(a, b):
-    """sum over trials and t of a(t) b(t + k) + b(t) a(t + k), for k = 0 .. n - 1."""
-    from scipy import fft
-
-    n = a.shape[-1]
-    size = fft.next_fast_len(2 * n, real=True)
-    A, B = fft.rfft(a, size, axis=-1), fft.rfft(b, size, axis=-1)
-    return fft.irfft(2 * (A.real * B.real + A.imag * B.imag).sum(axis=0), size)[:n]
+    cross = np.empty((*a.shape[:-2], size // 2 + 1), dtype=complex)
+    for i in np.ndindex(a.shape[:-2]):  # one unit at a time: spectra of trials are large
+        A = fft.rfft(a[i], size)
+        B = A if b is None else fft.rfft(b[i], size)
+        cross[i] = np.sum(A.conj() * B, axis=0)
+    return fft.irfft(cross, size)[..., :n]
 
 
 def along(f, points):

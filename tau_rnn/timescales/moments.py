@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tau_rnn.checks import check_array, check_choice, check_dt, check_number, check_size
-from tau_rnn.timescales.design import Design, along, correlate
+from tau_rnn.timescales.design import Design, along, products
 
 __all__ = ["timescale_of_acf"]
 
@@ -194,8 +194,8 @@ def by_parts(y, design, n_lags, last):
     for part, start, stop in zip(parts, starts[:-1], starts[1:]):
         whole = y[:, start : stop + n_lags]
         begins = np.where(np.arange(whole.shape[1]) < stop - start, whole, 0)
-        products = correlate(begins, whole)[:, :n_lags]
-        part[:, : products.shape[1]] = products
+        found = products(begins[:, None], whole[:, None])[:, :n_lags]
+        part[:, : found.shape[1]] = found
     scale = len(y) * pieces / np.maximum(design.kept[:n_lags], 1e-9)
     return parts.reshape(-1, n_lags) * scale
 
