@@ -108,6 +108,15 @@ def test_centring_leaves_nothing_of_means_and_trends(order, gaps, seed):
         np.testing.assert_allclose(Design(mask[:1], group[:1], 2).centred(slopes[:1]), 0, atol=1e-9)
 
 
+def test_with_gaps_neither_trials_nor_times_have_a_mean_left():
+    rng = np.random.default_rng(2)  # with which rounding passes for an offset, if it is let
+    d = Design(rng.random((40, 120)) >= 0.03, np.zeros(40, dtype=int), 1)
+    y = d.centred(rng.standard_normal((3, 40, 120)))
+    np.testing.assert_allclose(y.sum(axis=-1), 0, atol=1e-9)
+    # Offsets and the course of the condition are fitted together.
+    np.testing.assert_allclose(y.sum(axis=-2), 0, atol=1e-9)
+
+
 def test_draws_are_resamples():
     drawn = mo.draws(12, options(n_boot=300))
     assert drawn.shape == (300, 12) and (drawn.sum(axis=1) == 12).all()

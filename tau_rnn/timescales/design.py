@@ -70,7 +70,8 @@ class Design:
         """Offsets of trials (..., trials) beside the means of conditions, by least squares."""
         m, of_one = self.mask.astype(float), self.members.T @ self.members
         normal = np.diag(m.sum(axis=1)) - of_one * (m / (self.members.T @ self.count) @ m.T)
-        return self._less_means(y).sum(axis=-1) @ np.linalg.pinv(normal, hermitian=True)
+        # Offsets that a condition shares are in its mean: 0 of the normal matrix, but for rounding.
+        return self._less_means(y).sum(axis=-1) @ np.linalg.pinv(normal, 1e-10, hermitian=True)
 
     @cached_property
     def basis(self):
