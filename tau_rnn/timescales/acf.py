@@ -120,10 +120,11 @@ def autocovariance(
     check_psth(center, n_trials)
     n_lags = n if n_lags is None else check_integer("n_lags", n_lags, 1, n)
     order = 0 if center == "psth" else 1 + (detrend == "linear")
-    acov, there = np.empty((n, n_units)), np.isfinite(x)
+    acov, there, mask = np.empty((n, n_units)), np.isfinite(x), None
     for i in range(n_units):
-        if i == 0 or (there[:, :, i] != there[:, :, i - 1]).any():
-            design = Design(there[:, :, i], group, order)
+        if not np.array_equal(mask, there[:, :, i]):
+            mask = there[:, :, i]
+            design = Design(mask, group, order)
         y = design.centred(x[:, :, i], offsets_first=False)
         acov[:, i] = products(y) / np.where(design.pairs > 0, design.pairs, np.nan)
     return acov[:n_lags]

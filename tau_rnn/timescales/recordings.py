@@ -80,8 +80,7 @@ def as_rates(rates):
 def _filled(values):
     """Rates as floats, NaN where they are masked."""
     masked = np.ma.isMaskedArray(values)
-    x = check_array("rates", values.data if masked else values, finite=False)
-    x = x.astype(float, copy=False)
+    x = np.asarray(check_array("rates", values.data if masked else values, finite=False), float)
     return np.where(values.mask, np.nan, x) if masked else x
 
 
@@ -129,8 +128,7 @@ def bin_spikes(times: Any, dt: float, windows: ArrayLike) -> np.ndarray:
             f"times: every trial must have the same units, got {shown([len(t) for t in trials])}"
         )
     bounds = np.broadcast_to(bounds, (len(trials), 2))
-    # A time within rounding of an edge, as 3 * 0.1, is on it; late clocks round more.
-    near = 1e-9 * dt + 4 * np.spacing(np.abs(bounds).max(axis=1))
+    near = 1e-13 * np.abs(bounds).max(axis=1)  # of an edge: a time as 3 * 0.1 is on it
     n_bins = np.floor((bounds[:, 1] - bounds[:, 0] + near) / dt)
     if n_bins.min() < 1:
         start, stop = bounds[n_bins.argmin()]
