@@ -98,6 +98,7 @@ def test_expected_acf_is_linear_and_sends_constants_to_zero(n, a, b, seed):
     delta = np.eye(1, n)[0]
     np.testing.assert_allclose(expected_acf(delta, n), delta - 1 / n, atol=1e-14)
     np.testing.assert_allclose(expected_acf(np.stack([f, g]), n)[1], expected_acf(g, n))
+    np.testing.assert_array_equal(expected_acf(f, n, 1), 0)  # of one trial its mean leaves nothing
 
 
 def test_mean_autocovariance_of_simulated_trials_is_the_expected_one():
@@ -613,6 +614,8 @@ def test_no_rates_raise_or_warn(n_trials, n, kind, model, center, use_lag0, seed
         ("decay", lambda x: timescale_of_decay(0.0, DT)),
         ("acov", lambda x: timescale_of_acf(np.ones(30), DT)),
         ("A", lambda x: linear_network_acf(0.5 * np.eye(2), np.eye(2), [0.0])),
+        ("A: must be stable", lambda x: linear_network_acf(np.zeros((2, 2)), np.eye(2), [0.0])),
+        ("A", lambda x: linear_network_acf(-np.ones((2, 3)), np.eye(2), [0.0])),
         ("Q", lambda x: linear_network_acf(-np.eye(2), np.eye(3), [0.0])),
         ("Q", lambda x: linear_network_acf(-np.eye(2), -np.eye(2), [0.0])),
         ("A", lambda x: linear_network_acf(np.full((2, 2), np.nan), np.eye(2), [0.0])),
@@ -745,6 +748,16 @@ def test_linear_network_is_the_stationary_state_of_its_own_step(N, seed):
     scale = np.abs(variance).max() * np.abs(A).sum() ** 2
     # a one-sided difference of step 1e-7: its curvature and the rounding of its numerator
     np.testing.assert_allclose(found, -0.5 * np.sum(B**2, axis=1), atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_noise_that_is_shared_or_absent_has_a_covariance_and_a_negative_one_none(scale):
+    A, shared = -np.eye(3), np.ones((3, 3))  # of rank 1, whose smallest eigenvalues are rounding
+    np.testing.assert_allclose(linear_network_acf(A, scale * shared, [0.0]), scale / 2)
+    np.testing.assert_array_equal(linear_network_acf(A, 0 * shared, [0.0, 1.0]), 0)
+    for Q in (np.diag([-1e-3, 1, 1]), np.eye(3) - 0.4 * shared):  # 1 - 3 * 0.4 < 0
+        with pytest.raises(ValueError, match="Q: must be a covariance"):
+            linear_network_acf(A, scale * Q, [0.0])
 
 
 def test_the_effective_timescale_of_an_exact_autocovariance():

@@ -476,9 +476,39 @@ def test_a_first_lag_in_samples_is_checked_against_the_trial():
     rates = ou(0, n_units=1)
     assert fit_timescales(rates, DT, min_lag=3, ci=None).min_lag_used[0] == pytest.approx(0.15)
     assert options(min_lag=0.15).min_lag == 3 and options(min_lag=0.151).min_lag == 4
-    assert options(min_lag=99).min_lag == 99
     assert options(center="trial").estimator == "window"
     assert options().estimator == "likelihood"
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "refused"),
+    [("window", 0.1, 0), ("level", 0.01, 0.0099), ("level", 0.999, 1), ("n_boot", 1, 0),
+     ("min_lag", 0, -1), ("min_lag", 99, 100), ("min_lag", 0.0, -0.1)],
+)  # fmt: skip
+def test_options_are_taken_up_to_their_bounds(name, taken, refused):
+    assert getattr(options(**{name: taken}), name) == taken
+    with pytest.raises(ValueError, match=name):
+        options(**{name: refused})
+
+
+def test_options_that_have_no_sense_together_are_refused_and_the_others_are_not():
+    for name, some in (("detrend", {"center": "psth", "detrend": "linear"}),
+                       ("estimator", {"model": "cos", "estimator": "window"}),
+                       ("min_lag", {"model": "cos", "min_lag": 1}),
+                       ("min_lag: .* and < 5, got 5", {"min_lag": 5.0})):  # fmt: skip
+        with pytest.raises(ValueError, match=name):
+            options(**some)
+    options(center="psth", detrend="constant")
+    options(detrend="linear", estimator="window", min_lag=1)
+    options(model="cos", min_lag=0)
+    assert options(use_lag0=np.True_).use_lag0 is True
+    assert options(use_lag0=False).use_lag0 is False
+
+
+def test_seeds_are_as_different_as_they_are_given():
+    assert len({options(seed=seed).seed for seed in range(500)}) == 500
+    rng = np.random.default_rng(0)
+    assert options(seed=rng).seed != options(seed=rng).seed
 
 
 def test_a_cosine_is_looked_for_where_the_power_is():

@@ -154,6 +154,13 @@ def test_autocovariance_counts_the_pairs_that_are_there(center):
         np.testing.assert_allclose(found[k], np.nanmean(products, axis=(0, 1)), atol=1e-12)
 
 
+def test_lags_at_which_no_two_samples_are_there_have_no_autocovariance():
+    found = autocovariance([[[1.0], [np.nan], [np.nan], [4.0]]])  # 1.5 below and above their mean
+    np.testing.assert_array_equal(found[:, 0], [2.25, np.nan, np.nan, -2.25])
+    rates = np.array([[[1.0], [3.0]], [[5.0], [3.0]]])
+    np.testing.assert_array_equal(autocovariance(rates, center="psth", n_lags=1), [[2.0]])
+
+
 # --- gaps and unequal trials --------------------------------------------------------------------
 
 
@@ -691,7 +698,7 @@ def test_lags_below_the_first_do_not_decide():
     trial=st.integers(0, 2),
     unit=st.integers(0, 1),
     position=st.integers(0, 9),
-    dt=st.sampled_from([0.1, 0.05, 1 / 3, 0.007]),
+    dt=st.sampled_from([0.1, 0.05, 1 / 3, 0.007, 1e-6]),
     start=st.sampled_from([0.0, 0.3, -2.0, 17.1]),
 )
 def test_a_spike_is_counted_in_the_bin_it_opens(trial, unit, position, dt, start):
@@ -710,6 +717,13 @@ def test_late_clocks_lose_no_bin(start):
     found = bin_spikes([[(start * 1000 + bins) / 1000]], dt, (start, start + 1.2))
     np.testing.assert_allclose(found[0, :, 0], 1 / dt)
     assert found.shape == (1, 1200, 1)
+
+
+@pytest.mark.parametrize("n_bins", [1, 2, 7, 300])
+@pytest.mark.parametrize("dt", [0.1, 0.7, 1e-5])
+def test_a_window_holds_the_bins_that_fit(n_bins, dt):
+    for stop, bins in ((n_bins * dt, n_bins), ((n_bins + 0.99) * dt, n_bins)):
+        assert bin_spikes([[[]]], dt, (0, stop)).shape == (1, bins, 1)
 
 
 def test_windows_of_one_recording():
@@ -861,7 +875,9 @@ def ragged(*arrays):
         (r"Trajectory.*swapaxes\(traj.r, 0, 1\)", lambda x: fit_timescales(trajectory(), 0.05)),
         ("ci.*auto, bootstrap, None", lambda x: fit_timescales(x, 0.05, ci="x")),
         ("min_lag", lambda x: fit_timescales(x, 0.05, min_lag=np.array(True))),
-        ("rates", lambda x: fit_timescales([x[0], x[1, :, :1]], 0.05)),
+        ("rates.*same units", lambda x: fit_timescales([x[0], x[1, :, :1]], 0.05)),
+        ("rates.*empty", lambda x: fit_timescales(x[:, :0], 0.05)),
+        ("two trials or more", lambda x: fit_timescales(x[:2], 0.05, conditions=[0, 1])),
         ("rates", lambda x: fit_timescales(np.array([[["a"]]]), 0.05)),
         ("min_lag", lambda x: fit_timescales(x, 0.05, min_lag=-1)),
         ("min_lag", lambda x: fit_timescales(x, 0.05, min_lag=100)),
