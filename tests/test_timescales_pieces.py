@@ -653,6 +653,11 @@ def test_a_sound_unit_is_reported_as_it_is():
     assert r["center_used"] == "psth" and r["detrend_used"] == "constant"
     assert np.isnan([r["tau_fast"], r["fraction_slow"], r["frequency"]]).all()
     assert told(noise=0.1)["min_lag_used"] == DT and told(first=4)["min_lag_used"] == 4 * DT
+    # The last lag of a window is at least four beyond its first, and not beyond lag 4095.
+    for lags, d, changed in ((4, None, {"tau": DT}), (11, None, {"tau": DT, "first": 7}),
+                             (99, None, {"tau": 80 * DT}), (99, None, {"tau": DT, "first": 98}),
+                             (4095, design(2, 5000), {"tau": 4000 * DT})):  # fmt: skip
+        assert told(d, **changed)["window_used"] == pytest.approx(lags * DT)
     whole = {"lags", "n_trials", "n_conditions"}
     assert set(r) == set(TimescaleResult._fields) - whole == set(blank(1, 5))
 

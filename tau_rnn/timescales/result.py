@@ -144,7 +144,8 @@ def report(acf, e, d, options, size):
     found = ~lost & (e["bound"] == 0)
     ends = ~negative & ~wavy & ~refuted & (options.ci is not None)
     pair, wave = found & (e["amplitude"][:, 1] > 0), found & (e["model"] == "cos")
-    kept = d.kept / np.maximum(d.pairs, 1e-9)
+    kept, most = d.kept / np.maximum(d.pairs, 1e-9), min(n, mo.MAX_LAGS) - 1
+    window = np.clip(np.ceil(options.window * tau / dt), first + mo.MIN_LAGS, most)
     with np.errstate(over="ignore"):  # variances of rates near 1e200
         # not by size^2, which may be inf where a variance is 0
         amplitude = total * size * size
@@ -162,7 +163,7 @@ def report(acf, e, d, options, size):
         "frequency_ci": only(wave & ends, e["second_ci"]),
         "acf": acf,
         "acf_fit": fitted,
-        "window_used": np.clip(np.ceil(options.window * tau / dt), mo.MIN_LAGS, n - 1) * dt,
+        "window_used": window * dt,
         "min_lag_used": np.maximum(first, e["noise"] > 0) * dt,
         "center_used": "trial" if d.order else "psth",
         "detrend_used": "linear" if d.order == 2 else "constant",
