@@ -120,11 +120,11 @@ def autocovariance(
     check_psth(center, n_trials)
     n_lags = n if n_lags is None else check_integer("n_lags", n_lags, 1, n)
     order = 0 if center == "psth" else 1 + (detrend == "linear")
-    acov, there, mask = np.empty((n, n_units)), np.isfinite(x), None
+    acov, there = np.empty((n, n_units)), np.isfinite(x)
+    design = Design(there[:, :, 0], group, order)
     for i in range(n_units):
-        if not np.array_equal(mask, there[:, :, i]):
-            mask = there[:, :, i]
-            design = Design(mask, group, order)
+        if not np.array_equal(design.mask, there[:, :, i]):
+            design = Design(there[:, :, i], group, order)
         y = design.centred(x[:, :, i], offsets_first=False)
         acov[:, i] = products(y) / np.where(design.pairs > 0, design.pairs, np.nan)
     return acov[:n_lags]
