@@ -97,8 +97,7 @@ def expected(design, dt):
     lags = dt * np.arange(n)
 
     def log_power(at):
-        found = binned(design.expected_power(np.exp(-lags / np.exp(at[:, None]))))
-        return np.log(np.maximum(found, 1e-15))
+        return np.log(binned(design.expected_power(np.exp(-lags / np.exp(at[:, None])))))
 
     log_tau = np.linspace(np.log(SHORTEST * dt), np.log(LONGEST * n * dt), N_TAU)
     spline = along(log_power, log_tau)

@@ -41,7 +41,7 @@ def powers(model, shape, m, design, dt):
         return m.shapes(np.asarray(shape))
     k = dt * np.arange(design.n)
     gamma = np.exp(-k / np.exp(shape[0])) * np.cos(2 * np.pi * np.exp(shape[1]) * k)
-    return lk.binned(design.expected_power(gamma)).clip(1e-15)
+    return lk.binned(design.expected_power(gamma))
 
 
 def starts(model, m, design, dt):
@@ -61,23 +61,21 @@ def fit_mixture(model, m, design, dt, mode0, noisy):
     from scipy.optimize import least_squares
 
     P, w = m.found[0], lk.counted(m, mode0)
-    used = w > 0
-    scale = float(np.sum(w * P) / np.sum(w)) + lk.TINY
+    scale = np.log(np.sum(w * P) / np.sum(w) + lk.TINY)
     n_parts = 2 if model == "two_exp" else 1
-    width = np.log(design.n)
-    fast = (np.log(0.5 / (design.n * dt)), np.log(0.5 / dt)) if model == "cos" else None
-    limits = [(m.log_tau[0], np.log(3 * design.n * dt)), fast or (m.log_tau[0], m.log_tau[-1])]
-    limits += [(np.log(scale) - 14 - width, np.log(scale) + 6)] * (n_parts + noisy)
+    longest = design.n * dt
+    second = np.log([0.5 / longest, 0.5 / dt]) if model == "cos" else m.log_tau[[0, -1]]
+    limits = [(m.log_tau[0], np.log(3 * longest)), second]
+    limits += [(scale - 14 - np.log(design.n), scale + 6)] * (n_parts + noisy)
     low, high = np.transpose(limits)
 
     def variance(p):
         parts = powers(model, p[:2], m, design, dt)
-        V = np.exp(p[2 : 2 + n_parts]) @ parts
-        return V + np.exp(p[-1]) * m.noise if noisy else V
+        return np.exp(p[2:]) @ [*parts, *[m.noise] * noisy]
 
     def residuals(p):
-        ratio = np.maximum(P[used], lk.TINY) / variance(p)[used]
-        square = np.maximum(m.weight * w[used] * (ratio - 1 - np.log(ratio)), 0)
+        ratio = np.maximum(P, lk.TINY) / variance(p)
+        square = np.maximum(m.weight * w * (ratio - 1 - np.log(ratio)), 0)
         return np.sign(ratio - 1) * np.sqrt(square)
 
     begins = []
@@ -92,11 +90,11 @@ def fit_mixture(model, m, design, dt, mode0, noisy):
     ]
     best = min(fits, key=lambda f: f.cost)
     p, V = best.x, variance(best.x)
-    D = float(lk.deviance(m, mode0, V[None])[0])
+    D = lk.deviance(m, mode0, V[None])[0]
     error = np.sqrt(np.diagonal(np.linalg.pinv(best.jac.T @ best.jac, hermitian=True)).clip(0))
     slow = [1, 0] if model == "two_exp" and p[0] < p[1] else [0, 1]
     amplitude = np.exp(p[2 : 2 + n_parts])[slow[:n_parts]]
-    return Mixture(p[slow], amplitude, float(np.exp(p[-1])) if noisy else 0.0, D, error[slow], V)
+    return Mixture(p[slow], amplitude, np.exp(p[-1]) if noisy else 0.0, D, error[slow], V)
 
 
 def choose(m, mode0, D_one, design, options):
@@ -109,16 +107,13 @@ def choose(m, mode0, D_one, design, options):
 
     model = "cos" if options.model == "cos" else "two_exp"
     noisy = options.use_lag0 is not True
-    kind = "out" if mode0 == "free" else mode0
-    mix = fit_mixture(model, m, design, options.dt, kind, noisy)
-    D = mix.deviance
+    mix = fit_mixture(model, m, design, options.dt, mode0, noisy)
     if mode0 == "free":
-        D += m.weight * (np.log(max(m.found[0, 0], lk.TINY)) + 1)
         inside = fit_mixture(model, m, design, options.dt, "in", noisy)
-        if inside.deviance < D + OFFSET or m.found[0, 0] < mix.V[0]:
-            mix, kind, D = inside, "in", inside.deviance
+        if inside.deviance < mix.deviance + OFFSET:
+            mix, mode0 = inside, "in"
     price = {"auto": 2 * np.log(m.weight * m.sizes.sum()), "two_exp": PAIR, "cos": -np.inf}
-    if D + price[options.model] > D_one:
+    if mix.deviance + price[options.model] > D_one:
         return None
     end = 3 * design.n * options.dt
     pair, tau = model == "two_exp", np.exp(mix.shape)
@@ -134,9 +129,9 @@ def choose(m, mode0, D_one, design, options):
         "noisy": hidden or mix.noise > 0.02 * m.found[0, 1:].mean(),
         "interval": (ends[0, 0], ends[0, 1] if ends[0, 1] < end else np.inf),
         "second_ci": ends[1],
-        "p_fit": lk.goodness(m, kind, mix.V[None], (5 if pair else 4) - (mix.noise == 0))[0],
+        "p_fit": lk.goodness(m, mode0, mix.V[None], (5 if pair else 4) - (mix.noise == 0))[0],
         "silent": False,
         "bound": int(tau[0] > 0.999 * end),
-        "inside": kind == "in",
+        "inside": mode0 == "in",
         "dc_ratio": m.found[0, 0] / mix.V[0] if mode0 != "linear" else np.nan,
     }
