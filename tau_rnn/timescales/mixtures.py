@@ -82,12 +82,10 @@ def fit_mixture(model, m, design, dt, mode0, noisy):
     for pair in starts(model, m, design, dt):
         p = np.r_[pair, np.zeros(n_parts + noisy)]  # equal shares
         p[2:] = np.log(np.sum(w * P / variance(p)) / np.sum(w))
-        begins.append(np.clip(p, low + 1e-6, high - 1e-6))
+        begins.append(np.clip(p, low, high))
     begins.sort(key=lambda p: np.sum(residuals(p) ** 2))
-    fits = [
-        least_squares(residuals, p, bounds=(low, high), xtol=1e-9, ftol=1e-10, max_nfev=200)
-        for p in begins[:2]
-    ]
+    fits = [least_squares(residuals, p, bounds=(low, high), ftol=1e-10, max_nfev=200)
+            for p in begins[:2]]  # fmt: skip
     best = min(fits, key=lambda f: f.cost)
     p, V = best.x, variance(best.x)
     D = lk.deviance(m, mode0, V[None])[0]
