@@ -48,10 +48,10 @@ def starts(model, m, design, dt):
     """Pairs to start from: a slow and a fast one, or the highest peak of the power."""
     if model == "two_exp":
         inner = np.log(dt * np.geomspace(1, design.n / 3, 6))
-        return [(s, f) for f in inner[:4] for s in inner[1:] if s > f]
+        return [(s, f) for s in inner for f in inner if s > f]
     mode, sizes = lk.bins(design.n)
     frequency = (mode + (sizes - 1) / 2) / (2 * design.n * dt)
-    smooth = np.convolve(m.found[0], np.ones(3) / 3, mode="same")
+    smooth = np.convolve(m.found[0], np.ones(3), mode="same")
     top = frequency[2 + np.argmax((smooth * np.sqrt(frequency))[2:])]  # above a decay's slope
     return [(np.log(c / top), np.log(top)) for c in (0.3, 1.0)]
 
