@@ -652,6 +652,8 @@ def test_a_sound_unit_is_reported_as_it_is():
     assert r["window_used"] == pytest.approx(0.6) and r["min_lag_used"] == 0
     assert r["center_used"] == "psth" and r["detrend_used"] == "constant"
     assert np.isnan([r["tau_fast"], r["fraction_slow"], r["frequency"]]).all()
+    acf = np.linspace(1, 0.1, 100)
+    np.testing.assert_allclose(told(design(1), acf=acf)["acf"], acf)  # whose trial has all products
     assert told(noise=0.1)["min_lag_used"] == DT and told(first=4)["min_lag_used"] == 4 * DT
     # The last lag of a window is at least four beyond its first, and not beyond lag 4095.
     for lags, d, changed in ((4, None, {"tau": DT}), (11, None, {"tau": DT, "first": 7}),
@@ -668,6 +670,7 @@ def test_a_sound_unit_is_reported_as_it_is():
         ("exceeds_trial", {"tau": 100 * DT / 3}, {"tau": 100 * DT / 3 + 1e-9}),
         ("no_power", {"tau": DT}, {"tau": 0.99 * DT}),  # its interval reaches beyond dt
         ("unresolved", {"tau": 0.501 * DT}, {"tau": DT / 2}),  # its interval ends at dt
+        ("unresolved", {}, {"tau": 0.4 * DT}),  # or before
         ("nugget", {"noise": 0.5}, {"noise": 0.5, "noisy": True}),
         ("nugget", {"noisy": True, "first": 1}, {"noisy": True, "first": 0}),
         ("misfit", {"p_fit": 0.01}, {"p_fit": 0.0099}),
@@ -703,7 +706,7 @@ def test_a_refuted_mixture_has_no_interval_to_tell_whether_it_is_resolved():
     pair = {"model": "two_exp", "tau": [DT / 2, DT / 4], "p_fit": 0.0009, "noisy": True}
     r = told(o=options(model="two_exp"), **pair)
     assert r["flag"] == "nugget,misfit" and np.isnan(r["tau_ci"]).all()
-    assert told(o=options(model="two_exp"), **pair | {"p_fit": 0.0011})["flag"] == \
+    assert told(o=options(model="two_exp"), **pair | {"p_fit": 0.001})["flag"] == \
         "unresolved,nugget,misfit"
 
 
@@ -721,7 +724,7 @@ def test_nothing_found_is_lack_of_power_unless_little_would_have_shown():
     # 250,000 / (e^-2 / (1 - e^-2)) = 1,597,264 products on.
     for n_trials, word in ((15_900, "no_power"), (16_050, "unresolved")):
         big = design(2)
-        big.kept = big.pairs = np.full(100, 100.0 * n_trials)
+        big.kept = big.pairs = np.where(np.arange(100) == 1, 100.0 * n_trials, 1e9)
         assert told(big, silent=True)["flag"] == word
     assert told(big, silent=True, few=True)["flag"] == "no_power"  # one trial holds the variance
 
@@ -729,12 +732,16 @@ def test_nothing_found_is_lack_of_power_unless_little_would_have_shown():
 def test_anticorrelation_and_waves_have_no_tau():
     k = np.arange(100)
     error = 1 / np.sqrt(design().kept[1])
-    for size, word in ((4.9, ""), (5.1, "no_positive_decay")):
+    for size, word in ((4.99, ""), (5.01, "no_positive_decay")):
         acf = np.eye(1, 100)[0]
         acf[1] = -size * error
         r = told(acf=acf, tau=0.06)
         assert r["flag"] == word and np.isnan(r["tau"]) == bool(word)
         assert np.isnan(r["tau_ci"]).all() == bool(word)
+    # Refractoriness that is left out says nothing; a cosine may well be negative at lag 1.
+    assert told(acf=acf, tau=0.06, first=1)["flag"] == "no_positive_decay"
+    assert told(acf=acf, tau=0.06, first=2)["flag"] == "min_lag"
+    assert told(acf=acf, model="cos", o=options(model="cos"))["flag"] == ""
     wave = np.exp(-k * DT / 0.5) * np.cos(2 * np.pi * k * DT)
     r = told(acf=wave)
     assert r["flag"] == "oscillatory" and np.isnan(r["tau"]) and np.isnan(r["tau_ci"]).all()
@@ -747,6 +754,10 @@ def test_anticorrelation_and_waves_have_no_tau():
     error = np.sqrt((1 + 2 * np.sum(sound[1:] ** 2)) / some.kept[30])
     for size, word in ((4.98, ""), (5.02, "oscillatory")):
         assert told(some, acf=np.where(k == 30, -size * error, sound))["flag"] == word
+        # Where an eighth of the trials hold the variance, it is known half as well as by half.
+        for behind, worse in ((0.5, 1), (0.125, 2)):
+            acf = np.where(k == 30, -worse * size * error, sound)
+            assert told(some, acf=acf, behind=behind)["flag"] == word
     # A dip of less than a tenth of the variance, or beyond three quarters of the trial, is none.
     big = design(4000)
     assert told(big, acf=np.where(k == 30, -0.09, sound))["flag"] == ""
@@ -777,6 +788,6 @@ def test_two_exponentials_are_reported_with_their_shares():
     assert hidden["flag"][0] == "nugget" and np.isnan(hidden["tau_fast"][0])
     assert np.isnan(hidden["tau_fast_ci"]).all() and np.isnan(hidden["fraction_slow"][0])
     # One in a thousand refutes a mixture, which then has no interval.
-    for p, gone in ((0.0011, False), (0.0009, True)):
+    for p, gone in ((0.001, False), (0.0009, True)):
         r = report(acf[None], estimates(**pair | {"p_fit": p}), d, o, one)
         assert np.isnan(r["tau_ci"]).all() == np.isnan(r["tau_fast_ci"]).all() == gone

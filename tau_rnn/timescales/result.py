@@ -108,7 +108,7 @@ def report(acf, e, d, options, size):
     k, pairs = np.arange(n), np.maximum(d.kept, 1e-9)
     parts = e["amplitude"][:, :, None] * np.exp(-k * dt / e["tau"][:, :, None])
     gamma = parts.sum(axis=1) * np.cos(2 * np.pi * e["frequency"][:, None] * dt * k)
-    fitted = d.expected_acf(gamma) + e["noise"][:, None] * d.expected_acf(np.eye(1, n)[0])
+    fitted = d.expected_acf(gamma + e["noise"][:, None] * (k == 0))
     debiased = acf - fitted + gamma
     total, first = e["amplitude"].sum(axis=1), e["first"]
 
@@ -144,7 +144,7 @@ def report(acf, e, d, options, size):
     found = ~lost & (e["bound"] == 0)
     ends = ~negative & ~wavy & ~refuted & (options.ci is not None)
     pair, wave = found & (e["amplitude"][:, 1] > 0), found & (e["model"] == "cos")
-    kept, most = d.kept / np.maximum(d.pairs, 1e-9), min(n, mo.MAX_LAGS) - 1
+    kept, most = d.kept / np.maximum(d.pairs, 1), min(n, mo.MAX_LAGS) - 1
     window = np.clip(np.ceil(options.window * tau / dt), first + mo.MIN_LAGS, most)
     with np.errstate(over="ignore"):  # variances of rates near 1e200
         # not by size^2, which may be inf where a variance is 0
@@ -158,7 +158,7 @@ def report(acf, e, d, options, size):
         "tau_integral": only(found, mo.integral(debiased) * dt),
         "tau_fast": only(pair, e["tau"][:, 1]),
         "tau_fast_ci": only(pair & ends, e["second_ci"]),
-        "fraction_slow": only(pair, e["amplitude"][:, 0] / np.where(pair, total, 1)),
+        "fraction_slow": only(pair, e["amplitude"][:, 0]) / total,
         "frequency": only(wave, e["frequency"]),
         "frequency_ci": only(wave & ends, e["second_ci"]),
         "acf": acf,
