@@ -447,6 +447,7 @@ def test_short_trials_of_many_are_a_swap_of_axes():
     with pytest.raises(ValueError, match="swapaxes"):
         fit_timescales(np.zeros((100, 9, 2)), DT)
     assert list(fit_timescales(np.zeros((99, 9, 2)), DT).flag) == ["too_few_samples"] * 2
+    assert np.isfinite(fit_timescales(ou(0, n=10, n_trials=100), DT, ci=None).tau).all()
 
 
 def test_lines_alone_fluctuate_and_go_with_a_line():
