@@ -628,7 +628,7 @@ def estimates(tau=0.3, **changed):
         "noisy": full < 0, "interval": full[:, None] * tau[0] * [0.5, 2], "few": full < 0,
         "behind": full, "second_ci": np.full((1, 2), np.nan), "p_fit": 0.5 * full,
         "silent": full < 0, "bound": np.zeros(1, dtype=int), "offsets": full < 0,
-        "slopes": full < 0, "dc_ratio": full, "first": np.zeros(1, dtype=int),
+        "slopes": full < 0, "gain": full < 0, "dc_ratio": full, "first": np.zeros(1, dtype=int),
     }  # fmt: skip
     for name, value in changed.items():
         e[name][:] = value
@@ -678,6 +678,7 @@ def test_a_sound_unit_is_reported_as_it_is():
         ("min_lag", {"first": 1}, {"first": 2}),
         ("dc_drift", {}, {"offsets": True}),
         ("trend", {}, {"slopes": True}),
+        ("gain", {}, {"gain": True}),
     ],
 )
 def test_flags_and_what_they_open(word, sound, flagged):

@@ -600,11 +600,31 @@ def test_a_kernel_that_is_left_out_does_not_decide(tau, dt, n_trials):
     assert held(fit_timescales(smooth, dt), tau) < 0.5  # it does if it is not
 
 
+@pytest.mark.parametrize("shape", ["slow", "fast", "bump"])
+def test_a_gain_on_a_mean_that_changes_is_flagged_and_in_the_interval(shape):
+    time, x = 0.05 * np.arange(100)[:, None], ou(2, n_units=20)
+    mean = {
+        "slow": 5 + 4 * np.sin(0.4 * np.pi * time),
+        "fast": 5 + 4 * np.sin(2 * np.pi * time),
+        "bump": 5 + 8 * np.exp(-0.5 * ((time - 2) / 0.3) ** 2),
+    }[shape]
+    gain = np.random.default_rng(1).standard_normal((40, 1, 20))
+    result = fit_timescales(x + mean * (1 + 0.2 * gain), 0.05)
+    assert share(result, "gain") > 0.8 and held(result, 0.3) >= 0.9
+    # The same in every trial is subtracted: nothing shows, and nothing but an interval differs.
+    evoked, plain = fit_timescales(x + mean, 0.05), fit_timescales(x, 0.05)
+    assert share(evoked, "gain") < 0.15 and share(plain, "gain") == 0
+    np.testing.assert_allclose(evoked.tau, plain.tau)
+    calm = np.char.find(evoked.flag, "gain") < 0
+    np.testing.assert_allclose(evoked.tau_ci[calm], plain.tau_ci[calm])
+
+
 def nuisance(kind, rng, x):
     """Trials (40, 100, units) of 0.3 s in 5 s, with what no interval grants."""
     time, each = 0.05 * np.arange(100)[:, None], (40, 1, x.shape[2])
-    if kind == "gain":
-        return x + (5 + 4 * np.sin(0.4 * np.pi * time)) * (1 + 0.2 * rng.standard_normal(each))
+    if kind == "modulated":
+        rate = 2 * (5 + 4 * np.sin(2 * np.pi * time)) * np.maximum(1 + 0.5 * x, 0)
+        return rng.poisson(0.05 * rate)
     if kind == "sine":
         return x + 0.7 * np.sin(2 * np.pi * (0.3 * time + rng.random(each)))
     if kind == "two timescales":
@@ -620,7 +640,8 @@ def nuisance(kind, rng, x):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "least", "most"),
-    [("gain", 0.5, 1), ("sine", 0.5, 1), ("two timescales", 0.1, 0.3), ("few episodes", 0.08, 0.3)],
+    [("modulated", 0.1, 0.4), ("sine", 0.5, 1), ("two timescales", 0.1, 0.3),
+     ("few episodes", 0.08, 0.3)],
 )  # fmt: skip
 def test_what_no_interval_grants_is_as_the_docstring_says(kind, least, most):
     rates = nuisance(kind, np.random.default_rng(1), ou(2, n_units=100))

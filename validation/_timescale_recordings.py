@@ -61,6 +61,13 @@ def line(rng, n_units, n_trials=40, tau=0.3):
     return x + slopes * np.linspace(-1, 1, 100)[:, None], dt, tau
 
 
+def evoked(rng, n_units, gain=0.2):
+    """A mean that changes within trials, larger in some than in others."""
+    x, dt, tau = few(rng, n_units, 40, 0.3)
+    mean = 5 + 4 * np.sin(0.4 * np.pi * dt * np.arange(100)[:, None])
+    return x + mean * np.exp(gain * rng.standard_normal((40, 1, n_units))), dt, tau
+
+
 def noisy(rng, n_units, tau):
     x, dt, tau = few(rng, n_units, 40, tau)
     return x + rng.standard_normal(x.shape), dt, tau
@@ -104,6 +111,7 @@ CELLS = {
     "slopes, tau = T/5": lambda rng, n: line(rng, n, tau=1.0),
     "white noise, tau = 0.4 dt": lambda rng, n: noisy(rng, n, 0.02),
     "counts 200 Hz, bins of tau": lambda rng, n: poisson(rng, n, 200, dt=0.1, tau=0.1),
+    "gain 0.2 on a mean that waves": evoked,
 }  # fmt: skip
 
 
@@ -236,6 +244,11 @@ def honesty(report, rng, n_units):
     sloped = fit_timescales(line(rng, n_units)[0], 0.05, ci=None, detrend="constant")
     found = 100 * np.mean(np.char.find(sloped.flag, "trend") >= 0)
     report.check("a slope of sd 1 is flagged", f"{found:.0f} %", "95 %", found >= 95)
+    waves = [fit_timescales(evoked(rng, n_units, gain)[0], 0.05, ci=None) for gain in (0.2, 0.0)]
+    found, none = (100 * np.mean(np.char.find(w.flag, "gain") >= 0) for w in waves)
+    report.check("a gain of sd 0.2 is flagged", f"{found:.0f} %", "95 %", found >= 95)
+    report.check("the same mean in every trial is", f"{none:.0f} %", f"7 % + {margin:.1f}",
+                 none <= 7 + margin)  # fmt: skip
     t = 0.05 * np.arange(100)[:, np.newaxis] + rng.random((40, 1, n_units))
     x = few(rng, n_units, 40, 0.1)[0]
     slow = few(rng, n_units, 40, 2.0)[0]

@@ -62,9 +62,12 @@ class Design:
             y -= b * np.einsum("...t,...t->...", b, y)[..., None]
         return y
 
+    def means(self, y):
+        """Mean of each trial's condition, at all times, of rates that are 0 in the gaps."""
+        return self.members.T @ (self.members @ y / self.count)
+
     def _less_means(self, y):
-        """Rates, 0 in the gaps, less the mean of each condition."""
-        return y - self.mask * (self.members.T @ (self.members @ y / self.count))
+        return y - self.mask * self.means(y)
 
     def _offsets(self, y):
         """Offsets of trials (..., trials) beside the means of conditions, by least squares."""

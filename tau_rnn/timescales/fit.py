@@ -149,8 +149,10 @@ def fit_timescales(
         min_lag             lags below a peak were left out: refractoriness
         dc_drift            trial means vary more than tau explains: offsets, or a slower component
         trend               lines through trials do: a drift, or a slower component (not a second
-                            exponential that was fitted). The interval grants both, but not a gain
-                            on a mean that changes within the trial, which looks like this
+                            exponential that was fitted). The interval grants both
+        gain                the condition mean is larger in some trials than in others (seen with
+                            "exp" only). The modes with little of this mean decide where this is
+                            much, or all are refuted; else the interval holds what they say, too
         ==================  ======================================================================
 
     Raises
@@ -172,9 +174,11 @@ def fit_timescales(
     samples are missing here and there, intervals are too wide (by half where 50 % are), and
     ``p_fit`` sees little.
 
-    What no interval grants: a gain on a mean that changes within trials, or a sine of a period near
-    the trial's length (each excluded tau in half of simulated units or more, flagged or not); two
-    timescales far apart, or a unit that is active in a few episodes in all (a tenth to a quarter).
+    What no interval grants: fluctuations in proportion to a mean that changes within trials, as of
+    counts (a tenth to a third of simulated units excluded tau), or a sine of a period near the
+    trial's length (half or more, flagged or not); two timescales far apart, or a unit that is
+    active in a few episodes in all (a tenth to a quarter); a gain where many samples are missing
+    here and there (a third).
 
     References
     ----------

@@ -34,6 +34,7 @@ N_RATIO = 21  # grid of noise over signal
 SHORTEST, LONGEST = 0.3, 20.0  # ends of the search: 0.3 dt, 20 n dt
 SINGLE, RATIO = 100, 1.02  # modes kept apart; beyond, bins in which V hardly changes
 BINNED = 0.75  # of the least power: what a mean over bins takes from all modes, at most
+FEWEST = 5  # bins that tell a decay from noise
 WIDE = 30.0  # of D above its least: what the fine grid spans
 
 
@@ -65,16 +66,20 @@ class Modes(NamedTuple):
         """Some of the units."""
         return self._replace(found=self.found[units], by_trial=self.by_trial[units])
 
+    def only(self, kept):
+        """Some of the bins."""
+        return self._replace(
+            found=self.found[..., kept],
+            by_trial=self.by_trial[..., kept],
+            sizes=self.sizes[kept],
+            shapes=lambda at: self.shapes(at)[..., kept],
+            noise=self.noise[kept],
+        )
+
     def slower(self, share):
         """The slowest modes, a share of them."""
-        k = max(int(np.sum(np.cumsum(self.sizes) <= share * self.sizes.sum())), 5)
-        return self._replace(
-            found=self.found[:, :k],
-            by_trial=self.by_trial[..., :k],
-            sizes=self.sizes[:k],
-            shapes=lambda at: self.shapes(at)[..., :k],
-            noise=self.noise[:k],
-        )
+        k = int(np.sum(np.cumsum(self.sizes) <= share * self.sizes.sum()))
+        return self.only(slice(max(k, FEWEST)))
 
 
 def bins(n):

@@ -119,7 +119,7 @@ def report(acf, e, d, options, size):
     seen = (k >= first[:, None]) & (k <= 0.75 * n)
     dip = (debiased < -Z_CLEAR * error) & (debiased < -MIN_DIP * total[:, None]) & seen
     nothing = e["silent"] & ~negative
-    wavy = dip.any(axis=1) & ~nothing & ~negative & (e["model"] == "exp")
+    wavy = dip.any(axis=1) & ~nothing & ~negative & (e["model"] == "exp") & ~e["gain"]
     lost = nothing | negative | wavy
     refuted = ~lost & (e["p_fit"] < REFUTED) & (e["model"] != "exp")  # nothing else to go by
     low, high = np.fmin(e["interval"][:, 0], tau), np.fmax(e["interval"][:, 1], tau)
@@ -138,6 +138,7 @@ def report(acf, e, d, options, size):
         "min_lag": ~lost & (first > 1) & (options.min_lag == "auto"),
         "dc_drift": e["offsets"],
         "trend": e["slopes"],
+        "gain": e["gain"],
     }
     low = np.where(below | nothing, 0, low)
     high = np.where(below & nothing, dt, np.where(nothing | long, np.inf, high))
