@@ -177,8 +177,7 @@ def fit_timescales(
     What no interval grants: fluctuations in proportion to a mean that changes within trials, as of
     counts (a tenth to a third of simulated units excluded tau), or a sine of a period near the
     trial's length (half or more, flagged or not); two timescales far apart, or a unit that is
-    active in a few episodes in all (a tenth to a quarter); a gain where many samples are missing
-    here and there (a third).
+    active in a few episodes in all (a tenth to a quarter).
 
     References
     ----------
