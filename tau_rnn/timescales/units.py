@@ -48,7 +48,6 @@ def by_likelihood(m, x, drift, plan):
     """
     options, n_units, n_trials = plan.options, len(x), x.shape[1]
     ratio, offsets, slopes = drift
-    ratio, offsets, slopes = drift
     if n_trials == 1:  # its mean is its rate
         ratio, offsets = np.nan * ratio, offsets & False
     mode0 = {"trial": "out", "psth": "in", "auto": "free"}[options.center]
@@ -78,22 +77,8 @@ def by_likelihood(m, x, drift, plan):
         for name, values in line.items():
             e[name][lined] = values[lined[i]]
         e["order"][lined] = 2
-    third = plan.designs[0].span * options.dt / 3
-    mixed = options.model != "exp" and not (options.model == "auto" and plan.few)
-    for u in range(n_units) if mixed else ():
-        own = (plan.modes(x[[u]], 2), "linear") if lined[u] else (m.take([u]), mode0)
-        found = choose(*own, e["deviance"][u], plan.designs[2 * lined[u]], options)
-        if found is not None:
-            inside, r = found.pop("inside"), found.pop("dc_ratio")  # of power: found / predicted
-            if n_trials > 1 and not lined[u]:
-                e["dc_ratio"][u] = r
-            outside = r > 1 and m.weight * (r - 1 - np.log(r)) > DRIFT
-            e["offsets"][u] &= outside if own[1] == "out" else not inside
-            e["order"][u] = 0 if inside else 1 + lined[u]
-            for name, value in found.items():
-                e[name][u] = value
-            # What a second exponential explains that ends within the trial is no slope.
-            slopes[u] &= found["model"] != "two_exp" or e["tau"][u, 0] > third
+    if options.model != "exp" and not (options.model == "auto" and plan.few):
+        _mixtures(e, m, x, mode0, lined, plan)
     e["doubts"][lined | ~slopes] = np.nan
     i = np.flatnonzero(offsets & (options.center == "psth") & (options.model != "cos"))
     if len(i):
@@ -102,6 +87,26 @@ def by_likelihood(m, x, drift, plan):
     if options.model == "exp":
         _gains(e, m, x, plan)
     return e
+
+
+def _mixtures(e, m, x, mode0, lined, plan):
+    """Puts mixtures in the place of one exponential where they explain more."""
+    third = plan.designs[0].span * plan.options.dt / 3
+    for u in range(len(x)):
+        own = plan.modes(x[[u]], 2) if lined[u] else m.take([u])
+        kind, design = "linear" if lined[u] else mode0, plan.designs[2 * lined[u]]
+        found = choose(own, kind, e["deviance"][u], design, plan.options)
+        if found is not None:
+            inside, r = found.pop("inside"), found.pop("dc_ratio")  # of power: found / predicted
+            if x.shape[1] > 1 and not lined[u]:
+                e["dc_ratio"][u] = r
+            outside = r > 1 and m.weight * (r - 1 - np.log(r)) > DRIFT
+            e["offsets"][u] &= outside if kind == "out" else not inside
+            e["order"][u] = 0 if inside else 1 + lined[u]
+            for name, value in found.items():
+                e[name][u] = value
+            # What a second exponential explains that ends within the trial is no slope.
+            e["slopes"][u] &= found["model"] != "two_exp" or e["tau"][u, 0] > third
 
 
 def _gains(e, m, x, plan):
