@@ -109,7 +109,7 @@ def report(acf, e, d, options, size):
     parts = e["amplitude"][:, :, None] * np.exp(-k * dt / e["tau"][:, :, None])
     gamma = parts.sum(axis=1) * np.cos(2 * np.pi * e["frequency"][:, None] * dt * k)
     fitted = d.expected_acf(gamma + e["noise"][:, None] * (k == 0))
-    debiased = acf - fitted + gamma
+    debiased = gamma + np.where(d.kept > 1e-9, acf - fitted, 0)
     total, first = e["amplitude"].sum(axis=1), e["first"]
 
     white = acf[:, 0] / np.sqrt(pairs[1])  # standard error of c(k) where nothing is correlated
