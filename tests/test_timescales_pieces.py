@@ -10,6 +10,7 @@ from scipy import optimize, stats
 from scipy.signal import lfilter
 
 from tau_rnn.timescales import TimescaleResult, fit_timescales, units
+from tau_rnn.timescales import fit as fit_module
 from tau_rnn.timescales import likelihood as lk
 from tau_rnn.timescales import moments as mo
 from tau_rnn.timescales.design import Design, products
@@ -433,6 +434,18 @@ def test_with_gaps_mode_0_is_that_before_the_means_of_trials_are_subtracted():
         for name in ("found", "by_trial", "noise"):
             np.testing.assert_array_equal(getattr(m, name)[..., at], getattr(own, name)[..., at])
         np.testing.assert_array_equal(m.shapes(log_tau)[:, at], own.shapes(log_tau)[:, at])
+
+
+@pytest.mark.parametrize(
+    ("n", "given_options", "most"),
+    [(10, {}, 64), (1024, {}, 32), (10, {"model": "two_exp"}, 8), (10, {"ci": "bootstrap"}, 8)],
+)
+def test_jobs_hold_16_MB_of_rates_and_few_units(n, given_options, most):
+    rates = np.broadcast_to(0.0, (64, n, 150))
+    jobs = list(fit_module._jobs(rates, np.zeros(64, int), options(64, n, **given_options)))
+    sizes = [len(job[0]) for job in jobs]
+    assert set(sizes[:-1]) == {most} and sizes[-1] <= most
+    np.testing.assert_array_equal(np.concatenate([job[0] for job in jobs]), np.arange(150))
 
 
 def test_two_trials_of_two_conditions_leave_nothing():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import assume, example, given
@@ -292,6 +294,24 @@ def test_a_timescale_is_measured_by_the_longest_trial():
     exceeds = np.array(["exceeds_trial" in flag for flag in found.flag])
     np.testing.assert_array_equal(exceeds, ~(found.tau <= 50 * 0.05 / 3))
     assert np.any(exceeds & (found.tau < 100 * 0.05 / 3))
+
+
+def test_the_autocovariance_of_a_result_is_that_of_its_centring():
+    x = ou(8, T=1.0, n_trials=3, n_units=1)
+    x[np.random.default_rng(6).random(x.shape) < 0.4] = np.nan
+    kept = Design(~np.isnan(x[:, :, 0]), np.zeros(3, int), 0).kept
+    assert np.any((kept > 1e-9) & (kept < 1))  # less than one product, after the condition mean
+    found = fit_timescales(x, 0.05, center="psth", ci=None).acf
+    expected = np.nan_to_num(autocovariance(x, center="psth"))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_lags_without_a_product_are_integrated_as_they_are_fitted():
+    x = ou(9, tau=1.0, T=2.4, n_units=12)
+    whole = np.median(fit_timescales(x, 0.05, center="psth", ci=None).tau_integral)
+    x[:, 12:36] = np.nan  # no products at lags 12 to 24
+    found = np.median(fit_timescales(x, 0.05, center="psth", ci=None).tau_integral)
+    assert found == pytest.approx(whole, rel=0.2)  # each knows it to a tenth
 
 
 def test_an_autocovariance_knows_nothing_of_trials_without_samples():
@@ -665,6 +685,7 @@ def test_silent_trials_do_not_oscillate():
 def test_the_mean_of_a_single_trial_is_no_drift(model):
     result = fit_timescales(10 + ou(2, T=60.0, n_trials=1, n_units=6), 0.05, model=model)
     assert share(result, "dc_drift") == 0 and np.isnan(result.dc_ratio).all()
+    assert result.n_trials == result.n_conditions == 1
 
 
 @pytest.mark.parametrize("kwargs", [{"min_lag": 2}, {"estimator": "window"}])
@@ -858,15 +879,12 @@ def test_progress_ends_with_all_units(monkeypatch):
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
-@pytest.mark.parametrize(
-    ("n_units", "least", "options"), [(400, 5, {}), (60, 6, {"model": "two_exp"}),
-                                      (60, 6, {"ci": "bootstrap", "n_boot": 2})],
-)  # fmt: skip
-def test_jobs_are_small_enough_to_share_and_to_tell_of(n_units, least, options):
-    seen = []
-    x = ou(0, T=0.5, n_trials=4, n_units=n_units)
-    fit_timescales(x, 0.05, progress=lambda done, of: seen.append(done), **{"ci": None} | options)
-    assert len(seen) >= least and seen[-1] == n_units and np.all(np.diff(seen) > 0)
+@pytest.mark.parametrize("options", [{}, {"workers": 1}, {"workers": 2}])
+def test_one_worker_needs_no_thread(options):  # a browser has none
+    before, seen = threading.active_count(), []
+    fit_timescales(ou(0, T=1.0, n_trials=4, n_units=2), 0.05, ci=None, **options,
+                   progress=lambda *given: seen.append(threading.active_count()))  # fmt: skip
+    assert (max(seen) > before) == (options == {"workers": 2})
 
 
 # --- arguments ----------------------------------------------------------------------------------
