@@ -142,6 +142,15 @@ def test_long_gaps_are_averaged_over_time(order, monkeypatch):
     np.testing.assert_allclose(about_acf[:200], exact_acf[:200], atol=0.01)
 
 
+def test_pairs_of_samples_of_long_trials_are_counted_a_few_rows_at_a_time(monkeypatch):
+    mask, group = np.random.default_rng(0).random((4, 60)) > 0.2, np.arange(4) % 2
+    kept, left, sizes = Design(mask, group, 0).kept, Design._left, []
+    monkeypatch.setattr(design_module, "ROWS", 500)
+    monkeypatch.setattr(Design, "_left", lambda d, rows: sizes.append(len(rows)) or left(d, rows))
+    np.testing.assert_allclose(Design(mask, group, 0).kept, kept)
+    assert sum(sizes) == 60 and 250 < 60 * max(sizes) <= 500
+
+
 @pytest.mark.parametrize("center", ["psth", "trial"])
 def test_autocovariance_counts_the_pairs_that_are_there(center):
     rng = np.random.default_rng(3)
