@@ -109,6 +109,15 @@ def test_centring_leaves_nothing_of_means_and_trends(order, gaps, seed):
         np.testing.assert_allclose(Design(mask[:1], group[:1], 2).centred(slopes[:1]), 0, atol=1e-9)
 
 
+def test_nothing_is_left_of_a_trial_of_one_sample_nor_less_a_line_of_one_of_two():
+    mask = np.zeros((4, 9), dtype=bool)
+    mask[0], mask[1, 4], mask[2, 4:6] = True, True, True
+    x = np.random.default_rng(0).standard_normal((4, 9))
+    for order in (1, 2):
+        y = Design(mask, np.zeros(4, dtype=int), order).centred(x, offsets_first=False)
+        np.testing.assert_allclose(y[1 : 1 + order], 0, atol=1e-12)
+
+
 def test_with_gaps_neither_trials_nor_times_have_a_mean_left():
     rng = np.random.default_rng(2)  # with which rounding passes for an offset, if it is let
     d = Design(rng.random((40, 120)) >= 0.03, np.zeros(40, dtype=int), 1)

@@ -89,6 +89,7 @@ def share(result, word):
 )
 @example(n=9, n_trials=1, order=1, gaps=0.2, two_conditions=False, seed=0)
 @example(n=9, n_trials=1, order=2, gaps=0.2, two_conditions=False, seed=1)
+@example(n=9, n_trials=2, order=1, gaps=0.2, two_conditions=False, seed=0)
 def test_expectations_of_centred_data_with_gaps(n, n_trials, order, gaps, two_conditions, seed):
     rng = np.random.default_rng(seed)
     mask = rng.random((n_trials, n)) >= gaps
@@ -218,6 +219,16 @@ def test_gaps_that_differ_between_units_do_not_mix():
         alone = fit_timescales(x[:, :, unit : unit + 1], 0.05)
         np.testing.assert_allclose(together.tau[unit], alone.tau[0], rtol=1e-12)
         np.testing.assert_allclose(together.tau_ci[unit], alone.tau_ci[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("center", ["psth", "trial"])
+def test_lags_at_which_there_are_no_pairs_end_no_decay(center):
+    x = ou(0, n_units=6)
+    x[:, 1::2] = np.nan  # every second sample: no pairs at odd lags
+    result = fit_timescales(x, 0.05, center=center, ci=None)
+    np.testing.assert_array_equal(result.acf_fit[1:98:2], 0)
+    for found in (result.tau, result.tau_1e, result.tau_integral):
+        assert abs(found.mean() / 0.3 - 1) < 0.1
 
 
 def test_offsets_and_a_common_time_course_drop_out_although_trials_end_early():

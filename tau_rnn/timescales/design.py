@@ -122,31 +122,30 @@ class Design:
         B = self.basis[: self.order, : 1 if self.whole else None]
         if self.whole or len(self.mask) == 1 or self.n > EXACT:
             share = self.kept.sum() / self.pairs.sum() * len(self.mask) / B.shape[1]
-            RB = share * matmul_toeplitz(gamma, B.reshape(-1, self.n).T).T.reshape(B.shape)
+            RB = share * matmul_toeplitz(gamma, np.concatenate(B).T).T.reshape(B.shape)
         else:
             RB, R = np.empty(B.shape), toeplitz(gamma)
             for members, share in zip(self.members > 0, self._all_shares):
                 RB[:, members] = B[:, members] @ (R * share)
         RB *= self.mask[: B.shape[1]]
         half = np.einsum("cmt,cms,bms->bmt", B, B, RB, optimize=True) / 2
-        return B.reshape(-1, self.n), (RB - half).reshape(-1, self.n)
+        return np.concatenate(B), np.concatenate(RB - half)
 
     def expected_acf(self, gamma):
         """Expected autocovariance (..., n) of centred data, per product that the means leave.
 
         gamma(k) less, with the orthonormal trends B of a trial and covariance R of its samples,
-        the k-th diagonal of R B B' + B B' R - B (B' R B) B', summed over trials.
+        the k-th diagonal of R B B' + B B' R - B (B' R B) B', summed over trials; 0 where no product
+        is left.
         """
         gamma = np.asarray(gamma, dtype=float)
-        if self.order == 0:
-            return gamma
         if self.order == 1 and self.whole:
             return subtracted_mean(gamma)
-        lost = np.empty(gamma.shape)
-        for i in np.ndindex(gamma.shape[:-1]):
+        lost, kept = np.zeros(gamma.shape), self.kept[: gamma.shape[-1]]
+        for i in np.ndindex(gamma.shape[:-1]) if self.order else ():
             b, u = self._lost(gamma[i])
             lost[i] = products(b, u) + products(u, b)
-        return np.where(self.kept > 1e-9, gamma - lost / np.maximum(self.kept, 1e-9), 0.0)
+        return np.where(kept > 1e-9, gamma - lost / np.maximum(kept, 1e-9), 0.0)
 
     def expected_power(self, gamma):
         """Expected power (..., n) of the modes of `power` of centred data, per independent trial.
@@ -166,7 +165,7 @@ class Design:
         for row, g in zip(A, gamma if self.order else ()):
             b, u = (fft.dct(v, norm="ortho") for v in self._lost(g))
             row -= 2 * np.sum(b * u, axis=0) / self.weight
-        return np.maximum(A, 1e-12 * gamma[:, :1])
+        return np.maximum(A, 1e-12)  # what is divided by: 0 but for rounding, of a variance of 1
 
     @cached_property
     def _mode_products(self):
@@ -187,7 +186,7 @@ def power(y):
     """Power of each mode (..., n), the squared orthonormal cosine transform along time."""
     from scipy import fft
 
-    return fft.dct(y, norm="ortho", axis=-1) ** 2
+    return fft.dct(y, norm="ortho") ** 2
 
 
 def mode_power(gamma):
@@ -196,8 +195,8 @@ def mode_power(gamma):
 
     n = gamma.shape[-1]
     k, w = np.arange(n), np.pi * np.arange(n) / n
-    cosines = fft.rfft(gamma * (1 - k / n), 2 * n, axis=-1)[:, :n].real
-    sines = -fft.rfft(gamma, 2 * n, axis=-1)[:, :n].imag  # 0 at w = 0
+    cosines = fft.rfft(gamma * (1 - k / n), 2 * n)[:, :n].real
+    sines = -fft.rfft(gamma, 2 * n)[:, :n].imag  # 0 at w = 0
     return 2 * cosines - gamma[:, :1] - 2 * sines / (n * np.where(w > 0, np.sin(w), 1))
 
 
