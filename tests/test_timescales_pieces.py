@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import optimize, stats
+from scipy.fft import idct
 from scipy.signal import lfilter
 
 from tau_rnn.timescales import TimescaleResult, fit_timescales, units
@@ -14,7 +15,7 @@ from tau_rnn.timescales import fit as fit_module
 from tau_rnn.timescales import likelihood as lk
 from tau_rnn.timescales import moments as mo
 from tau_rnn.timescales.design import Design, products
-from tau_rnn.timescales.evidence import Plan, drifts, first_lag
+from tau_rnn.timescales.evidence import Plan, drifts, first_lag, hull, one_exponential
 from tau_rnn.timescales.mixtures import choose, fit_mixture, powers, starts
 from tau_rnn.timescales.options import check_options
 from tau_rnn.timescales.result import blank, report
@@ -635,6 +636,142 @@ def test_a_second_decay_within_a_step_is_counted_as_noise():
     assert found["tau"] <= 3 * 300 * DT * 1.001
     assert 0.5 / (300 * DT) <= found["frequency"] * 1.001 <= 0.5 / DT  # half a wave, two samples
     assert (found["bound"] == 1) == (found["tau"] > 0.999 * 3 * 300 * DT)
+
+
+# --- steps of units -----------------------------------------------------------------------------
+
+
+def test_rates_are_scaled_and_those_that_cannot_be_fitted_are_flagged():
+    waves = np.cos(np.arange(30) + np.arange(12)[:, None])
+    lines = np.arange(30) * np.arange(12)[:, None]
+    x = np.stack([-8 * waves, 5 + 8e-12 * waves, 5 + 2e-12 * waves, 0 * waves, waves, lines])
+    x[4, 3, 7] = np.inf
+    mask = np.ones((12, 30), dtype=bool)
+    mask[2, 20:] = False
+    x[:, 2, 20:] = np.nan
+    plan = Plan(mask, np.zeros(12, dtype=int), options(12, 30))
+    scaled, size, flag = units.scaled(x, plan)
+    # A fluctuation of 1e-12 of the largest rate is rounding.
+    assert flag.tolist() == ["", "", "constant", "constant", "nonfinite", ""]
+    np.testing.assert_allclose(size, [8 * np.abs(waves[mask]).max(), 5, 5, 0, 0, 29 * 11])
+    np.testing.assert_array_equal(scaled[0][mask], x[0][mask] / size[0])
+    assert not scaled[:, ~mask].any() and not scaled[3:5].any()
+
+
+def test_samples_are_too_few_in_short_trials_and_where_no_two_trials_have_the_same():
+    x = np.random.default_rng(0).standard_normal((1, 2, 20))
+    for first, second, flag in ((20, 10, ""), (10, 10, "too_few_samples"), (12, 11, "")):
+        mask = np.stack([np.arange(20) < first, np.arange(20) >= 20 - second])
+        plan = Plan(mask, np.zeros(2, dtype=int), options(2, 20))
+        assert units.scaled(x, plan)[2][0] == flag
+    for longest, flag in ((9, "too_few_samples"), (10, "")):
+        mask = np.arange(20) < np.array([[longest], [8]])
+        assert units.scaled(x, Plan(mask, np.zeros(2, dtype=int), options(2, 20)))[2][0] == flag
+
+
+def exact_rates(times, n=100, group=None):
+    """Forty trials whose modes have exactly the power of 0.3 s, `times` that of some: {mode: ...}.
+
+    So they have in every condition. The power is given too.
+    """
+    group = np.zeros(40, dtype=int) if group is None else group
+    z = np.random.default_rng(0).standard_normal((40, n))
+    for own in (group == g for g in np.unique(group)):
+        z[own] -= z[own].mean(axis=0)
+        z[own] *= np.sqrt((own.sum() - 1) / np.sum(z[own] ** 2, axis=0))
+    power = design(n=n).expected_power(np.exp(-DT * np.arange(n) / 0.3))[0]
+    power[list(times)] *= list(times.values())
+    return idct(z * np.sqrt(power), norm="ortho"), power
+
+
+def fitted(x, group=None, **given):
+    """Estimates of one unit, from x (trials, time), and its modes."""
+    o, group = options(*x.shape, **given), np.zeros(len(x), dtype=int) if group is None else group
+    plan = Plan(np.ones(x.shape, dtype=bool), group, o)
+    m = plan.modes(x[None], 1)
+    return units.by_likelihood(m, x[None], drifts(m, o), plan), m
+
+
+def wave(n, j):
+    """A mean in mode j alone, of power 1."""
+    return idct(np.eye(n)[j], norm="ortho")
+
+
+@pytest.mark.parametrize(("j", "n"), [(90, 100), (3, 100), (130, 160)])
+def test_a_gain_shows_where_a_mean_varies_by_more_than_the_modes_without_it_say(j, n):
+    def gain(more):
+        x, power = exact_rates({j: more}, n)
+        mean = 1 + 3 * np.sqrt(power[j]) * wave(n, j)
+        without, with_mean = (fitted(x + mean_of_all)[0] for mean_of_all in (1, mean))
+        assert not without["gain"][0] and np.isnan(without["doubts"]).all()
+        return with_mean, without
+
+    # 39 independent trials: a rise of 5.4 in D, 39 (r - 1 - log r), at r = 1.6225
+    for more, shows in ((0.2, False), (1.0, False), (1.61, False), (1.64, True)):
+        e, without = gain(more)
+        assert e["gain"][0] == shows
+        np.testing.assert_allclose(e["tau"], without["tau"])
+        # What the other modes say is the other reading: with their exact powers, 0.3 s.
+        assert np.isnan(e["doubts"]).all() != shows
+    low, high = e["doubts"][0]
+    assert low < 0.3 < high and (low, high) != tuple(e["interval"][0])
+    # It is the first where the mean varies four times as much, or one exponential is refuted.
+    for more in (3.9, 4.1):
+        e, without = gain(more)
+        np.testing.assert_allclose(e["doubts"], [[low, high]], rtol=1e-6)
+        if more > 4 or without["p_fit"][0] < 0.01:
+            assert e["tau"][0, 0] == pytest.approx(0.3, rel=1e-3) and e["p_fit"][0] > 0.999
+            np.testing.assert_array_equal(e["interval"], e["doubts"])
+        else:
+            for name in ("tau", "amplitude", "noise", "interval", "p_fit"):
+                np.testing.assert_allclose(e[name], without[name])
+    assert (without["p_fit"][0] < 0.01) == (j == 3)  # one mode of three, or of a band of many
+
+
+@pytest.mark.parametrize("conditions", [1, 2])
+def test_a_mean_is_one_where_its_power_stands_out_of_what_trials_leave_of_noise(conditions):
+    group = np.arange(40) % conditions
+    x, power = exact_rates({30: 3.0}, group=group)
+    # Two conditions: the first alone has it.
+    mean = np.where(group == 0, np.sqrt(conditions * power[30]), 0)[:, None] * wave(100, 30)
+    least = 0.25 + 6 * conditions / (40 - conditions)
+    for size, shows in ((0.99 * least, False), (1.01 * least, True)):
+        assert fitted(x + np.sqrt(size) * mean, group)[0]["gain"][0] == shows
+
+
+def test_a_gain_of_conditions_with_means_of_their_own_is_theirs_together():
+    group = np.arange(40) % 2
+    for more, shows in ((1.6, False), (1.65, True)):  # 38 independent trials: r = 1.6314
+        x, power = exact_rates({20: more, 30: more}, group=group)
+        mean = np.stack([wave(100, j) * np.sqrt(power[j]) for j in (20, 30)])
+        assert fitted(x + 3 * mean[group], group)[0]["gain"][0] == shows
+
+
+def test_a_gain_needs_more_than_five_modes_without_the_mean():
+    for first, shows in ((5, False), (6, True)):
+        x, power = exact_rates({}, n=30)
+        s = idct(np.where(np.arange(30) >= first, 9 * np.sqrt(power), 0), norm="ortho")
+        x += s * np.linspace(-1, 1, 40)[:, None]
+        assert fitted(x + s)[0]["gain"][0] == shows
+
+
+def test_rates_whose_means_are_subtracted_may_have_a_gain():
+    for j in (1, 90):
+        x, power = exact_rates({0: 0.0, j: 4.1})  # nothing in mode 0 but rounding, as of the mean
+        e, _ = fitted(x + 3 * np.sqrt(power[j]) * wave(100, j), center="trial")
+        assert e["gain"][0] and e["tau"][0, 0] == pytest.approx(0.3, rel=1e-3)
+
+
+def test_doubts_of_slopes_and_of_gains_are_granted_together():
+    x, power = exact_rates({1: 5.0, 90: 3.0})
+    x = x + 3 * np.sqrt(power[90]) * wave(100, 90)
+    e, m = fitted(x, detrend="constant")
+    assert e["slopes"][0] and e["gain"][0]
+    o = options(detrend="constant")
+    other = one_exponential(m.only(np.arange(100) != 90), "out", o)["interval"]
+    line = fitted(x, detrend="linear")[0]["interval"]
+    np.testing.assert_allclose(e["doubts"], hull(other, line))
+    assert (other[0] != line[0]).all()
 
 
 # --- the report ---------------------------------------------------------------------------------
