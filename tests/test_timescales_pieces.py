@@ -15,7 +15,14 @@ from tau_rnn.timescales import fit as fit_module
 from tau_rnn.timescales import likelihood as lk
 from tau_rnn.timescales import moments as mo
 from tau_rnn.timescales.design import Design, products
-from tau_rnn.timescales.evidence import Plan, drifts, first_lag, hull, one_exponential
+from tau_rnn.timescales.evidence import (
+    Plan,
+    _without_fast_modes,
+    drifts,
+    first_lag,
+    hull,
+    one_exponential,
+)
 from tau_rnn.timescales.mixtures import choose, fit_mixture, powers, starts
 from tau_rnn.timescales.options import check_options
 from tau_rnn.timescales.result import blank, report
@@ -371,6 +378,67 @@ def test_goodness_is_uniform_under_the_model_and_small_beside_it(mode0):
 # --- evidence -----------------------------------------------------------------------------------
 
 
+def with_noise(m, signal, noise):
+    """The same modes with another amplitude and with white noise."""
+    found = signal * m.found + noise * m.noise
+    return m._replace(found=found, by_trial=found[:, None])
+
+
+@pytest.mark.parametrize(
+    ("tau", "asked", "heights", "least"),
+    [(0.3, "auto", (2.6, 2.8, 9.1, 9.3), 2.7), (1.2 * DT, "auto", (9.1, 9.3), 9.2),
+     (1.4 * DT, "auto", (2.6, 2.8), 2.7), (0.3, False, (0.1,), 0.0)],
+)  # fmt: skip
+def test_noise_is_left_out_where_it_lowers_the_deviance_by_little(tau, asked, heights, least):
+    clean = exact_modes(np.exp(-DT * np.arange(100) / tau), n_trials=200)
+
+    def fits(noise):
+        return lk.fit(with_noise(clean, 1, noise), [("free", True), ("free", False)])
+
+    def fall(noise):
+        noisy, bare = fits(noise)
+        return bare.least[0] - noisy.least[0]
+
+    for height in heights:
+        noise = optimize.brentq(lambda b, h=height: fall(b) - h, 0, 1, xtol=1e-5)
+        e = one_exponential(with_noise(clean, 1, noise), "free", options(use_lag0=asked, ci=None))
+        fitted = fits(noise)[height < least]
+        assert e["deviance"] == fitted.least and (e["noise"][0] > 0) == (height > least)
+        np.testing.assert_array_equal(np.log(e["tau"]), fitted.best[0][0])
+        assert e["amplitude"].tolist() == [[fitted.best[1][0], 0]] and e["noise"] == fitted.best[2]
+        assert e["noisy"][0] == (height > 9.2 or asked is False)  # which a flag says
+
+
+@pytest.mark.parametrize("mode0", ["in", "out"])
+def test_a_unit_is_silent_where_a_decay_explains_little_more_than_noise(mode0):
+    clean = exact_modes(np.exp(-DT * np.arange(100) / 0.3))
+
+    def fall(signal):
+        m = with_noise(clean, signal, 1)
+        return lk.white(m, mode0)[0] - lk.fit(m, [(mode0, True)])[0].least[0]
+
+    for height, silent in ((9.1, True), (9.3, False)):
+        signal = optimize.brentq(lambda a, h=height: fall(a) - h, 0, 1, xtol=1e-5)
+        found = one_exponential(with_noise(clean, signal, 1), mode0, options(ci=None))
+        assert found["silent"][0] == silent
+
+
+def test_fast_modes_whose_noise_is_the_stronger_are_left_out_of_an_interval():
+    m = exact_modes(np.exp(-DT * np.arange(300) / 0.3) + 0.5 * np.eye(1, 300)[0])
+    slow = m.slower(0.5)
+    k, height = len(slow.sizes), np.array([3.84])
+    (p,) = lk.fit(slow, [("in", True)], wide=1)
+    alone = lk.interval(p, slow, height)
+    # Of 150 modes or so of 40 trials, standard error sqrt(2 / 40 / number).
+    error = np.sqrt(2 / 40 / m.sizes[k:].sum())
+    for more, interval in ((0.95, [np.nan]), (1.05, alone)):
+        found = m.found * np.where(np.arange(len(m.sizes)) < k, 1, 1 + more * error)
+        loud = m._replace(found=found, by_trial=found[:, None])
+        for noisy in (True, False):
+            left = _without_fast_modes(loud, "in", np.array([noisy]), height)
+            np.testing.assert_allclose(left[0], interval[0] if noisy else np.nan)
+
+
 def test_the_first_lag_is_that_of_a_clear_peak():
     d, o = design(), options()
     k = np.arange(100)
@@ -695,6 +763,85 @@ def fitted(x, group=None, **given):
 def wave(n, j):
     """A mean in mode j alone, of power 1."""
     return idct(np.eye(n)[j], norm="ortho")
+
+
+def test_what_is_subtracted_follows_from_what_is_asked_and_found():
+    for more in (1.0, 4.0):
+        x, _ = exact_rates({0: more})
+        for center, order in (("trial", 1), ("psth", 0), ("auto", int(more > 1))):
+            e, m = fitted(x, center=center)
+            assert e["order"] == order and e["offsets"] == (more > 1) and not e["slopes"]
+            assert e["dc_ratio"][0] == pytest.approx(more, rel=0.01)
+            # The reading that is left out: offsets are signal to "psth", but may be a nuisance.
+            without = one_exponential(m, "out", options())["interval"]
+            other = without if center == "psth" and more > 1 else [[np.nan, np.nan]]
+            np.testing.assert_array_equal(e["doubts"], other)
+        e, _ = fitted(x, center="psth", model="cos")
+        assert e["order"] == 1 and np.isnan(e["doubts"]).all()
+    e, m = fitted(9 + x[:1])  # a trial alone: its mean is its rate, and nothing of it drifts
+    assert e["order"] == 1 and not e["offsets"] and np.isnan(e["dc_ratio"])
+    assert e["deviance"] == one_exponential(m, "out", options())["deviance"]
+    pair = fitted(x[:2])[0]
+    assert pair["order"] == 0 and np.isfinite(pair["dc_ratio"])
+
+
+@pytest.mark.parametrize(("p_fit", "lined"), [(0.011, True), (0.009, False)])
+def test_a_line_is_taken_out_where_slopes_show_and_a_line_explains_the_rest(p_fit, lined):
+    plan = Plan(np.ones((40, 100), dtype=bool), np.zeros(40, dtype=int), options())
+
+    def line(more, ci):
+        x = exact_rates({0: 60.0, 1: 9.0, 30: more})[0]
+        return x, one_exponential(plan.modes(x[None], 2), "linear", options(ci=ci))
+
+    more = optimize.brentq(lambda g: line(g, None)[1]["p_fit"][0] - p_fit, 1, 20, xtol=1e-3)
+    x, rest = line(more, "auto")
+    without = fitted(x, ci=None)[1]
+    for given, takes in (({}, lined), ({"detrend": "constant"}, False), ({"center": "trial"}, False),
+                         ({"detrend": "linear"}, True)):  # fmt: skip
+        e, _ = fitted(x, **given)
+        assert e["slopes"] and e["order"] == (2 if takes else 1)
+        if takes:
+            for name in ("tau", "noise", "interval", "p_fit"):
+                np.testing.assert_array_equal(e[name], rest[name])
+            assert np.isnan(e["doubts"]).all()
+        else:
+            np.testing.assert_array_equal(e["doubts"], rest["interval"])
+            kind = "out" if given.get("center") == "trial" else "free"
+            one = one_exponential(without, kind, options(ci=None))
+            np.testing.assert_array_equal(e["tau"], one["tau"])
+
+
+def mixture(monkeypatch, x, given, **changed):
+    """Estimates of x where that is what `choose` finds."""
+    found = {"model": "two_exp", "tau": (0.9, 0.1), "inside": False, "dc_ratio": 1.0} | changed
+    monkeypatch.setattr(units, "choose", lambda *_: found)
+    return fitted(x, **{"model": "two_exp", "ci": None} | given)[0]
+
+
+def test_offsets_and_slopes_beside_a_mixture(monkeypatch):
+    x, _ = exact_rates({0: 60.0, 1: 9.0})
+    constant = {"detrend": "constant"}
+    for inside in (True, False):  # "free": a mixture knows whether offsets lower D
+        e = mixture(monkeypatch, x, constant, inside=inside, dc_ratio=9.0)
+        assert e["offsets"] == (not inside) and e["order"] == (0 if inside else 1)
+        assert e["dc_ratio"] == 9 and e["tau"].tolist() == [[0.9, 0.1]] and e["slopes"] == [False]
+    # "out": offsets show where D falls by more than 3 of 39 (r - 1 - log r), from r = 1.43 on.
+    for r, shows in ((0.3, False), (1.41, False), (1.45, True)):
+        e = mixture(monkeypatch, x, {"center": "trial"}, dc_ratio=r)
+        assert e["offsets"] == shows and e["order"] == 1
+    x0, _ = exact_rates({})
+    assert not mixture(monkeypatch, x0, {"center": "trial"}, dc_ratio=9.0)["offsets"]
+    # What ends within a third of the trial, 1.667 s, is no slope; a wave explains none.
+    for tau, model, slopes in ((1.66, "two_exp", False), (1.67, "two_exp", True),
+                               (0.1, "cos", True)):  # fmt: skip
+        e = mixture(monkeypatch, x, constant, tau=(tau, 0.1), model=model)
+        assert e["slopes"] == slopes and np.isnan(e["doubts"]).all()
+    e = mixture(monkeypatch, x, {"detrend": "linear"}, dc_ratio=9.0)
+    assert e["order"] == 2 and e["dc_ratio"] == fitted(x, ci=None)[0]["dc_ratio"]  # of means
+    few = mixture(monkeypatch, x[:24], {"model": "auto"})
+    assert few["model"] == "exp" and mixture(monkeypatch, x[:25], {})["model"] == "two_exp"
+    alone = mixture(monkeypatch, x[:1], {"model": "cos"}, model="cos", dc_ratio=9.0)
+    assert np.isnan(alone["dc_ratio"]) and not alone["offsets"]
 
 
 @pytest.mark.parametrize(("j", "n"), [(90, 100), (3, 100), (130, 160)])
