@@ -796,9 +796,9 @@ def test_a_line_is_taken_out_where_slopes_show_and_a_line_explains_the_rest(p_fi
     more = optimize.brentq(lambda g: line(g, None)[1]["p_fit"][0] - p_fit, 1, 20, xtol=1e-3)
     x, rest = line(more, "auto")
     without = fitted(x, ci=None)[1]
-    for given, takes in (({}, lined), ({"detrend": "constant"}, False), ({"center": "trial"}, False),
-                         ({"detrend": "linear"}, True)):  # fmt: skip
-        e, _ = fitted(x, **given)
+    for asked, takes in (({}, lined), ({"detrend": "constant"}, False),
+                         ({"center": "trial"}, False), ({"detrend": "linear"}, True)):  # fmt: skip
+        e, _ = fitted(x, **asked)
         assert e["slopes"] and e["order"] == (2 if takes else 1)
         if takes:
             for name in ("tau", "noise", "interval", "p_fit"):
@@ -806,7 +806,7 @@ def test_a_line_is_taken_out_where_slopes_show_and_a_line_explains_the_rest(p_fi
             assert np.isnan(e["doubts"]).all()
         else:
             np.testing.assert_array_equal(e["doubts"], rest["interval"])
-            kind = "out" if given.get("center") == "trial" else "free"
+            kind = "out" if "center" in asked else "free"
             one = one_exponential(without, kind, options(ci=None))
             np.testing.assert_array_equal(e["tau"], one["tau"])
 
@@ -1099,3 +1099,99 @@ def test_two_exponentials_are_reported_with_their_shares():
     for p, gone in ((0.001, False), (0.0009, True)):
         r = report(acf[None], estimates(**pair | {"p_fit": p}), d, o, one)
         assert np.isnan(r["tau_ci"]).all() == np.isnan(r["tau_fast_ci"]).all() == gone
+
+
+# --- the window's part --------------------------------------------------------------------------
+
+
+def windowed(monkeypatch, tau, start, given, **changed):
+    """Estimates of three units of which the second is as told, and what was resampled.
+
+    The window finds `tau` of the second, from lag `start` on, and 0.3 s of the others; resamples
+    from lag k on find the interval (0.1 - k / 100, 1 + k). The first one is silent.
+    """
+    others = estimates(silent=True), estimates(**changed), estimates()
+    e = {name: np.concatenate([other[name] for other in others]) for name in others[0]}
+    o, calls = options(**given), []
+    y = np.random.default_rng(0).standard_normal((3, 40, 100))
+    plan = Plan(np.ones((40, 100), dtype=bool), np.zeros(40, dtype=int), o)
+
+    def by_window(some, acf, first, w, o):
+        own = np.array([np.array_equal(one, y[1]) for one in some])
+        found = {"tau": np.where(own, tau, 0.3)[:, None] * [1, 1], "noise": np.where(own, 9, 8)}
+        return found, np.where(own, start, first), np.where(own, 7, 5)
+
+    def interval(own, first, last, w, o):
+        if np.array_equal(own, y[1]):
+            assert last == 7
+            calls.append(int(first))
+        return 0.1 - first / 100, 1.0 + first
+
+    monkeypatch.setattr(mo, "by_window", by_window)
+    monkeypatch.setattr(mo, "interval", interval)
+    acf = np.repeat(np.exp(-DT * np.arange(100) / 0.3)[None], 3, axis=0)
+    units.by_window(e, y, acf, plan, plan.designs[0])
+    return e, sorted(calls)
+
+
+@pytest.mark.parametrize(
+    ("given", "changed", "tau", "start", "estimator", "resampled", "granted"),
+    [
+        # Within 0.3 of the way to an end of (0.15, 0.6), on a logarithmic scale: it is the same.
+        ({}, {}, 0.244, 0, "likelihood", [], True),
+        ({}, {}, 0.243, 0, "likelihood", [0], True),
+        ({}, {}, 0.369, 0, "likelihood", [], True),
+        ({}, {}, 0.370, 0, "likelihood", [0], True),
+        ({}, {}, 0.9 * DT, 0, "likelihood", [0, 1], True),  # or noise
+        ({}, {}, DT, 0, "likelihood", [0], True),
+        ({"use_lag0": True}, {}, 0.9 * DT, 0, "likelihood", [0], True),  # which is ruled out
+        ({"ci": None}, {}, 0.243, 0, "likelihood", [], True),
+        ({"ci": "bootstrap"}, {}, 0.243, 0, "likelihood", [], True),
+        # Refuted: the window's, with other noise than white.
+        ({}, {"p_fit": 0.0099}, 0.3, 0, "window", [0, 1], False),
+        ({}, {"p_fit": 0.0099}, 0.3, 1, "window", [1, 2], False),
+        ({}, {"p_fit": 0.0099}, 0.3, 2, "window", [2], False),
+        ({}, {"p_fit": np.nan}, 0.3, 0, "window", [0, 1], False),
+        ({}, {"p_fit": 0.01}, 0.3, 0, "likelihood", [], True),
+        ({"min_lag": 0}, {"p_fit": 0.0099}, 0.3, 0, "window", [0], False),
+        ({"min_lag": 2}, {}, 0.3, 2, "window", [2], False),
+        # Nothing found: there is nothing to refute.
+        ({}, {"p_fit": 0.0099, "silent": True}, 0.1, 0, "likelihood", [], True),
+        # Asked for.
+        ({"estimator": "window"}, {}, 0.3, 0, "window", [0], True),
+        ({"estimator": "window"}, {"silent": True}, 0.3, 0, "window", [0], True),
+        ({"estimator": "window", "ci": "bootstrap"}, {}, 0.3, 0, "window", [0], False),
+        ({"estimator": "window", "ci": None}, {}, 0.3, 0, "window", [], True),
+        ({"estimator": "window", "ci": None}, {}, 0.9 * DT, 0, "window", [0, 1], True),  # for flags
+        ({"model": "two_exp"}, {"p_fit": 0.0099}, 0.1, 0, "likelihood", [], True),
+    ],
+)
+def test_the_window_counts_where_the_likelihood_is_refuted_or_disagrees(
+    monkeypatch, given, changed, tau, start, estimator, resampled, granted
+):
+    e, calls = windowed(monkeypatch, tau, start, given, **changed)
+    assert e["estimator"][1] == estimator and calls == resampled
+    assert e["tau"][1].tolist() == ([tau, tau] if estimator == "window" else [0.3, 0.3])
+    assert e["noise"][1] == (9 if estimator == "window" else 0)
+    ends = [(0.15, 0.6)] * granted + [(0.1 - k / 100, 1 + k) for k in resampled]
+    assert tuple(e["interval"][1]) == (min(low for low, _ in ends), max(high for _, high in ends))
+    asked = "estimator" in given or given.get("min_lag", 0) > 0
+    assert set(e["estimator"][[0, 2]]) == ({"window"} if asked else {"likelihood"})
+    assert asked or e["interval"][[0, 2]].tolist() == [[0.15, 0.6]] * 2
+    assert e["first"].tolist() == [given.get("min_lag", 0)] * 3
+
+
+@pytest.mark.parametrize(("n_trials", "least"), [(40, 3), (16, 2)])
+def test_a_variance_that_three_trials_hold_or_one_in_eight_says_nothing(n_trials, least):
+    e = estimates()
+    e = {name: np.repeat(values, 3, axis=0) for name, values in e.items()}
+    energy = np.zeros((3, n_trials))
+    energy[:2, :least] = energy[2] = 1
+    energy[0, least] = 0.1  # a little more than that,
+    energy[1, 0] = 1.1  # and a little less
+    y = np.sqrt(energy)[:, :, None] * np.cos(np.arange(100))
+    plan = Plan(np.ones((n_trials, 100), dtype=bool), np.zeros(n_trials, int), options(ci=None))
+    units.by_window(e, y, np.ones((3, 100)), plan, plan.designs[0])
+    assert e["few"].tolist() == e["silent"].tolist() == [False, True, False]
+    number = [(least + 0.1) ** 2 / (least + 0.01), (least + 0.1) ** 2 / (least + 0.21), n_trials]
+    np.testing.assert_allclose(e["behind"], np.array(number) / n_trials)
