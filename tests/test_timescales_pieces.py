@@ -478,6 +478,56 @@ def test_offsets_and_slopes_show_where_one_mode_has_too_much(mode, height):
         assert not shows[0].any()
 
 
+@pytest.mark.parametrize("use_lag0", ["auto", True])
+@pytest.mark.parametrize(("mode", "height"), [(0, 3.0), (1, 5.4)])
+def test_a_drift_is_a_fall_of_the_deviance_that_a_variance_of_its_own_brings(
+    mode, height, use_lag0
+):
+    noise = 0.0 if use_lag0 is True else 0.5
+    exact = exact_modes(np.exp(-DT * np.arange(100) / 0.3) + noise * np.eye(1, 100)[0])
+    kinds = [(kind, use_lag0 is not True) for kind in ("in", "out", "linear")[mode : mode + 2]]
+
+    def raised(more):
+        found = exact.found * np.where(np.arange(100) == mode, more, 1)
+        m = exact._replace(found=found, by_trial=found[:, None])
+        counts, does_not = lk.fit(m, kinds)
+        own = 40 * (np.log(found[0, mode]) + 1)
+        return m, counts.least[0] - does_not.least[0] - own, does_not
+
+    for fall in (height - 0.1, height + 0.1):
+        more = optimize.brentq(lambda g, h=fall: raised(g)[1] - h, 1, 9, xtol=1e-3)
+        m, _, p = raised(more)
+        ratio, *shows = drifts(m, options(use_lag0=use_lag0))
+        assert shows[mode][0] == (fall > height)
+        if mode == 0:
+            assert ratio[0] == m.found[0, 0] / m.variance(*p.best)[0, 0]
+    # Too little there falls as much, and is no drift.
+    assert raised(0.1)[1] > height and not drifts(raised(0.1)[0], options())[1 + mode][0]
+
+
+def test_drifts_are_looked_for_in_modes_slower_than_the_lags_left_out():
+    exact = exact_modes(np.exp(-DT * np.arange(100) / 0.3))
+    for min_lag, kept in (("auto", 100), (0, 100), (1, 50), (4, 12)):  # of 100, 1 / (2 min_lag)
+        loud = exact.found * np.where(np.arange(100) < kept, 1, 50)
+        m = exact._replace(found=loud, by_trial=loud[:, None])
+        ratio, *_ = drifts(m, options(min_lag=min_lag))
+        assert ratio[0] == pytest.approx(1, rel=0.01)
+        if kept < 100:
+            m.found[:, kept - 1] *= 50
+            assert abs(drifts(m, options(min_lag=min_lag))[0][0] - 1) > 0.05
+
+
+def test_an_estimate_at_an_end_of_the_search_is_a_bound():
+    m = exact_modes(np.exp(-DT * np.arange(100) / 0.3))
+    step = m.log_tau[1] - m.log_tau[0]
+    for first, last, bound in ((0.9, 9, -1), (1.1, 9, 0), (9, 1.1, 0), (9, 0.9, 1)):
+        # The grid of a search that ends so many steps beyond 0.3 s.
+        grid = np.log(0.3) + step * np.linspace(-first, last, lk.N_TAU)
+        grid = np.r_[grid[0], grid[0] + step, grid[2:-2], grid[-1] - step, grid[-1]]
+        e = one_exponential(m._replace(log_tau=grid), "in", options(ci=None))
+        assert e["bound"] == bound and e["tau"][0, 0] == pytest.approx(0.3, rel=0.02)
+
+
 def test_resamples_are_fitted_with_noise_where_noise_shows():
     noise = np.random.default_rng(0).standard_normal((40, 100, 2))
     for rates in (ou(3) + noise, ou(3)):
