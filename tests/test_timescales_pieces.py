@@ -423,6 +423,65 @@ def test_a_unit_is_silent_where_a_decay_explains_little_more_than_noise(mode0):
         assert found["silent"][0] == silent
 
 
+@pytest.mark.parametrize("mode0", ["in", "out"])
+@pytest.mark.parametrize(("detrend", "level"), [("constant", 0.95), ("constant", 0.5),
+                                                ("auto", 0.95)])  # fmt: skip
+def test_an_interval_is_where_the_deviance_is_within_its_quantile(mode0, detrend, level):
+    m = with_noise(exact_modes(np.exp(-DT * np.arange(100) / 0.3)), 1, 0)
+    m.found[:, 1] *= 1.3  # as slopes do
+    first, P = int(mode0 == "out"), m.found[0]
+
+    def deviance(log_tau, slopes):
+        E, alone = m.shapes(log_tau), [1] * slopes
+
+        def of(log_a):
+            V = np.exp(log_a) * E
+            V[alone] = np.maximum(V, P)[alone]
+            return 40 * np.sum((np.log(V) + P / V)[first:])
+
+        return optimize.minimize_scalar(of, bounds=(-1, 1), options={"xatol": 1e-7}).fun
+
+    def ends(slopes):
+        best = optimize.minimize_scalar(deviance, bounds=(-3, 1), args=slopes)
+        above = lambda t: deviance(t, slopes) - best.fun - stats.chi2.ppf(level, 1)  # noqa: E731
+        return [optimize.brentq(above, best.x, best.x + side, xtol=1e-5) for side in (-1, 2)]
+
+    each = np.array([ends(slopes) for slopes in {False, detrend == "auto"}])
+    o = options(detrend=detrend, level=level, use_lag0=True)
+    found = np.log(one_exponential(m, mode0, o)["interval"][0])
+    # The root of D is a line, but for a few per cent of its length.
+    np.testing.assert_allclose(found, [each[:, 0].min(), each[:, 1].max()], atol=0.005)
+
+
+def test_an_interval_that_is_not_asked_for_is_known_where_flags_need_it():
+    for tau in (0.8 * DT, 1.2 * DT):
+        m = exact_modes(np.exp(-DT * np.arange(100) / tau))
+        asked, not_asked = (one_exponential(m, "free", options(ci=ci))["interval"]
+                            for ci in ("auto", None))  # fmt: skip
+        np.testing.assert_array_equal(not_asked, asked if tau < DT else [[np.nan, np.nan]])
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_resamples_are_fits_to_trials_drawn(noise):
+    x = ou(4, n_trials=12) + noise * np.random.default_rng(0).standard_normal((12, 100, 2))
+    o = options(12, ci="bootstrap")
+    plan = Plan(np.ones((12, 100), dtype=bool), np.zeros(12, dtype=int), o)
+    m = plan.modes(np.moveaxis(x, 2, 0), 1)
+    found = one_exponential(m, "free", o, dof=11)
+    few, auto = one_exponential(m, "free", o, dof=4), one_exponential(m, "free", options(12))
+    np.testing.assert_array_equal(few["interval"], auto["interval"])  # too few to resample
+    assert (one_exponential(m, "free", o, dof=5)["interval"] != auto["interval"]).any()
+    for unit in range(2):
+        taus = []
+        for count in mo.draws(12, o):
+            drawn = m.take([unit])
+            drawn = drawn._replace(found=count @ drawn.by_trial / 11)
+            (p,) = lk.fit(drawn, [("free", noise > 0)])
+            taus.append(np.exp(p.best[0][0]))
+        expected = mo.percentile_interval(np.array(taus), 12, 11, 0.95)
+        np.testing.assert_allclose(found["interval"][unit], expected, rtol=1e-6)
+
+
 def test_fast_modes_whose_noise_is_the_stronger_are_left_out_of_an_interval():
     m = exact_modes(np.exp(-DT * np.arange(300) / 0.3) + 0.5 * np.eye(1, 300)[0])
     slow = m.slower(0.5)
@@ -1204,6 +1263,7 @@ def windowed(monkeypatch, tau, start, given, **changed):
         ({}, {"p_fit": np.nan}, 0.3, 0, "window", [0, 1], False),
         ({}, {"p_fit": 0.01}, 0.3, 0, "likelihood", [], True),
         ({"min_lag": 0}, {"p_fit": 0.0099}, 0.3, 0, "window", [0], False),
+        ({"min_lag": 1}, {}, 0.3, 1, "window", [1], False),
         ({"min_lag": 2}, {}, 0.3, 2, "window", [2], False),
         # Nothing found: there is nothing to refute.
         ({}, {"p_fit": 0.0099, "silent": True}, 0.1, 0, "likelihood", [], True),
