@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tau_rnn.checks import check_dt, check_integer, shown
+from tau_rnn.checks import check_callable, check_dt, check_integer
 from tau_rnn.timescales.design import products
 from tau_rnn.timescales.evidence import Plan, drifts
 from tau_rnn.timescales.options import check_options
@@ -204,8 +204,7 @@ def fit_timescales(
         level=level, n_boot=n_boot, seed=seed,
     )  # fmt: skip
     workers = check_integer("workers", workers, 1)
-    if progress is not None and not callable(progress):
-        raise ValueError(f"progress: must be a function of (done, total), got {shown(progress)}")
+    tell = check_callable("progress", (lambda *_: None) if progress is None else progress)
     n_trials, n, n_units = rates.shape
     used = group[in_company(group)] if n_trials > 1 else group
     out = blank(n_units, n)
@@ -214,8 +213,7 @@ def fit_timescales(
         each = map if workers == 1 else pool.map
         for units in each(lambda job: fit_units(rates, job, out), _jobs(rates, group, options)):
             done += units
-            if progress is not None:
-                progress(done, n_units)
+            tell(done, n_units)
     out["acf"], out["acf_fit"] = out["acf"].T, out["acf_fit"].T
     out |= {name: v.astype(str) for name, v in out.items() if v.dtype == object}
     return TimescaleResult(
@@ -235,7 +233,7 @@ def _jobs(rates, group, options):
         where = observed(mask, group, options.center)
         _, own_group = np.unique(group[where[0]], return_inverse=True)
         plan = Plan(mask[np.ix_(*where)], own_group, options)
-        size = min(many, max(1, CHUNK // plan.designs[0].mask.size))
+        size = min(many, max(1, CHUNK // (len(where[0]) * len(where[1]))))
         for i in range(0, len(units), size):
             yield np.array(units[i : i + size]), where, plan
 
@@ -277,7 +275,7 @@ def fit_units(rates, job, out):
             i = np.flatnonzero(e["order"] == order)
             some, d = {name: values[i] for name, values in e.items()}, plan.designs[order]
             y = d.centred(x[i])
-            acf = np.where(d.kept > 1e-9, products(y) / np.maximum(d.kept, 1e-9), 0.0)
+            acf = products(y) / np.maximum(d.kept, 1e-9)
             by_window(some, y, acf, plan, d)
             some["interval"] = hull(some["interval"], some["doubts"])
             for name, values in report(acf, some, d, plan.options, size[live][i]).items():
