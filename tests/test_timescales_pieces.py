@@ -1068,16 +1068,27 @@ def test_a_sound_unit_is_reported_as_it_is():
     assert r["window_used"] == pytest.approx(0.6) and r["min_lag_used"] == 0
     assert r["center_used"] == "psth" and r["detrend_used"] == "constant"
     assert np.isnan([r["tau_fast"], r["fraction_slow"], r["frequency"]]).all()
+    whole = {"lags", "n_trials", "n_conditions"}
+    assert set(r) == set(TimescaleResult._fields) - whole == set(blank(1, 5))
+
+
+def test_what_is_reported_counts_the_products_that_are_there():
     acf = np.linspace(1, 0.1, 100)
     np.testing.assert_allclose(told(design(1), acf=acf)["acf"], acf)  # whose trial has all products
+    few, other = design(), np.exp(-DT * np.arange(100) / 0.2)
+    few.kept = few.pairs = np.where(np.arange(100) < 50, 0.5, 0)  # half a product tells, none not
+    for acf in (other, np.where(np.arange(100) < 50, other, 9.0)):
+        r = told(few, acf=acf)
+        np.testing.assert_allclose([r["tau_1e"], r["tau_integral"]], 0.2, rtol=0.01)
+
+
+def test_the_window_reported_is_that_of_this_tau():
     assert told(noise=0.1)["min_lag_used"] == DT and told(first=4)["min_lag_used"] == 4 * DT
     # The last lag of a window is at least four beyond its first, and not beyond lag 4095.
     for lags, d, changed in ((4, None, {"tau": DT}), (11, None, {"tau": DT, "first": 7}),
                              (99, None, {"tau": 80 * DT}), (99, None, {"tau": DT, "first": 98}),
                              (4095, design(2, 5000), {"tau": 4000 * DT})):  # fmt: skip
         assert told(d, **changed)["window_used"] == pytest.approx(lags * DT)
-    whole = {"lags", "n_trials", "n_conditions"}
-    assert set(r) == set(TimescaleResult._fields) - whole == set(blank(1, 5))
 
 
 @pytest.mark.parametrize(
