@@ -1083,9 +1083,12 @@ def test_what_is_reported_counts_the_products_that_are_there():
 
 
 def test_the_window_reported_is_that_of_this_tau():
+    for use_lag0, lag in ((True, 0), ("auto", 0), (False, DT)):
+        assert told(o=options(use_lag0=use_lag0))["min_lag_used"] == lag
     assert told(noise=0.1)["min_lag_used"] == DT and told(first=4)["min_lag_used"] == 4 * DT
     # The last lag of a window is at least four beyond its first, and not beyond lag 4095.
-    for lags, d, changed in ((4, None, {"tau": DT}), (11, None, {"tau": DT, "first": 7}),
+    for lags, d, changed in ((4, None, {"tau": DT}), (5, None, {"tau": DT, "noise": 0.1}),
+                             (11, None, {"tau": DT, "first": 7}),
                              (99, None, {"tau": 80 * DT}), (99, None, {"tau": DT, "first": 98}),
                              (4095, design(2, 5000), {"tau": 4000 * DT})):  # fmt: skip
         assert told(d, **changed)["window_used"] == pytest.approx(lags * DT)

@@ -146,7 +146,8 @@ def report(acf, e, d, options, size):
     ends = ~negative & ~wavy & ~refuted & (options.ci is not None)
     pair, wave = found & (e["amplitude"][:, 1] > 0), found & (e["model"] == "cos")
     kept, most = d.kept / np.maximum(d.pairs, 1), min(n, mo.MAX_LAGS) - 1
-    window = np.clip(np.ceil(options.window * tau / dt), first + mo.MIN_LAGS, most)
+    start = np.maximum(first, (e["noise"] > 0) | (options.use_lag0 is False))
+    window = np.clip(np.ceil(options.window * tau / dt), start + mo.MIN_LAGS, most)
     with np.errstate(over="ignore"):  # variances of rates near 1e200
         # not by size^2, which may be inf where a variance is 0
         amplitude = total * size * size
@@ -165,7 +166,7 @@ def report(acf, e, d, options, size):
         "acf": acf,
         "acf_fit": fitted,
         "window_used": window * dt,
-        "min_lag_used": np.maximum(first, e["noise"] > 0) * dt,
+        "min_lag_used": start * dt,
         "center_used": "trial" if d.order else "psth",
         "detrend_used": "linear" if d.order == 2 else "constant",
         "dc_ratio": e["dc_ratio"],
