@@ -713,16 +713,24 @@ def test_seeds_are_as_different_as_they_are_given():
 
 
 def test_a_cosine_is_looked_for_where_the_power_is():
-    d, k = design(n=200), np.arange(200) * DT
-    for f in (1.0, 3.0):
+    d, k = design(n=400), np.arange(400) * DT
+    # The last one lies in a bin of seven modes, whose middle is told.
+    for f, rel in ((1.0, 1e-6), (2.0, 1e-6), (8.0, 0.01)):
         m = exact_modes(np.exp(-k / 0.8) * np.cos(2 * np.pi * f * k))
         pairs = starts("cos", m, d, DT)
         assert 2 <= len(pairs) <= 4
         for slow, frequency in pairs:
-            assert np.exp(frequency) == pytest.approx(f)  # that of a mode
+            assert np.exp(frequency) == pytest.approx(f, rel)  # that of a mode
             assert np.exp(slow) * np.exp(frequency) in (pytest.approx(0.3), pytest.approx(1.0))
     for slow, fast in starts("two_exp", m, d, DT):
-        assert np.log(DT) - 1e-9 <= fast < slow <= np.log(200 * DT / 3) + 1e-9
+        assert np.log(DT) - 1e-9 <= fast < slow <= np.log(400 * DT / 3) + 1e-9
+
+
+def test_a_cosine_has_half_a_wave_in_the_trial_at_least_and_two_samples_a_wave():
+    d, k, o = design(100, 300), np.arange(300), options(100, 300, model="cos")
+    for slow, frequency in ((np.exp(-k / 60), 0.5 / (300 * DT)), ((-0.98) ** k, 0.5 / DT)):
+        found = choose(exact_modes(slow, n_trials=100), "out", np.inf, d, o)
+        assert found["frequency"] == pytest.approx(frequency, 1e-4)
 
 
 @pytest.mark.parametrize("center", ["auto", "trial"])
@@ -766,6 +774,10 @@ def test_offsets_beside_two_exponentials():
     best = fit_mixture("two_exp", exact, d, DT, "in", True).deviance
     assert choose(exact, "free", best + 5.9, d, o) is None
     assert choose(exact, "free", best + 6.1, d, o) is not None
+    # "auto": by two parameters of BIC.
+    price, auto = 2 * np.log(100 * 150), options(100, 150, model="auto")
+    assert choose(exact, "free", best + price - 0.1, d, auto) is None
+    assert choose(exact, "free", best + price + 0.1, d, auto) is not None
 
 
 @pytest.mark.parametrize("model", ["two_exp", "cos"])
@@ -799,6 +811,19 @@ def test_errors_of_mixtures_are_those_of_the_curvature(model, mode0):
         assert found["amplitude"] == (mix.amplitude[0], 0)
     assert found["noise"] == mix.noise and found["noisy"] and not found["silent"]
     assert found["p_fit"] > 0.999 and found["bound"] == 0 and found["inside"] == (mode0 == "in")
+
+
+@pytest.mark.parametrize(("model", "noise", "n_parameters"),
+                         [("two_exp", "auto", 5), ("two_exp", True, 4), ("cos", False, 4),
+                          ("cos", True, 3)])  # fmt: skip
+def test_each_parameter_of_a_mixture_takes_a_degree_of_freedom(model, noise, n_parameters):
+    k, d = DT * np.arange(100), design(100)
+    exact = exact_modes(0.6 * np.exp(-k) + 0.4 * np.exp(-k / 0.15) + (noise is not True) * (k == 0))
+    m = exact._replace(found=exact.found * np.random.default_rng(0).gamma(50, 1 / 50, (1, 100)))
+    found = choose(m, "in", np.inf, d, options(model=model, use_lag0=noise))
+    mix = fit_mixture(model, m, d, DT, "in", noise is not True)
+    p, fewer = (lk.goodness(m, "in", mix.V[None], n)[0] for n in (n_parameters, n_parameters - 1))
+    assert found["p_fit"] == p < fewer
 
 
 def test_a_second_decay_within_a_step_is_counted_as_noise():
