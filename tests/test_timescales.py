@@ -310,11 +310,11 @@ def test_the_search_for_two_exponentials_ends_at_the_least_deviance(noisy):
 
 def test_an_exact_mixture_gives_both_timescales_back():
     design, k = whole(250, 0), DT * np.arange(250)
-    gamma = 0.7 * np.exp(-k / 1.0) + 0.3 * np.exp(-k / 0.1) + 0.2 * np.eye(1, 250)[0]
+    gamma = 7 * np.exp(-k / 1.0) + 3 * np.exp(-k / 0.1) + 2 * np.eye(1, 250)[0]
     for mode0 in ("in", "out"):
         mix = fit_mixture("two_exp", modes_of(gamma, design), design, DT, mode0, True)
         np.testing.assert_allclose(np.exp(mix.shape), [1.0, 0.1], rtol=1e-3)
-        np.testing.assert_allclose([*mix.amplitude, mix.noise], [0.7, 0.3, 0.2], rtol=1e-3)
+        np.testing.assert_allclose([*mix.amplitude, mix.noise], [7, 3, 2], rtol=1e-3)
 
 
 @pytest.mark.parametrize(("tau", "f"), [(0.5, 1.0), (0.3, 6.0), (1.0, 0.8), (0.2, 2.0)])

@@ -21,6 +21,7 @@ from tau_rnn.timescales import likelihood as lk
 __all__: list[str] = []
 
 OFFSET = 2.7  # fall of D at which offsets are taken to be there: 5 %, one-sided
+LONGEST = 3.0  # end of the search: 3 n dt
 PAIR = 6.0  # fall of D that a second exponential that was asked for must bring: 5 %
 
 
@@ -63,9 +64,8 @@ def fit_mixture(model, m, design, dt, mode0, noisy):
     P, w = m.found[0], lk.counted(m, mode0)
     scale = np.log(np.sum(w * P) / np.sum(w) + lk.TINY)
     n_parts = 2 if model == "two_exp" else 1
-    longest = design.n * dt
-    second = np.log([0.5 / longest, 0.5 / dt]) if model == "cos" else m.log_tau[[0, -1]]
-    limits = [(m.log_tau[0], np.log(3 * longest)), second]
+    tau = m.log_tau[0], np.log(LONGEST * design.n * dt)
+    limits = [tau, np.log([0.5 / (design.n * dt), 0.5 / dt]) if model == "cos" else tau]
     limits += [(scale - 14 - np.log(design.n), scale + 6)] * (n_parts + noisy)
     low, high = np.transpose(limits)
 
@@ -83,15 +83,15 @@ def fit_mixture(model, m, design, dt, mode0, noisy):
         p = np.r_[pair, np.zeros(n_parts + noisy)]  # equal shares
         p[2:] = np.log(np.sum(w * P / variance(p)) / np.sum(w))
         begins.append(np.clip(p, low, high))
-    begins.sort(key=lambda p: np.sum(residuals(p) ** 2))
+    begins.sort(key=lambda p: np.linalg.norm(residuals(p)))
     fits = [least_squares(residuals, p, bounds=(low, high), ftol=1e-10, max_nfev=200)
             for p in begins[:2]]  # fmt: skip
     best = min(fits, key=lambda f: f.cost)
     p, V = best.x, variance(best.x)
     D = lk.deviance(m, mode0, V[None])[0]
-    error = np.sqrt(np.diagonal(np.linalg.pinv(best.jac.T @ best.jac, hermitian=True)).clip(0))
+    error = np.sqrt(np.diagonal(np.linalg.pinv(best.jac.T @ best.jac)).clip(0))
     slow = [1, 0] if model == "two_exp" and p[0] < p[1] else [0, 1]
-    amplitude = np.exp(p[2 : 2 + n_parts])[slow[:n_parts]]
+    amplitude = np.exp(p[2:])[slow[:n_parts]]
     return Mixture(p[slow], amplitude, np.exp(p[-1]) if noisy else 0.0, D, error[slow], V)
 
 
@@ -113,7 +113,7 @@ def choose(m, mode0, D_one, design, options):
     price = {"auto": 2 * np.log(m.weight * m.sizes.sum()), "two_exp": PAIR, "cos": -np.inf}
     if mix.deviance + price[options.model] > D_one:
         return None
-    end = 3 * design.n * options.dt
+    end = LONGEST * design.n * options.dt
     pair, tau = model == "two_exp", np.exp(mix.shape)
     hidden = pair and tau[1] < options.dt  # within a step: noise, as far as samples can tell
     half = ndtri(0.5 + options.level / 2) * mix.error
@@ -129,7 +129,7 @@ def choose(m, mode0, D_one, design, options):
         "second_ci": ends[1],
         "p_fit": lk.goodness(m, mode0, mix.V[None], (5 if pair else 4) - (mix.noise == 0))[0],
         "silent": False,
-        "bound": int(tau[0] > 0.999 * end),
+        "bound": int(tau[0] > 0.99 * end),
         "inside": mode0 == "in",
         "dc_ratio": m.found[0, 0] / mix.V[0] if mode0 != "linear" else np.nan,
     }
