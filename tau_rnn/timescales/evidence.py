@@ -77,8 +77,7 @@ def one_exponential(m, mode0, options, dof=0):
     if asked:
         height = chdtri(1, 1 - options.level) * wide
         interval = hull(*(lk.interval(q, m, height) for q in (profiles[0], p[0])))
-        if options.use_lag0 == "auto":
-            interval = hull(interval, _without_fast_modes(m, mode0, rise > SIGNAL, height))
+        interval = hull(interval, _without_fast_modes(m, mode0, rise > SIGNAL, height))
     else:
         interval = np.full((len(D), 2), np.nan)
         below = np.flatnonzero(np.exp(log_tau) < options.dt)  # where flags are said by it
