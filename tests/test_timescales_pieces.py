@@ -856,7 +856,7 @@ def test_an_interval_beyond_three_trials_is_open():
 
 def test_rates_are_scaled_and_those_that_cannot_be_fitted_are_flagged():
     waves = np.cos(np.arange(30) + np.arange(12)[:, None])
-    lines = np.arange(30) * np.arange(12)[:, None]
+    lines = np.arange(30) * np.arange(12)[:, None] / 1000
     x = np.stack([-8 * waves, 5 + 8e-12 * waves, 5 + 2e-12 * waves, 0 * waves, waves, lines])
     x[4, 3, 7] = np.inf
     mask = np.ones((12, 30), dtype=bool)
@@ -866,8 +866,9 @@ def test_rates_are_scaled_and_those_that_cannot_be_fitted_are_flagged():
     scaled, size, flag = units.scaled(x, plan)
     # A fluctuation of 1e-12 of the largest rate is rounding.
     assert flag.tolist() == ["", "", "constant", "constant", "nonfinite", ""]
-    np.testing.assert_allclose(size, [8 * np.abs(waves[mask]).max(), 5, 5, 0, 0, 29 * 11])
-    np.testing.assert_array_equal(scaled[0][mask], x[0][mask] / size[0])
+    np.testing.assert_allclose(size, [8 * np.abs(waves[mask]).max(), 5, 5, 0, 0, 0.319])
+    for unit in (0, 5):
+        np.testing.assert_array_equal(scaled[unit][mask], x[unit][mask] / size[unit])
     assert not scaled[:, ~mask].any() and not scaled[3:5].any()
 
 
@@ -897,10 +898,10 @@ def exact_rates(times, n=100, group=None):
     return idct(z * np.sqrt(power), norm="ortho"), power
 
 
-def fitted(x, group=None, **given):
-    """Estimates of one unit, from x (trials, time), and its modes."""
+def fitted(x, group=None, mask=None, **given):
+    """Estimates of one unit, from x (trials, time), 0 in the gaps, and its modes."""
     o, group = options(*x.shape, **given), np.zeros(len(x), dtype=int) if group is None else group
-    plan = Plan(np.ones(x.shape, dtype=bool), group, o)
+    plan = Plan(np.ones(x.shape, dtype=bool) if mask is None else mask, group, o)
     m = plan.modes(x[None], 1)
     return units.by_likelihood(m, x[None], drifts(m, o), plan), m
 
@@ -983,9 +984,10 @@ def test_offsets_and_slopes_beside_a_mixture(monkeypatch):
         assert e["slopes"] == slopes and np.isnan(e["doubts"]).all()
     e = mixture(monkeypatch, x, {"detrend": "linear"}, dc_ratio=9.0)
     assert e["order"] == 2 and e["dc_ratio"] == fitted(x, ci=None)[0]["dc_ratio"]  # of means
-    few = mixture(monkeypatch, x[:24], {"model": "auto"})
-    assert few["model"] == "exp" and mixture(monkeypatch, x[:25], {})["model"] == "two_exp"
-    alone = mixture(monkeypatch, x[:1], {"model": "cos"}, model="cos", dc_ratio=9.0)
+    for n_trials, model in ((24, "exp"), (25, "two_exp")):
+        assert mixture(monkeypatch, x[:n_trials], {"model": "auto"})["model"] == model
+    pair, alone = (mixture(monkeypatch, x[:n], {"model": "cos"}, dc_ratio=9.0) for n in (2, 1))
+    assert pair["dc_ratio"] == 9
     assert np.isnan(alone["dc_ratio"]) and not alone["offsets"]
 
 
@@ -1037,6 +1039,19 @@ def test_a_gain_of_conditions_with_means_of_their_own_is_theirs_together():
         x, power = exact_rates({20: more, 30: more}, group=group)
         mean = np.stack([wave(100, j) * np.sqrt(power[j]) for j in (20, 30)])
         assert fitted(x + 3 * mean[group], group)[0]["gain"][0] == shows
+
+
+def test_a_gain_is_that_of_the_samples_that_are_there():
+    group = np.arange(40) % 2
+    mask = np.ones((40, 100), dtype=bool)
+    mask[1::2, 60:] = False  # of a condition without a course, which ends early
+    for more, shows in ((1.2, False), (2.2, True)):  # 30.4 independent trials: r = 1.72
+        x, power = exact_rates({20: more}, group=group)
+        x[::2] += 3 * np.sqrt(power[20]) * wave(100, 20)
+        found = [fitted(np.where(mask, x + base, 0), group, mask)[0] for base in (0, 50)]
+        for e in found:  # a level that all share is no course, wherever it ends
+            assert e["gain"][0] == shows
+        np.testing.assert_allclose(found[0]["doubts"], found[1]["doubts"])
 
 
 def test_a_gain_needs_more_than_five_modes_without_the_mean():
@@ -1267,7 +1282,7 @@ def windowed(monkeypatch, tau, start, given, **changed):
     """Estimates of three units of which the second is as told, and what was resampled.
 
     The window finds `tau` of the second, from lag `start` on, and 0.3 s of the others; resamples
-    from lag k on find the interval (0.1 - k / 100, 1 + k). The first one is silent.
+    from lag k on find the interval (0.4 - k / 100, 1 + k). The first one is silent.
     """
     others = estimates(silent=True), estimates(**changed), estimates()
     e = {name: np.concatenate([other[name] for other in others]) for name in others[0]}
@@ -1284,7 +1299,7 @@ def windowed(monkeypatch, tau, start, given, **changed):
         if np.array_equal(own, y[1]):
             assert last == 7
             calls.append(int(first))
-        return 0.1 - first / 100, 1.0 + first
+        return 0.4 - first / 100, 1.0 + first
 
     monkeypatch.setattr(mo, "by_window", by_window)
     monkeypatch.setattr(mo, "interval", interval)
@@ -1333,7 +1348,7 @@ def test_the_window_counts_where_the_likelihood_is_refuted_or_disagrees(
     assert e["estimator"][1] == estimator and calls == resampled
     assert e["tau"][1].tolist() == ([tau, tau] if estimator == "window" else [0.3, 0.3])
     assert e["noise"][1] == (9 if estimator == "window" else 0)
-    ends = [(0.15, 0.6)] * granted + [(0.1 - k / 100, 1 + k) for k in resampled]
+    ends = [(0.15, 0.6)] * granted + [(0.4 - k / 100, 1 + k) for k in resampled]
     assert tuple(e["interval"][1]) == (min(low for low, _ in ends), max(high for _, high in ends))
     asked = "estimator" in given or given.get("min_lag", 0) > 0
     assert set(e["estimator"][[0, 2]]) == ({"window"} if asked else {"likelihood"})

@@ -659,6 +659,18 @@ def test_a_gain_on_a_mean_that_changes_is_flagged_and_in_the_interval(shape):
     np.testing.assert_allclose(evoked.tau_ci[calm], plain.tau_ci[calm])
 
 
+def test_a_gain_shows_in_conditions_of_unequal_length():
+    time, x, labels = 0.05 * np.arange(100)[:, None], ou(2, n_units=20), np.arange(40) % 2
+    mean = 5 + 8 * np.exp(-0.5 * ((time - 1) / 0.3) ** 2)
+    gain = 1 + 0.2 * np.random.default_rng(1).standard_normal((40, 1, 20))
+    gains, evoked = (x + 50 + mean * size for size in (gain, 1))  # the 50 drop out
+    for rates in (gains, evoked):
+        rates[labels == 1, 60:] = np.nan
+    found = fit_timescales(gains, 0.05, conditions=labels)
+    assert share(found, "gain") > 0.7 and held(found, 0.3) >= 0.9
+    assert share(fit_timescales(evoked, 0.05, conditions=labels, ci=None), "gain") < 0.25
+
+
 def nuisance(kind, rng, x):
     """Trials (40, 100, units) of 0.3 s in 5 s, with what no interval grants."""
     time, each = 0.05 * np.arange(100)[:, None], (40, 1, x.shape[2])

@@ -64,7 +64,7 @@ def by_likelihood(m, x, drift, plan):
         "offsets": offsets,
         "slopes": slopes,
         "dc_ratio": ratio,
-        "gain": offsets & False,
+        "gain": np.zeros(n_units, dtype=bool),
         "doubts": none,
     }
     lined = np.full(n_units, options.detrend == "linear")
@@ -118,9 +118,11 @@ def _gains(e, m, x, plan):
     that of all modes is refuted.
     """
     d = plan.designs[1]
-    s = d.means(x)
-    s -= s.mean(axis=2, keepdims=True)
-    S = lk.binned(power(s)).mean(axis=1)
+    s, known = d.means(x), d.means(d.mask)  # 1 where a trial of the condition has a sample, else 0
+    length = np.maximum(known.sum(axis=1), 1)
+    s -= known * (s.sum(axis=2) / length)[..., None]
+    share = d.mask.sum(axis=1) / length * d.n / d.pairs[0]
+    S = np.einsum("m,umb->ub", share, lk.binned(power(s)))
     projected = np.sum(np.sum(d.centred(x) * s, axis=2) ** 2, axis=1) / m.weight
     chance = 6 * len(d.members) / m.weight  # of a mean that is noise, over the power of trials
     calm = S <= (SHAPED + chance) * m.found
