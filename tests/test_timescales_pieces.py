@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -898,10 +901,19 @@ def exact_rates(times, n=100, group=None):
     return idct(z * np.sqrt(power), norm="ortho"), power
 
 
+@cache
+def plan_of(shape, group, mask):
+    """What units share that have these conditions and gaps; the same for all options here."""
+    mask = np.frombuffer(mask, dtype=bool).reshape(shape)
+    return Plan(mask, np.array(group), options(*shape))
+
+
 def fitted(x, group=None, mask=None, **given):
     """Estimates of one unit, from x (trials, time), 0 in the gaps, and its modes."""
-    o, group = options(*x.shape, **given), np.zeros(len(x), dtype=int) if group is None else group
-    plan = Plan(np.ones(x.shape, dtype=bool) if mask is None else mask, group, o)
+    group = np.zeros(len(x), dtype=int) if group is None else group
+    mask = np.ones(x.shape, dtype=bool) if mask is None else mask
+    plan = copy(plan_of(x.shape, tuple(group), mask.tobytes()))
+    plan.options = o = options(*x.shape, **given)
     m = plan.modes(x[None], 1)
     return units.by_likelihood(m, x[None], drifts(m, o), plan), m
 
@@ -933,7 +945,7 @@ def test_what_is_subtracted_follows_from_what_is_asked_and_found():
 
 @pytest.mark.parametrize(("p_fit", "lined"), [(0.011, True), (0.009, False)])
 def test_a_line_is_taken_out_where_slopes_show_and_a_line_explains_the_rest(p_fit, lined):
-    plan = Plan(np.ones((40, 100), dtype=bool), np.zeros(40, dtype=int), options())
+    plan = plan_of((40, 100), (0,) * 40, b"\1" * 4000)
 
     def line(more, ci):
         x = exact_rates({0: 60.0, 1: 9.0, 30: more})[0]
