@@ -169,4 +169,4 @@ def first_lag(c, silent, design, options):
     top = np.where(near, c, -np.inf).argmax(axis=1)
     rows, error = np.arange(n_units), c[:, 0] / np.sqrt(np.maximum(design.kept[1], 1))
     dip = c[rows, top] - c[:, 1] > Z_PEAK * np.sqrt(2) * error
-    return np.where(dip & (top > 1) & (c[rows, top] > Z_PEAK * error) & ~silent, top, 0)
+    return np.where(dip & (c[rows, top] > Z_PEAK * error) & ~silent, top, 0)
