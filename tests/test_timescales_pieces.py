@@ -945,11 +945,13 @@ def test_what_is_subtracted_follows_from_what_is_asked_and_found():
 
 @pytest.mark.parametrize(("p_fit", "lined"), [(0.011, True), (0.009, False)])
 def test_a_line_is_taken_out_where_slopes_show_and_a_line_explains_the_rest(p_fit, lined):
-    plan = plan_of((40, 100), (0,) * 40, b"\1" * 4000)
+    d = design(order=2)
+    powers = lk.expected(d, DT)
 
     def line(more, ci):
         x = exact_rates({0: 60.0, 1: 9.0, 30: more})[0]
-        return x, one_exponential(plan.modes(x[None], 2), "linear", options(ci=ci))
+        m = lk.modes(d.centred(x[None]), d, powers)
+        return x, one_exponential(m, "linear", options(ci=ci))
 
     more = optimize.brentq(lambda g: line(g, None)[1]["p_fit"][0] - p_fit, 1, 20, xtol=1e-3)
     x, rest = line(more, "auto")
