@@ -514,12 +514,18 @@ def test_the_first_lag_is_that_of_a_clear_peak():
     np.testing.assert_array_equal(first_lag(rows, True, d, o), 0)  # nor where nothing was found
     np.testing.assert_array_equal(first_lag(rows, False, d, options(min_lag=7)), 7)
     np.testing.assert_array_equal(first_lag(rows[:, :6], False, d, options(min_lag=7)), 4)
-    # 3.5 standard errors of a difference are clear
-    for size, first in ((3.3, 0), (3.7, 3)):
+    # 3.5 standard errors of a difference are clear, and of the peak itself
+    for size, first in ((3.45, 0), (3.55, 3)):
         row = 0.3 * np.where(k == 0, 1 / 0.3, (k == 3) + 0.0)
         row[1] = row[3] - size * np.sqrt(2) * error
         row[2] = row[1]
-        assert first_lag(row[None], False, d, o)[0] == first
+        alone = np.where(k == 3, size * error, np.where(k == 0, 1, -0.5))
+        np.testing.assert_array_equal(first_lag(np.stack([row, alone]), False, d, o), first)
+    for at, first in ((33, 33), (34, 0)):  # in the first third
+        assert first_lag(0.1 * smooth[None] + (k == at) * 0.8, False, d, o)[0] == first
+    assert first_lag(np.where(k == 3, 0.9, 0.1 * smooth)[None], False, d, o)[0] == 3
+    d.kept = np.where(k == 3, 0, d.kept)  # no product there, whatever it says
+    assert first_lag(np.where(k == 3, 0.9, 0.1 * smooth)[None], False, d, o)[0] == 0
 
 
 @pytest.mark.parametrize(("mode", "height"), [(0, 3.0), (1, 5.4)])
