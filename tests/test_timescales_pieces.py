@@ -316,36 +316,92 @@ def test_an_interval_ends_where_the_deviance_has_risen():
     np.testing.assert_array_equal(
         lk.interval(parabola(0.0, 9.0, -4, 4), modes, np.array([9.0]))[0], [0, np.inf]
     )
+    # One end of the search is not the other; half a step before it is not there.
+    for low, high, ends in ((-4, 3.5, [0, np.exp(3.5)]), (-3.5, 4, [np.exp(-3.5), np.inf])):
+        found = lk.interval(parabola(0.0, 9.0, low, high), modes, np.array([9.0]))
+        assert found[0] == pytest.approx(ends)
+    # Between the last point inside and the next, of each unit by itself, on a line of the root
+    theta = np.linspace(0.1, 2.5, lk.N_FINE)
+    D = np.array([[9.0, 1, *[0.01] * 21, 0.16, 1], [9.0, *[0.3] * 23, 9]])
+    two = lk.Profile(np.stack([theta] * 2), D, np.zeros(2), ())
+    ends = np.log(lk.interval(two, modes, np.array([0.25, 4.0])))
+    np.testing.assert_allclose(ends[0], [0.3 - 0.1 * 0.4 / 0.9, 2.4 + 0.1 * 0.1 / 0.6])
+    root = np.sqrt(0.3)
+    share = 0.1 * (2 - root) / (3 - root)
+    np.testing.assert_allclose(ends[1], [0.2 - share, 2.4 + share])
+    # Less than the rise from the top to the best point of the grid: that point
+    np.testing.assert_allclose(np.log(lk.interval(two, modes, np.full(2, 1e-4))[0]), [0.3, 2.3])
 
 
-def simple_modes(found, n_trials=50):
+def simple_modes(found, n_trials=50, sizes=None, noise=None):
     """Modes of white noise of variance 1 expected: a unit for each row of `found`."""
     found = np.atleast_2d(found)
-    sizes = np.ones(found.shape[1])
+    one = np.ones(found.shape[1])
     shapes = lambda at: np.ones((*np.shape(at), found.shape[1]))  # noqa: E731
-    return lk.Modes(found, found[:, None], sizes, float(n_trials), np.zeros(2), shapes, sizes)
+    sizes, noise = (one if given is None else given for given in (sizes, noise))
+    return lk.Modes(found, found[:, None], sizes, float(n_trials), np.zeros(2), shapes, noise)
 
 
-@pytest.mark.parametrize(("mode0", "first"), [("in", 0), ("out", 1), ("free", 1), ("linear", 2)])
-def test_modes_that_count(mode0, first):
-    m = simple_modes(np.random.default_rng(0).gamma(25, 1 / 25, (3, 30)))
-    np.testing.assert_array_equal(lk.counted(m, mode0), np.arange(30) >= first)
-    level = m.found[:, first:].mean(axis=1)
+@pytest.mark.parametrize(
+    ("mode0", "left_out", "granted"),
+    [("in", [], []), ("out", [0], []), ("free", [0], [0]), ("linear", [0, 1], []),
+     ("in+", [1], [1]), ("out+", [0, 1], [1]), ("free+", [0, 1], [0, 1])],
+)  # fmt: skip
+def test_modes_that_count(mode0, left_out, granted):
+    sizes = np.where(np.arange(30) < 25, 1.0, 3.0)
+    noise = np.linspace(2, 0.5, 30)
+    found = noise * np.random.default_rng(0).gamma(25, 1 / 25, (3, 30))
+    m = simple_modes(found, sizes=sizes, noise=noise)
+    w = np.where(np.isin(np.arange(30), left_out), 0, sizes)
+    np.testing.assert_array_equal(lk.counted(m, mode0), w)
+    np.testing.assert_array_equal(m.sizes, sizes)
+    level = (m.found / noise) @ w / w.sum()  # of noise alone, the most likely
     V = np.full((3, 30), 1.3)
-    written = 50 * np.sum(np.log(V) + m.found / V, axis=1, where=np.arange(30) >= first)
-    null = 50 * (30 - first) * (np.log(level) + 1)
-    if mode0 == "free":  # the offsets have what mode 0 has too much
-        for which, value in ((written, 1.3), (null, level)):
-            top = np.maximum(value, m.found[:, 0])
-            which += 50 * (np.log(top) + m.found[:, 0] / top)
+    null = level[:, None] * noise
+    written, alone = (50 * (np.log(v) + m.found / v) @ w for v in (V, null))
+    for j in granted:  # offsets or slopes have what the mode has too much
+        for which, v in ((written, V), (alone, null)):
+            top = np.maximum(v[:, j], m.found[:, j])
+            which += 50 * (np.log(top) + m.found[:, j] / top)
     np.testing.assert_allclose(lk.deviance(m, mode0, V), written)
-    np.testing.assert_allclose(lk.white(m, mode0), null)
+    several = lk.deviance(m, mode0, np.stack([V, 2 * V], axis=1))
+    np.testing.assert_allclose(several[:, 0], written)
+    np.testing.assert_allclose(several[:, 1], lk.deviance(m, mode0, 2 * V))
+    np.testing.assert_allclose(lk.white(m, mode0), alone)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_powers_of_trials_and_what_is_expected_of_them(order):
+    group, n = np.array([0, 0, 0, 1, 1]), 130
+    d = Design(np.ones((5, n), dtype=bool), group, order)
+    y = np.random.default_rng(0).standard_normal((2, 5, n))
+    log_tau, shapes, noise = lk.expected(d, DT)
+    assert np.exp(log_tau[[0, -1]]) == pytest.approx([0.3 * DT, 20 * n * DT])
+    m = lk.modes(y, d, (log_tau, shapes, noise))
+    j, t = np.arange(n)[:, None], np.arange(n) + 0.5
+    wave = np.sqrt(np.where(j == 0, 1, 2) / n) * np.cos(np.pi * j * t / n)
+    P = (y @ wave.T) ** 2
+    last = int(m.sizes[-1])  # modes of the last bin
+    for mode in (0, 7, 98):
+        np.testing.assert_allclose(m.by_trial[..., mode], P[..., mode], atol=1e-12)
+    np.testing.assert_allclose(m.by_trial[..., -1], P[..., -last:].mean(axis=-1))
+    np.testing.assert_allclose(m.found, m.by_trial.sum(axis=1) / 3)  # five trials, two means
+    # Between its knots the spline keeps to what is expected, exactly, of an exponential.
+    between = (log_tau[1:] + log_tau[:-1])[::9] / 2
+    exact = d.expected_power(np.exp(-DT * np.arange(n) / np.exp(between[:, None])))
+    seen = np.arange(len(noise)) >= order  # what is 0 but for rounding has no logarithm to follow
+    np.testing.assert_allclose(shapes(between)[:, seen], lk.binned(exact)[:, seen], rtol=1e-4)
+    white = lk.binned(d.expected_power(np.eye(1, n)))[0] if order == 2 else seen
+    np.testing.assert_allclose(noise, white, atol=1e-10)
+    V = m.variance(between[:2], np.array([2.0, 0.0]), np.array([0.5, 3.0]))
+    np.testing.assert_allclose(V, [2 * shapes(between[0]) + 0.5 * noise, 3 * noise])
 
 
 @pytest.mark.parametrize("noisy", [True, False])
-@pytest.mark.parametrize("mode0", ["in", "out", "free", "linear"])
+@pytest.mark.parametrize("mode0", ["in", "out", "free", "linear", "in+", "free+"])
 def test_the_coarse_grid_has_the_least_deviance_of_its_ratios(mode0, noisy):
     m = exact_modes(np.exp(-DT * np.arange(150) / 0.4) + 0.5 * np.eye(1, 150)[0])
+    m = m._replace(noise=np.linspace(0.5, 2, len(m.noise)))  # such as gaps make it
     m.found[:, :3] *= np.array([3.0, 0.5, 2.0])
     D, ratio = lk.coarse(m, [(mode0, noisy)])[mode0, noisy]
     w = lk.counted(m, mode0)
@@ -355,6 +411,153 @@ def test_the_coarse_grid_has_the_least_deviance_of_its_ratios(mode0, noisy):
         a = (m.found / V) @ w / w.sum()
         each = [lk.deviance(m, mode0, (a * V.T).T[[j]])[0] for j in range(len(V))]
         assert D[0, i] == pytest.approx(min(each)) and ratio[0, i] == ratios[np.argmin(each)]
+
+
+def rough_modes(seed, n_units=8, n_trials=40, n=120):
+    """Modes of one exponential and noise, each with the errors of few trials."""
+    gamma = np.exp(-DT * np.arange(n) / 0.4)
+    m = exact_modes(gamma, n_trials)
+    noise = np.linspace(0.7, 1.4, len(m.noise))  # not the same in all modes, as with gaps
+    found = m.found + 0.5 * noise
+    found = found * np.random.default_rng(seed).gamma(5, 1 / 5, (n_units, len(noise)))
+    return m._replace(found=found, by_trial=found[:, None], noise=noise)
+
+
+KINDS = [("in", True), ("in", False), ("out", True), ("free", True), ("free", False),
+         ("linear", True), ("free+", True), ("in+", True), ("out+", False)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mode0", "noisy"), KINDS)
+def test_the_search_finds_the_least_deviance_there_is(mode0, noisy):
+    m = rough_modes(1)
+    m.found[1:4, :2] *= 5  # offsets and slopes
+    m.found[4] = m.found[4, ::-1]  # anticorrelated
+    m.found[5] = m.found[5] / m.found[5].mean() ** 3 * m.shapes(np.log(6 * DT)) ** 2  # smooth
+    m.found[6] = m.found[7] / m.shapes(np.log(0.4))  # noise
+    m.found[7] *= 1e-3
+    (p,) = lk.fit(m, [(mode0, noisy)], wide=1)
+    w, everywhere = lk.counted(m, mode0), np.linspace(m.log_tau[0], m.log_tau[-1], 60)
+
+    def shapes(log_tau):
+        E = m.shapes(log_tau)
+        if mode0.endswith("+") and noisy:  # a part of the noise goes with the exponential
+            E = E - 0.75 * (E / m.noise).min(axis=-1, keepdims=True) * m.noise
+        return E
+
+    for u in range(8):
+        log_tau, a, b = (value[u] for value in p.best)
+        ratios = b / a * np.geomspace(0.05, 20, 61) if b > 0 else np.geomspace(1e-4, 1, 9)
+
+        def brute(log_tau, u=u, ratio=np.r_[0, ratios] if noisy else 0 * ratios[:1]):
+            """Least D over noise to signal, the best amplitude written out."""
+            V = shapes(log_tau)[:, None] + ratio[:, None] * m.noise
+            V *= ((m.found[u] / V) @ w / w.sum())[..., None]
+            D = lk.deviance(m.take([u]), mode0, V.reshape(1, -1, V.shape[-1]))
+            return D.reshape(len(log_tau), -1).min(axis=1)
+
+        assert p.least[u] <= brute(everywhere).min() + 2e-3
+        assert p.least[u] <= p.deviance[u].min() + 2e-3
+        assert (p.deviance[u, ::4] <= brute(p.log_tau[u, ::4]) + 2e-3).all()
+        V = a * shapes(log_tau[None]) + b * m.noise
+        assert lk.deviance(m.take([u]), mode0, V)[0] == pytest.approx(p.least[u], abs=2e-3)
+        # The profile reaches as far as D is within 30 of its least.
+        ends = p.log_tau[u, [0, -1]], everywhere[[0, -1]]
+        assert ((p.deviance[u, [0, -1]] > p.least[u] + 30) | np.isclose(*ends)).all()
+
+
+@pytest.mark.parametrize(("mode0", "noisy"), KINDS)
+def test_amplitude_and_noise_have_the_least_deviance_for_each_tau(mode0, noisy):
+    m = rough_modes(2)
+    m.found[0, :3] *= 4
+    m.found[1] = m.shapes(np.log(0.4))  # no noise at all
+    m.found[2] *= np.exp(3 * np.random.default_rng(3).standard_normal(m.found.shape[1]))  # wild
+    E = np.broadcast_to(m.shapes(np.log([0.1, 0.4, 2.0])), (8, 3, m.found.shape[1]))
+    ratio = np.full((8, 3), 0.5) if noisy else None
+    D, a, b = lk.variances(m, mode0, E, ratio, 0)  # to start from: the best one of this ratio
+    w, V = lk.counted(m, mode0), E + 0.5 * noisy * m.noise
+    np.testing.assert_allclose(a, (m.found[:, None] / V) @ w / w.sum())
+    np.testing.assert_allclose(b, 0.5 * a * noisy)
+    D, a, b = lk.variances(m, mode0, E, ratio, 12)
+
+    def at(a, b):
+        return lk.deviance(m, mode0, a[..., None] * E + b[..., None] * m.noise)
+
+    np.testing.assert_allclose(D, at(a, b), rtol=1e-12)
+    for h in (0.99, 1.01):
+        assert (at(h * a, b) > D).all()
+        assert (at(a, h * b) > D)[b > 1e-6 * a].all()
+    assert (at(a, b + 0.01 * a) > D).all() == noisy and (noisy or not b.any())
+    assert not noisy or (b[1, 0] == 0 and (b > 0).any())  # too fast: noise would make it worse
+    # Powers that are those of an exponential and noise
+    exact = m._replace(found=(2 * E + 0.3 * m.noise)[:, 1])
+    if noisy:
+        _, a, b = lk.variances(exact, mode0, E[:, 1:2], np.full((8, 1), 20.0), 8)
+        np.testing.assert_allclose([a, b], [np.full((8, 1), 2), np.full((8, 1), 0.3)], rtol=1e-6)
+
+
+def test_the_peak_of_a_grid_is_that_of_the_parabola_through_it():
+    x = np.linspace(0, 1, 7)
+    top = np.array([[0.31], [0.5], [0.86], [-0.3], [1.2], [0.2]])
+    grid, D = np.broadcast_to(x, (6, 7)), 5 + 4 * (x - top) ** 2
+    least, (at, a, b) = lk._peak(grid, D, 2 * grid, 1 - grid)
+    best = top[:, 0].clip(0, 1)
+    np.testing.assert_allclose(least, [5, 5, 5, 5.36, 5.16, 5])
+    np.testing.assert_allclose([at, a, b], [best, 2 * best, 1 - best], atol=1e-12)
+
+
+@pytest.mark.parametrize("b", [0.3, 0.0])
+@pytest.mark.parametrize("mode0", ["in", "out", "free"])
+def test_trials_that_differ_in_tau_know_less_of_it(mode0, b):
+    n_trials, log_tau, h = 12, np.log([0.4]), np.linspace(-1.4, 1.4, 12)
+    m = exact_modes(np.exp(-DT * np.arange(150) / 0.4), n_trials)
+    m = m._replace(noise=np.linspace(0.7, 1.4, len(m.noise)))
+    m.found[:] += b * m.noise
+    a, b = np.ones(1), np.full(1, b)
+    V = m.variance(log_tau, a, b)[0]
+    slope = (m.variance(log_tau + 1e-4, a, b) - m.variance(log_tau - 1e-4, a, b))[0] / 2e-4
+
+    def spread(by_trial, found=0.9 * m.found):
+        own = m._replace(found=found, by_trial=by_trial[None])
+        return lk.spread(own, mode0, log_tau, a, b)[0]
+
+    # V of trial i has log tau + h_i, to first order: the score varies by the square of the
+    # information left for log tau once a (and b) are fitted; its expected variance is that once.
+    J = np.stack([slope, V - b * m.noise, b * m.noise][: 2 + (b[0] > 0)]) / V
+    w = np.where(np.arange(len(V)) < (mode0 == "out"), 0, m.sizes)
+    left = 1 / np.linalg.inv(J * w @ J.T)[0, 0]
+    known = np.sum(h**2) * left / 2 / n_trials
+    assert known > 1.5
+    assert spread(V + h[:, None] * slope) == pytest.approx(known, rel=1e-3)
+    assert spread(V + 0.1 * h[:, None] * slope) == 1  # no less than samples of one process do
+    # Trials that differ in their amplitudes or noise only know as much of tau as others.
+    for other in (V - b * m.noise, b * m.noise):
+        assert spread(V + h[:, None] * other) == 1
+    if mode0 == "free":  # mode 0 has too much: that is the offsets'
+        w[0] = 0
+        left = 1 / np.linalg.inv(J * w @ J.T)[0, 0]
+        known = np.sum(h**2) * left / 2 / n_trials
+        assert spread(V + h[:, None] * slope, 1.1 * m.found) == pytest.approx(known, rel=1e-3)
+    # Four trials cannot tell.
+    for few, told in ((4, False), (5, True)):
+        assert (spread(V + 9 * h[:few, None] * slope) > 1) == told
+
+
+def test_goodness_is_the_chi_square_of_cube_roots():
+    sizes = np.array([1.0, 1, 1, 1, 3])
+    found = np.random.default_rng(0).gamma(3, 1 / 3, (4, 5))
+    k = 6 * sizes  # samples behind each power
+    z = (np.cbrt(found / 2) - 1 + 2 / (9 * k)) / np.sqrt(2 / (9 * k))
+    for parameters in (0, 2, 4):
+        p = lk.goodness(simple_modes(found, 6, sizes), "in", 2 * np.ones((4, 5)), parameters)
+        np.testing.assert_allclose(p, stats.chi2.sf(np.sum(z**2, axis=1), 5 - parameters))
+    # Four modes alone, then nine bands of more and more of them, each of which is one power.
+    many, V = np.ones((1, 400)), np.ones((1, 400))
+    told = [np.isfinite(lk.goodness(simple_modes(many), "in", V, p)[0]) for p in (12, 13)]
+    assert told == [True, False]
+    wave = 1 + 0.5 * (-1.0) ** np.arange(400)
+    calm, loud = (np.where(np.arange(400) >= first, wave, 1) for first in (100, 0))
+    p = [lk.goodness(simple_modes(found), "in", V, 0)[0] for found in (many, calm, loud)]
+    assert p[1] > 0.999 > 0.01 > p[2]
 
 
 @pytest.mark.parametrize("mode0", ["in", "out", "linear"])
