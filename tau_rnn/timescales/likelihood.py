@@ -85,7 +85,7 @@ class Modes(NamedTuple):
 def bins(n):
     """First mode of each bin, and how many it holds."""
     edges = [*range(min(n, SINGLE))]
-    while n > SINGLE and edges[-1] * RATIO + 1 < n:
+    while edges[-1] * RATIO + 1 < n:
         edges.append(int(edges[-1] * RATIO + 1))
     return np.array(edges), np.diff([*edges, n]).astype(float)
 
@@ -194,7 +194,7 @@ def variances(m, mode0, E, ratio, rounds):
     ratio = np.zeros(E.shape[:2]) if ratio is None else ratio
     least = 1e-12 * np.mean(m.found, axis=1)[:, None] + TINY
     V = E + ratio[..., None] * noise
-    a = np.maximum(((sizes / V) @ found)[..., 0] / max(sizes.sum(), 1), least)
+    a = np.maximum(((sizes / V) @ found)[..., 0] / sizes.sum(), least)
     best, step = [deviance(m, mode0, a[..., None] * V), a, ratio * a], np.ones(a.shape)
     for _ in range(rounds):
         V = best[1][..., None] * E + best[2][..., None] * noise
@@ -204,12 +204,12 @@ def variances(m, mode0, E, ratio, rounds):
         wE = w * E
         ee, ef = np.einsum("ukb,ukb->uk", wE, E), (wE @ found)[..., 0]
         b = np.zeros(ee.shape)
-        a = ef / np.maximum(ee, TINY)
+        a = ef / ee
         if noisy:
             en, nn, nf = wE @ noise, w @ noise**2, (w @ (noise[:, None] * found))[..., 0]
-            det = np.maximum(ee * nn - en**2, 1e-12 * ee * nn + TINY)
+            det = np.maximum(ee * nn - en**2, 1e-12 * ee * nn)
             a2, b = (nn * ef - en * nf) / det, (ee * nf - en * ef) / det
-            b = np.where(a2 < 0, nf / np.maximum(nn, TINY), b)
+            b = np.where(a2 < 0, nf / nn, b)
             a = np.where(b < 0, a, a2)
             b = np.maximum(b, 0)
         a = np.maximum(a, least)
@@ -258,7 +258,7 @@ def _refined(m, kind, start, wide):
 def white(m, mode0):
     """Least D of white noise alone (units,)."""
     w = counted(m, mode0)
-    level = (m.found / m.noise) @ w / max(w.sum(), 1)
+    level = (m.found / m.noise) @ w / w.sum()
     return deviance(m, mode0, np.maximum(level, TINY)[:, None] * m.noise)
 
 
@@ -281,8 +281,8 @@ def interval(p, m, height):
         root, top = np.sqrt(np.maximum(D, 0)), np.sqrt(height[u])  # D is nearly a parabola
         for side, i, j in ((0, inside[0], inside[0] - 1), (1, inside[-1], inside[-1] + 1)):
             if 0 <= j < N_FINE:
-                share = (top - root[i]) / max(root[j] - root[i], TINY)
-                out[u, side] = np.exp(theta[i] + np.clip(share, 0, 1) * (theta[j] - theta[i]))
+                share = max((top - root[i]) / (root[j] - root[i]), 0)
+                out[u, side] = np.exp(theta[i] + share * (theta[j] - theta[i]))
             elif abs(theta[i] - m.log_tau[-side]) < 1e-9:  # the end of the search
                 out[u, side] = (0.0, np.inf)[side]
             else:
@@ -310,7 +310,7 @@ def spread(m, mode0, log_tau, a, b):
     u = w * np.einsum("ui,uib->ub", np.linalg.pinv(information)[:, :, 0], J)
     score = np.einsum("umb,ub->um", m.by_trial, u / V)
     score -= score.mean(axis=1, keepdims=True)
-    theory = 2 * m.weight * np.sum(u**2 / np.maximum(m.sizes, 1), axis=1)
+    theory = 2 * m.weight * np.sum(u**2 / m.sizes, axis=1)
     found = n_trials / m.weight * np.sum(score**2, axis=1)
     return np.maximum(found / np.maximum(theory, TINY), 1.0)
 
@@ -325,14 +325,11 @@ def goodness(m, mode0, V, parameters):
     from scipy.special import chdtrc
 
     first, n_bins = int(np.sum(counted(m, mode0) == 0)), len(m.sizes)
-    edges = np.unique(
-        np.r_[first : min(first + 4, n_bins), np.geomspace(first + 4, n_bins, 10)].astype(int)
-    )
-    edges = edges[edges < n_bins]
+    wider = np.geomspace(first + 4, n_bins, 9, endpoint=False)
+    edges = np.unique(np.r_[first : first + 4, wider].astype(int))
     number = np.add.reduceat(m.sizes, edges)
     ratio = np.add.reduceat(m.sizes * m.found / V, edges, axis=-1) / number
     spread = 2 / (9 * m.weight * number)
     z = (np.cbrt(ratio) - (1 - spread)) / np.sqrt(spread)
     free = len(edges) - np.asarray(parameters)
-    p = chdtrc(np.maximum(free, 1), np.sum(z**2, axis=-1))
-    return np.where(free > 0, p, np.nan)
+    return np.where(free > 0, chdtrc(free, np.sum(z**2, axis=-1)), np.nan)
