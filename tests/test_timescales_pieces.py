@@ -495,6 +495,16 @@ def test_amplitude_and_noise_have_the_least_deviance_for_each_tau(mode0, noisy):
         np.testing.assert_allclose([a, b], [np.full((8, 1), 2), np.full((8, 1), 0.3)], rtol=1e-6)
 
 
+@pytest.mark.parametrize(("mode0", "noisy"), KINDS)
+def test_a_resample_of_silent_trials_costs_no_other_its_estimate(mode0, noisy):
+    m = rough_modes(3, n_units=2)
+    m.found[1] = 0  # no warning, that is: an error here
+    silent, alone = (lk.fit(some, [(mode0, noisy)])[0] for some in (m, m.take([0])))
+    assert np.isfinite(silent.least).all() and np.isfinite(silent.best).all()
+    np.testing.assert_allclose([b[0] for b in silent.best], [b[0] for b in alone.best], rtol=1e-6)
+    assert np.isfinite(lk.white(m, mode0)).all()
+
+
 def test_the_peak_of_a_grid_is_that_of_the_parabola_through_it():
     x = np.linspace(0, 1, 7)
     top = np.array([[0.31], [0.5], [0.86], [-0.3], [1.2], [0.2]])

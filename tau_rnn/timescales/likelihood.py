@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tau_rnn.timescales.design import along, power
-from tau_rnn.timescales.moments import TINY, parabola_top
+from tau_rnn.timescales.moments import parabola_top
 
 __all__: list[str] = []
 
@@ -36,6 +36,7 @@ SINGLE, RATIO = 100, 1.02  # modes kept apart; beyond, bins in which V hardly ch
 BINNED = 0.75  # of the least power: what a mean over bins takes from all modes, at most
 FEWEST = 5  # bins that tell a decay from noise
 WIDE = 30.0  # of D above its least: what the fine grid spans
+TINY = 1e-60  # variance of silence, where the largest rate is 1: its fourth power is not 0
 
 
 class Modes(NamedTuple):
