@@ -20,6 +20,7 @@ from tau_rnn.timescales import moments as mo
 from tau_rnn.timescales.design import Design, products
 from tau_rnn.timescales.evidence import (
     Plan,
+    _resampled,
     _without_fast_modes,
     drifts,
     first_lag,
@@ -679,7 +680,9 @@ def test_an_interval_is_where_the_deviance_is_within_its_quantile(mode0, detrend
 
     each = np.array([ends(slopes) for slopes in {False, detrend == "auto"}])
     o = options(detrend=detrend, level=level, use_lag0=True)
-    found = np.log(one_exponential(m, mode0, o)["interval"][0])
+    e = one_exponential(m, mode0, o)
+    found = np.log(e["interval"][0])
+    assert e["noise"] == 0 and not e["noisy"]  # it was ruled out
     # The root of D is a line, but for a few per cent of its length.
     np.testing.assert_allclose(found, [each[:, 0].min(), each[:, 1].max()], atol=0.005)
 
@@ -692,7 +695,7 @@ def test_an_interval_that_is_not_asked_for_is_known_where_flags_need_it():
         np.testing.assert_array_equal(not_asked, asked if tau < DT else [[np.nan, np.nan]])
 
 
-@pytest.mark.parametrize("noise", [0.0, 1.0])
+@pytest.mark.parametrize("noise", [0.0, 0.7])
 def test_resamples_are_fits_to_trials_drawn(noise):
     x = ou(4, n_trials=12) + noise * np.random.default_rng(0).standard_normal((12, 100, 2))
     o = options(12, ci="bootstrap")
@@ -700,6 +703,10 @@ def test_resamples_are_fits_to_trials_drawn(noise):
     m = plan.modes(np.moveaxis(x, 2, 0), 1)
     found = one_exponential(m, "free", o, dof=11)
     few, auto = one_exponential(m, "free", o, dof=4), one_exponential(m, "free", options(12))
+    best = np.log(found["tau"][:, 0]), found["amplitude"][:, 0], found["noise"]
+    number = 3 if noise else 2  # of parameters: tau, a, and b
+    p_fit = lk.goodness(m, "free", m.variance(*best), number)
+    np.testing.assert_allclose(found["p_fit"], p_fit, rtol=1e-9)
     np.testing.assert_array_equal(few["interval"], auto["interval"])  # too few to resample
     assert (one_exponential(m, "free", o, dof=5)["interval"] != auto["interval"]).any()
     for unit in range(2):
@@ -711,6 +718,16 @@ def test_resamples_are_fits_to_trials_drawn(noise):
             taus.append(np.exp(p.best[0][0]))
         expected = mo.percentile_interval(np.array(taus), 12, 11, 0.95)
         np.testing.assert_allclose(found["interval"][unit], expected, rtol=1e-6)
+
+
+def test_resamples_at_an_end_of_the_search_are_open():
+    o, (shortest, longest) = options(12), (0.3 * DT, 20 * 100 * DT)
+    for tau, found in ((longest / 0.98, np.inf), (0.98 * longest, 0.98 * longest), (0.3, 0.3),
+                       (1.02 * shortest, 1.02 * shortest), (0.9 * shortest, 0)):  # fmt: skip
+        m = exact_modes(np.exp(-DT * np.arange(100) / tau), n_trials=12)
+        m = m._replace(by_trial=np.repeat(m.by_trial, 12, axis=1))
+        ends = _resampled(m, "in", False, 11, o)
+        assert ends == (pytest.approx(found, rel=2e-3), pytest.approx(found, rel=2e-3))
 
 
 def test_fast_modes_whose_noise_is_the_stronger_are_left_out_of_an_interval():

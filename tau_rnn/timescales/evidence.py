@@ -130,8 +130,7 @@ def _resampled(m, mode0, noisy, dof, options):
     """Percentile interval (2,) of one unit over resampled trials."""
     n_trials = m.by_trial.shape[1]
     found = mo.draws(n_trials, options) @ m.by_trial[0] / m.weight
-    resampled = m._replace(found=found, by_trial=found[:, None])
-    tau = np.exp(lk.fit(resampled, [(mode0, noisy)])[0].best[0])
+    tau = np.exp(lk.fit(m._replace(found=found), [(mode0, noisy)])[0].best[0])
     tau[tau > 0.99 * np.exp(m.log_tau[-1])] = np.inf
     tau[tau < 1.01 * np.exp(m.log_tau[0])] = 0
     return mo.percentile_interval(tau, n_trials, dof, options.level)
