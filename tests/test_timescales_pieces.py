@@ -533,34 +533,37 @@ def test_the_peak_of_a_grid_is_that_of_the_parabola_through_it():
 @pytest.mark.parametrize("b", [0.3, 0.0])
 @pytest.mark.parametrize("mode0", ["in", "out", "free"])
 def test_trials_that_differ_in_tau_know_less_of_it(mode0, b):
-    n_trials, log_tau, h = 12, np.log([0.4]), np.linspace(-1.4, 1.4, 12)
-    m = exact_modes(np.exp(-DT * np.arange(150) / 0.4), n_trials)
+    log_tau, h = np.log([0.4, 0.4]), np.linspace(-1.0, 1.8, 12)  # twelve trials
+    m = exact_modes(np.exp(-DT * np.arange(150) / 0.4), 10)  # of two conditions
     m = m._replace(noise=np.linspace(0.7, 1.4, len(m.noise)))
     m.found[:] += b * m.noise
-    a, b = np.ones(1), np.full(1, b)
+    a, b = np.ones(2), np.full(2, b)
     V = m.variance(log_tau, a, b)[0]
     slope = (m.variance(log_tau + 1e-4, a, b) - m.variance(log_tau - 1e-4, a, b))[0] / 2e-4
 
     def spread(by_trial, found=0.9 * m.found):
-        own = m._replace(found=found, by_trial=by_trial[None])
-        return lk.spread(own, mode0, log_tau, a, b)[0]
+        """Of the second of two units."""
+        by_trial = np.stack([by_trial[::-1] ** 2, by_trial * 10 / 12])
+        own = m._replace(found=np.concatenate([2 * found, found]), by_trial=by_trial)
+        return lk.spread(own, mode0, log_tau, a, b)[1]
 
     # V of trial i has log tau + h_i, to first order: the score varies by the square of the
     # information left for log tau once a (and b) are fitted; its expected variance is that once.
-    J = np.stack([slope, V - b * m.noise, b * m.noise][: 2 + (b[0] > 0)]) / V
+    noise = b[0] * m.noise
+    J = np.stack([slope, V - noise, noise][: 2 + (b[0] > 0)]) / V
     w = np.where(np.arange(len(V)) < (mode0 == "out"), 0, m.sizes)
     left = 1 / np.linalg.inv(J * w @ J.T)[0, 0]
-    known = np.sum(h**2) * left / 2 / n_trials
+    known = np.var(h) * left / 2
     assert known > 1.5
     assert spread(V + h[:, None] * slope) == pytest.approx(known, rel=1e-3)
     assert spread(V + 0.1 * h[:, None] * slope) == 1  # no less than samples of one process do
     # Trials that differ in their amplitudes or noise only know as much of tau as others.
-    for other in (V - b * m.noise, b * m.noise):
+    for other in (V - noise, noise):
         assert spread(V + h[:, None] * other) == 1
     if mode0 == "free":  # mode 0 has too much: that is the offsets'
         w[0] = 0
         left = 1 / np.linalg.inv(J * w @ J.T)[0, 0]
-        known = np.sum(h**2) * left / 2 / n_trials
+        known = np.var(h) * left / 2
         assert spread(V + h[:, None] * slope, 1.1 * m.found) == pytest.approx(known, rel=1e-3)
     # Four trials cannot tell.
     for few, told in ((4, False), (5, True)):
