@@ -761,6 +761,7 @@ def test_the_first_lag_is_that_of_a_clear_peak():
     np.testing.assert_array_equal(first_lag(rows, True, d, o), 0)  # nor where nothing was found
     np.testing.assert_array_equal(first_lag(rows, False, d, options(min_lag=7)), 7)
     np.testing.assert_array_equal(first_lag(rows[:, :6], False, d, options(min_lag=7)), 4)
+    d.kept = np.where(k > 1, 4 * d.kept, d.kept)  # the standard error is that of lag 1
     # 3.5 standard errors of a difference are clear, and of the peak itself
     for size, first in ((3.45, 0), (3.55, 3)):
         row = 0.3 * np.where(k == 0, 1 / 0.3, (k == 3) + 0.0)
