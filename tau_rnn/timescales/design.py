@@ -135,17 +135,19 @@ class Design:
         """Expected autocovariance (..., n) of centred data, per product that the means leave.
 
         gamma(k) less, with the orthonormal trends B of a trial and covariance R of its samples,
-        the k-th diagonal of R B B' + B B' R - B (B' R B) B', summed over trials; 0 where no product
-        is left.
+        the k-th diagonal of R B B' + B B' R - B (B' R B) B', summed over trials; gamma where no
+        product is left.
         """
         gamma = np.asarray(gamma, dtype=float)
         if self.order == 1 and self.whole:
             return subtracted_mean(gamma)
-        lost, kept = np.zeros(gamma.shape), self.kept[: gamma.shape[-1]]
-        for i in np.ndindex(gamma.shape[:-1]) if self.order else ():
+        if self.order == 0:
+            return gamma
+        lost = np.empty(gamma.shape)
+        for i in np.ndindex(gamma.shape[:-1]):
             b, u = self._lost(gamma[i])
             lost[i] = products(b, u) + products(u, b)
-        return np.where(kept > 1e-9, gamma - lost / np.maximum(kept, 1e-9), 0.0)
+        return gamma - lost / np.where(self.kept > 1e-9, self.kept, np.inf)
 
     def expected_power(self, gamma):
         """Expected power (..., n) of the modes of `power` of centred data, per independent trial.
