@@ -722,6 +722,29 @@ def test_resamples_are_fits_to_trials_drawn(noise):
         np.testing.assert_allclose(found["interval"][unit], expected, rtol=1e-6)
 
 
+def test_trials_that_differ_widen_an_interval_and_ask_for_more_to_be_heard():
+    exact = exact_modes(np.exp(-DT * np.arange(100) / 0.3))
+    tilt = np.where(np.arange(100) < 20, 1, -0.5)  # every other trial is slower
+    sizes = 1 + 0.9 * np.where(np.arange(40) % 2, 1, -1)[:, None] * tilt
+
+    def unequal(m):
+        return m._replace(by_trial=m.found[:, None] * sizes)
+
+    m = unequal(with_noise(exact, 1, 0))
+    (p,) = lk.fit(m, [("in", False)], wide=1)
+    wide = lk.spread(m, "in", *p.best)
+    assert wide > 1.2
+    e = one_exponential(m, "in", options(detrend="constant", use_lag0=True))
+    expected = lk.interval(p, m, stats.chi2.ppf(0.95, 1) * wide)
+    np.testing.assert_allclose(e["interval"], expected)
+    for signal, silent in ((0.05, True), (0.1, False)):
+        m = unequal(with_noise(exact, signal, 1))
+        (p,) = lk.fit(m, [("in", True)])
+        fall = lk.white(m, "in") - p.least
+        assert fall > 9.2 and (fall < 9.2 * lk.spread(m, "in", *p.best)) == silent
+        assert one_exponential(m, "in", options(ci=None))["silent"] == silent
+
+
 def test_resamples_at_an_end_of_the_search_are_open():
     o, (shortest, longest) = options(12), (0.3 * DT, 20 * 100 * DT)
     for tau, found in ((longest / 0.98, np.inf), (0.98 * longest, 0.98 * longest), (0.3, 0.3),
