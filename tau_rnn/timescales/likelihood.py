@@ -329,8 +329,8 @@ def goodness(m, mode0, V, parameters):
     wider = np.geomspace(first + 4, n_bins, 9, endpoint=False)
     edges = np.unique(np.r_[first : first + 4, wider].astype(int))
     number = np.add.reduceat(m.sizes, edges)
-    ratio = np.add.reduceat(m.sizes * m.found / V, edges, axis=-1) / number
+    ratio = np.add.reduceat(m.sizes * m.found / V, edges, axis=1) / number
     spread = 2 / (9 * m.weight * number)
     z = (np.cbrt(ratio) - (1 - spread)) / np.sqrt(spread)
     free = len(edges) - np.asarray(parameters)
-    return np.where(free > 0, chdtrc(free, np.sum(z**2, axis=-1)), np.nan)
+    return np.where(free > 0, chdtrc(free, np.sum(z**2, axis=1)), np.nan)
