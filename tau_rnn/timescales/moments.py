@@ -67,7 +67,7 @@ class Window:
         Subtracting the trial mean turns noise of variance b into b (delta_k0 - 1/n), so that
         c(k) + c(0) / (n - 1) is free of it for k >= 1. Data and shapes go through the same map.
         """
-        share = self.noise[: c.shape[-1]] / (self.noise[0] if self.noise[0] > 0 else np.inf)
+        share = self.noise[: c.shape[-1]] / self.noise[0]
         return c - c[..., :1] * np.r_[share[1], share[1:]]
 
     def last_lag(self, tau, first, most):
@@ -163,7 +163,7 @@ def first_crossing(c, level, first=0):
     top = level * c[rows, first]
     below = (c < top[:, None]) & (k >= first[:, None])
     at = below.argmax(axis=-1)
-    before, here = c[rows, np.maximum(at - 1, 0)], c[rows, at]
+    before, here = c[rows, at - 1], c[rows, at]
     fall = np.where(before > here, before - here, 1)
     return np.where(below.any(axis=-1), at - 1 + (before - top) / fall, np.nan)
 
@@ -215,12 +215,11 @@ def by_window(y, c, first, w, options):
         c[:, :n] - s.amplitude[:, None] * w.expected(s.log_tau, n) for s in (whole, fit)
     )
     head = np.stack([np.sum(y[..., : d.n - k] * y[..., k:], axis=-1) for k in range(4)], axis=-1)
-    by_trial = (head - head.mean(axis=1, keepdims=True)) @ JUMP * y.shape[1]
-    by_trial /= np.maximum(d.kept[0], 1e-9)
-    error = np.sqrt(np.sum(by_trial**2, axis=1) / (y.shape[1] * max(d.dof, 1)))
+    by_trial = (head - head.mean(axis=1, keepdims=True)) @ JUMP * y.shape[1] / d.kept[0]
+    error = np.sqrt(np.sum(by_trial**2, axis=1) / (y.shape[1] * d.dof))
     worse = np.sum(K * (left**2 - rest**2), axis=1)
     shows = (rest[:, :4] @ JUMP > Z_JUMP * error) & (worse > WORSE * c[:, 0] ** 2)
-    noise = np.maximum(rest[:, 0], 0) / max(w.noise[0], TINY)
+    noise = np.maximum(rest[:, 0], 0) / w.noise[0]
     lag0 = (first == 0) & (~shows if options.use_lag0 == "auto" else bool(options.use_lag0))
     fit = Fit(*(np.where(lag0, a, b) for a, b in zip(whole, fit)))
     start = np.where(lag0, 0, later)
