@@ -11,7 +11,7 @@ import numpy as np
 from tau_rnn.timescales import likelihood as lk
 from tau_rnn.timescales import moments as mo
 from tau_rnn.timescales.design import power
-from tau_rnn.timescales.evidence import DRIFT, TREND, first_lag, hull, one_exponential
+from tau_rnn.timescales.evidence import DRIFT, first_lag, hull, one_exponential
 from tau_rnn.timescales.mixtures import choose
 from tau_rnn.timescales.recordings import MIN_SAMPLES
 from tau_rnn.timescales.result import MISFIT
@@ -100,8 +100,7 @@ def _mixtures(e, m, x, mode0, lined, plan):
             inside, r = found.pop("inside"), found.pop("dc_ratio")  # of power: found / predicted
             if x.shape[1] > 1 and not lined[u]:
                 e["dc_ratio"][u] = r
-            outside = r > 1 and m.weight * (r - 1 - np.log(r)) > DRIFT
-            e["offsets"][u] &= outside if kind == "out" else not inside
+            e["offsets"][u] &= _exceeds(r, m.weight) if kind == "out" else not inside
             e["order"][u] = 0 if inside else 1 + lined[u]
             for name, value in found.items():
                 e[name][u] = value
@@ -114,8 +113,8 @@ def _gains(e, m, x, plan):
 
     The modes that hold little of the mean are fitted by themselves, and their V says how much a
     projection on the mean s should vary, sum_j S_j V_j, with S_j the power of s in mode j. Where
-    it varies more, theirs is the other reading; the first one where it varies much more, or where
-    that of all modes is refuted.
+    it varies more, and more than the V of all modes says, theirs is the other reading; the first
+    one where it varies much more, or where that of all modes is refuted.
     """
     d = plan.designs[1]
     s, known = d.means(x), d.means(d.mask)  # 1 where a trial of the condition has a sample, else 0
@@ -130,14 +129,22 @@ def _gains(e, m, x, plan):
     for u in np.flatnonzero(~calm.all(axis=1) & (calm.sum(axis=1) > lk.FEWEST)):
         own = m.take([u])
         one = one_exponential(own.only(calm[u]), "out", plan.options._replace(detrend="constant"))
-        V = own.variance(np.log(one["tau"][:, 0]), one["amplitude"][:, 0], one["noise"])
-        r = projected[u] / (V @ (m.sizes * S[u]))[0]
-        e["gain"][u] = r > 1 and m.weight * (r - 1 - np.log(r)) > TREND
+        least, r = sorted(
+            projected[u] / (own.variance(np.log(v["tau"][:, 0]), v["amplitude"][:, 0], v["noise"])
+                            @ (m.sizes * S[u]))[0]
+            for v in (one, {name: e[name][[u]] for name in one})
+        )  # fmt: skip
+        e["gain"][u] = _exceeds(least, m.weight)
         if e["gain"][u]:
             e["doubts"][u] = hull(e["doubts"][[u]], one["interval"])[0]
             if r > CLEAR or e["p_fit"][u] < MISFIT:
                 for name, values in one.items():
                     e[name][u] = values[0]
+
+
+def _exceeds(r, weight):
+    """Whether power is more than predicted: found / predicted, over independent trials."""
+    return r > 1 and weight * (r - 1 - np.log(r)) > DRIFT
 
 
 def by_window(e, y, acf, plan, d):
