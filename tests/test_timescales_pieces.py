@@ -1312,6 +1312,21 @@ def test_a_gain_shows_where_a_mean_varies_by_more_than_the_modes_without_it_say(
     assert (without["p_fit"][0] < 0.01) == (j == 3)  # one mode of three, or of a band of many
 
 
+@pytest.mark.parametrize("order", [0, 1])
+def test_the_window_finds_nothing_below_four_standard_errors_of_white_noise(order):
+    d, o = design(order=order), options(use_lag0=False)
+    w = mo.Window(d, DT, 2.0)
+    f = w.shapes(np.log(0.3), 13)[1:]  # lags 1 to 12 are twice 0.3 s
+    least = 4 / np.sqrt(np.sum(d.kept[1:13] * f**2))
+    for a, silent in ((0.9 * least, True), (1.1 * least, False)):
+        gamma = a * np.exp(-DT * np.arange(100) / 0.3) + (1 - a) * np.eye(1, 100)[0]
+        c = d.expected_acf(gamma)
+        found, start, _ = mo.by_window(np.zeros((1, 40, 100)), c[None], np.zeros(1, int), w, o)
+        assert start == 1 and found["silent"] == silent
+        assert found["tau"][0, 0] == pytest.approx(0.3, rel=1e-4)
+        assert found["noise"][0] == pytest.approx(1 - a, rel=1e-4)
+
+
 @pytest.mark.parametrize("more", [1.45, 1.52, 1.56, 1.7])
 def test_a_gain_is_more_than_all_modes_say_too(more):
     x, power = exact_rates({3: more})

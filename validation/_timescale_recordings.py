@@ -194,7 +194,7 @@ def recordings(report, rng, n_units):
                 row += f"{'n/a' if len(found) == 0 else 'fails' if fails else 'ours none':>15}"
                 continue
             theirs = errors(found[same], tau)
-            row += f"{theirs[0]:+8.0f} /{theirs[1]:5.0f}"
+            row += f" {theirs[0]:+7.0f} /{theirs[1]:5.0f}"
             times = errors(ours.tau[: len(found)][same], tau)[1] / theirs[1]
             beside.setdefault(peer, []).append((1 / times, name))
             if peer in SAFE and times > best:
