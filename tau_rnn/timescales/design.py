@@ -23,7 +23,7 @@ class Design:
     """
 
     def __init__(self, mask, group, order):
-        self.mask, self.order = mask, order
+        self.mask, self.group, self.order = mask, group, order
         n_trials, self.n = mask.shape
         self.whole = bool(mask.all())
         self.members = np.eye(group.max() + 1)[:, group]  # (conditions, trials), 0 and 1
@@ -63,11 +63,13 @@ class Design:
         return y
 
     def means(self, y):
-        """Mean of each trial's condition, at all times, of rates that are 0 in the gaps."""
-        return self.members.T @ (self.members @ y / self.count)
+        """Mean of each condition (..., conditions, time) of rates that are 0 in the gaps."""
+        return self.members @ y / self.count
 
     def _less_means(self, y):
-        return y - self.mask * self.means(y)
+        means = self.means(y)
+        y = y - (means if len(self.members) == 1 else means[..., self.group, :])
+        return y if self.whole else y * self.mask
 
     def _offsets(self, y):
         """Offsets of trials (..., trials) beside the means of conditions, by least squares."""
@@ -222,12 +224,9 @@ def products(a, b=None):
 
     n = a.shape[-1]
     size = fft.next_fast_len(2 * n, real=True)
-    cross = np.empty((*a.shape[:-2], size // 2 + 1), dtype=complex)
-    for i in np.ndindex(a.shape[:-2]):  # one unit at a time: spectra of trials are large
-        A = fft.rfft(a[i], size)
-        B = A if b is None else fft.rfft(b[i], size)
-        cross[i] = np.sum(A.conj() * B, axis=0)
-    return fft.irfft(cross, size)[..., :n]
+    A = fft.rfft(a, size)
+    B = A if b is None else fft.rfft(b, size)
+    return fft.irfft(np.sum(A.conj() * B, axis=-2), size)[..., :n]
 
 
 def along(f, points):

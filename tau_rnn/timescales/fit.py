@@ -275,7 +275,7 @@ def fit_units(rates, job, out):
             i = np.flatnonzero(e["order"] == order)
             some, d = {name: values[i] for name, values in e.items()}, plan.designs[order]
             y = d.centred(x[i])
-            acf = products(y) / np.maximum(d.kept, 1e-9)
+            acf = np.array([products(u) for u in y]) / np.maximum(d.kept, 1e-9)  # bounds memory
             by_window(some, y, acf, plan, d)
             some["interval"] = hull(some["interval"], some["doubts"])
             for name, values in report(acf, some, d, plan.options, size[live][i]).items():

@@ -120,9 +120,10 @@ def _gains(e, m, x, plan):
     s, known = d.means(x), d.means(d.mask)  # 1 where a trial of the condition has a sample, else 0
     length = np.maximum(known.sum(axis=1), 1)
     s -= known * (s.sum(axis=2) / length)[..., None]
-    share = d.mask.sum(axis=1) / length * d.n / d.pairs[0]
-    S = np.einsum("m,umb->ub", share, lk.binned(power(s)))
-    projected = np.sum(np.sum(d.centred(x) * s, axis=2) ** 2, axis=1) / m.weight
+    share = d.members @ d.mask.sum(axis=1) / length * d.n / d.pairs[0]
+    S = np.einsum("c,ucb->ub", share, lk.binned(power(s)))
+    along = d.members.T * (d.centred(x) @ s.swapaxes(1, 2))
+    projected = np.sum(along**2, axis=(1, 2)) / m.weight
     chance = 6 * len(d.members) / m.weight  # of a mean that is noise, over the power of trials
     calm = S <= (SHAPED + chance) * m.found
     calm[:, 0] = True
