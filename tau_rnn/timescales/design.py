@@ -130,7 +130,7 @@ class Design:
             for members, share in zip(self.members > 0, self._all_shares):
                 RB[:, members] = B[:, members] @ (R * share)
         RB *= self.mask[: B.shape[1]]
-        half = np.einsum("cmt,cms,bms->bmt", B, B, RB, optimize=True) / 2
+        half = np.einsum("cmt,cbm->bmt", B, np.einsum("cms,bms->cbm", B, RB)) / 2
         return np.concatenate(B), np.concatenate(RB - half)
 
     def expected_acf(self, gamma):
@@ -148,7 +148,7 @@ class Design:
         lost = np.empty(gamma.shape)
         for i in np.ndindex(gamma.shape[:-1]):
             b, u = self._lost(gamma[i])
-            lost[i] = products(b, u) + products(u, b)
+            lost[i] = (products(b + u) - products(b - u)) / 2  # b with u, and u with b
         return gamma - lost / np.where(self.kept > 1e-9, self.kept, np.inf)
 
     def expected_power(self, gamma):
