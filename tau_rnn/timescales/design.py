@@ -102,7 +102,7 @@ class Design:
 
     def _left(self, rows):
         """What condition means leave of the trials with samples at t and t + k (rows of t, k)."""
-        left = sum(share * both for share, both in self._shares(rows))
+        left = np.add.reduce([share * both for share, both in self._shares(rows)])
         ahead = rows[:, None] + np.arange(self.n)
         return np.where(ahead < self.n, np.take_along_axis(left, ahead % self.n, axis=1), 0)
 
@@ -111,7 +111,7 @@ class Design:
         if self.whole or len(self.mask) == 1:
             return self.pairs * self.dof / len(self.mask)
         blocks = np.array_split(np.arange(self.n), self.n**2 // ROWS + 1)
-        return sum(self._left(rows).sum(axis=0) for rows in blocks)
+        return np.add.reduce([self._left(rows).sum(axis=0) for rows in blocks])
 
     def _lost(self, gamma):
         """Trends b, and u = R b - 1/2 sum_c c (c' R b) over the trends c of that trial.
